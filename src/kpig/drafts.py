@@ -1,0 +1,272 @@
+"""Turn what a task file states into a checked Task: key parts, split, metric, caps."""
+
+import itertools
+import logging
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from kpig.errors import DataError
+from kpig.records import KEY_PART_KINDS, Constraint, Example, Instruction, KeySpan, Task
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SPLITS = ("train", "test")
+METRICS = ("accuracy", "rougeL")
+MOST_PROBLEMS_SHOWN = 20
+MOST_LABELS = 10
+FEWEST_EXAMPLES_PER_LABEL = 5
+MOST_TEST_EXAMPLES_BY_RULE = 100
+
+log = logging.getLogger(__name__)
+
+
+class Problems:
+    """The problems found so far, so that a user learns of all of them at once."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keep a DataError raised inside the block as a problem, and go on after the block."""
+        try:
+            yield
+        except DataError as error:
+            self.found += str(error).splitlines()
+
+    def check(self) -> None:
+        """Raise one DataError naming the problems, one per line, if there are any."""
+        if not self.found:
+            return
+        lines = self.found[:MOST_PROBLEMS_SHOWN]
+        if len(self.found) > len(lines):
+            lines.append(f"... and {len(self.found) - len(lines)} more problems")
+        raise DataError("\n".join(lines))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example as its file states it; `split` is "train", "test" or None where nothing is stated."""
+
+    id: str
+    input: str
+    references: tuple[str, ...]
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A task as its file states it, before split and caps; `where` names the file in messages."""
+
+    name: str
+    where: str
+    instructions: tuple[Instruction, ...]
+    rows: tuple[Row, ...]
+    categories: tuple[str, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    metric: str | None = None
+    step: int | None = None
+
+
+def build(
+    draft: Draft,
+    unsplit: Literal["rule", "test"],
+    train_per_task: int | None = None,
+    test_per_task: int | None = None,
+) -> Task:
+    """The task with its examples split and capped (0 or None: all are kept).
+
+    A draft that states no split is split by rule, or is all test examples, as `unsplit` says.
+    Caps keep the first examples of the split and do not change the metric.
+    Raises DataError where an example is both trained on and tested.
+    """
+    train, test = _split(draft, unsplit, test_per_task)
+    return Task(
+        name=draft.name,
+        instructions=draft.instructions,
+        train=tuple(_example(draft, row) for row in train[: train_per_task or None]),
+        test=tuple(_example(draft, row) for row in test[: test_per_task or None]),
+        metric=draft.metric or choose_metric([row.references[0] for row in draft.rows], draft.constraints),
+        categories=draft.categories,
+        constraints=draft.constraints,
+    )
+
+
+def _example(draft: Draft, row: Row) -> Example:
+    return Example(row.id, draft.name, draft.instructions[0], row.input, row.references)
+
+
+# --- split -------------------------------------------------------------------------------------------
+
+
+def _split(draft: Draft, unsplit: str, test_per_task: int | None) -> tuple[list[Row], list[Row]]:
+    rows = list(draft.rows)
+    num_unsplit = sum(row.split is None for row in rows)
+    if num_unsplit == len(rows):
+        return ([], rows) if unsplit == "test" else split_by_rule(draft.name, rows, test_per_task)
+    if num_unsplit:
+        raise DataError(
+            f"{draft.where}: task '{draft.name}': {num_unsplit} of {len(rows)} examples state no split; "
+            "state 'train' or 'test' for all of them or for none"
+        )
+    train = [row for row in rows if row.split == "train"]
+    test = [row for row in rows if row.split == "test"]
+    _refuse_shared_examples(draft, train, test)
+    return train, test
+
+
+def split_by_rule(name: str, rows: Sequence[Row], num_test: int | None = None) -> tuple[list[Row], list[Row]]:
+    """Training and test rows, shuffled by a seed made of the task's name alone; the last are test rows.
+
+    `num_test` of 0 or None means a fifth of the rows, at least 1 and at most 100.  [D]
+    Training rows that repeat the input of a test row are dropped, and their number is logged.
+    """
+    shuffled = list(rows)
+    random.Random(f"kpig-split|{name}").shuffle(shuffled)
+    num_test = num_test or min(MOST_TEST_EXAMPLES_BY_RULE, max(1, len(rows) // 5))
+    boundary = max(0, len(shuffled) - num_test)
+    candidates, test = shuffled[:boundary], shuffled[boundary:]
+    tested = {_identity(row) for row in test}
+    train = [row for row in candidates if _identity(row) not in tested]
+    if len(train) < len(candidates):
+        num_dropped = len(candidates) - len(train)
+        log.warning("task '%s': %d training examples repeat a test input; dropped", name, num_dropped)
+    return train, test
+
+
+def _identity(row: Row) -> tuple[str, ...]:
+    """What makes two rows of a task the same example: the input, or the references where it is empty.
+
+    White space is collapsed and case ignored.
+    """
+    text = _plain(row.input)
+    return (text,) if text else ("", *map(_plain, row.references))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).lower()
+
+
+def _refuse_shared_examples(draft: Draft, train: Sequence[Row], test: Sequence[Row]) -> None:
+    trained = {_identity(row): row.id for row in train}
+    shared = [(trained[_identity(row)], row.id) for row in test if _identity(row) in trained]
+    if shared:
+        pairs = ", ".join(f"'{left}' = '{right}'" for left, right in shared[:3])
+        raise DataError(
+            f"{draft.where}: task '{draft.name}': {len(shared)} examples are in train and in test "
+            f"(same input: {pairs}{', ...' if len(shared) > 3 else ''}); leave them out of one"
+        )
+
+
+# --- metric ------------------------------------------------------------------------------------------
+
+
+def choose_metric(responses: Sequence[str], constraints: Sequence[Constraint] = ()) -> str:
+    """ "accuracy" where the label set is closed, else "rougeL" (METHOD.md section 7).
+
+    The label set counts as closed where a `one_of` constraint states it, or where the responses
+    take at most 10 distinct values and each of them occurs at least 5 times.  [D]
+    """
+    counts = Counter(response.strip() for response in responses)
+    few_labels = 0 < len(counts) <= MOST_LABELS and min(counts.values()) >= FEWEST_EXAMPLES_PER_LABEL
+    stated = any(constraint.type == "one_of" for constraint in constraints)
+    return "accuracy" if stated or few_labels else "rougeL"
+
+
+# --- key parts ---------------------------------------------------------------------------------------
+
+
+def locate(text: str, parts: Sequence[str | Mapping], where: str) -> tuple[KeySpan, ...]:
+    """The stated key parts as spans of the instruction `text`, in order.
+
+    A part is a text, or a mapping of `text`, `kind` (default "operation") and optionally `start`, `end`.
+    A part without `start` is placed at its first occurrence that is clear of the parts placed before;
+    parts with `start` are placed first. Raises DataError where a part is not a span of the instruction,
+    overlaps another, or is of an unknown kind.
+    """
+    if not isinstance(parts, Sequence) or isinstance(parts, str):
+        raise DataError(f"{where}: key_parts is {_shown(parts)}; expected a list of texts or mappings")
+    stated = [_stated_part(part, where) for part in parts]
+    spans = [_fixed_span(text, part, where) for part in stated if "start" in part]
+    _refuse_overlap(text, spans, where)
+    for part in stated:
+        if "start" not in part:
+            spans.append(_free_span(text, part, spans, where))
+    return tuple(sorted(spans))
+
+
+def _stated_part(part: object, where: str) -> dict:
+    """The part as a mapping of checked types; values of None are left out."""
+    fields = {"text": part} if isinstance(part, str) else part
+    if not isinstance(fields, Mapping):
+        raise DataError(f"{where}: key part {_shown(part)} is neither a text nor a mapping with 'text'")
+    fields = {key: value for key, value in fields.items() if value is not None}
+    if not isinstance(fields.get("text"), str) or not fields["text"].strip():
+        raise DataError(f"{where}: key part {_shown(part)} has no text; expected a span of the instruction")
+    if fields.setdefault("kind", "operation") not in KEY_PART_KINDS:
+        raise DataError(
+            f"{where}: key part {_shown(fields['text'])} is of kind {_shown(fields['kind'])}; "
+            f"expected one of {', '.join(KEY_PART_KINDS)}"
+        )
+    for key in ("start", "end"):
+        if type(fields.get(key, 0)) is not int or fields.get(key, 0) < 0:
+            raise DataError(
+                f"{where}: key part {_shown(fields['text'])}: {key} is {_shown(fields[key])}; "
+                "expected a character offset of 0 or more"
+            )
+    return fields
+
+
+def _fixed_span(text: str, part: Mapping, where: str) -> KeySpan:
+    start, end = part["start"], part.get("end", part["start"] + len(part["text"]))
+    if text[start:end] != part["text"]:
+        raise DataError(
+            f"{where}: key part {_shown(part['text'])} is not the instruction's characters {start} to {end}, "
+            f"which read {_shown(text[start:end])}; correct the offsets or leave them out"
+        )
+    return KeySpan(start, end, part["kind"])
+
+
+def _free_span(text: str, part: Mapping, taken: Sequence[KeySpan], where: str) -> KeySpan:
+    start = text.find(part["text"])
+    if start < 0:
+        raise DataError(
+            f"{where}: key part {_shown(part['text'])} is not a span of the instruction "
+            f"{_shown(text)}; copy it exactly, case and spaces included"
+        )
+    while start >= 0:
+        span = KeySpan(start, start + len(part["text"]), part["kind"])
+        if not any(span.start < other.end and other.start < span.end for other in taken):
+            return span
+        start = text.find(part["text"], start + 1)
+    raise DataError(f"{where}: key part {_shown(part['text'])} overlaps another key part; leave one out")
+
+
+def _refuse_overlap(text: str, spans: Sequence[KeySpan], where: str) -> None:
+    ordered = sorted(spans)
+    for left, right in itertools.pairwise(ordered):
+        if right.start < left.end:
+            raise DataError(
+                f"{where}: key part {_shown(text[right.start : right.end])} overlaps "
+                f"{_shown(text[left.start : left.end])}; shorten one or leave it out"
+            )
+
+
+def check_name(name: object, where: str) -> str:
+    """`name` itself. Raises DataError unless it is a task name that is safe in a file's path."""
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        raise DataError(
+            f"{where}: {_shown(name)} is not a task name; expected letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit"
+        )
+    return name
+
+
+def _shown(value: object) -> str:
+    """The value as a message shows it: on one line, at most 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,83 @@
+"""Key-part information gain of examples and of tasks under a learner (METHOD.md section 4)."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from kpig.encoding import Encoded, Rows, collate, token_batches
+from kpig.model import Learner
+from kpig.objective import mean_by_example, token_log_probs
+from kpig.records import Example, Gain
+
+TOKENS_PER_BATCH = 16384
+
+
+def measure(learner: Learner, probes: Mapping[str, Sequence[Example]]) -> dict[str, Gain]:
+    """Mean gain of each task over its probe examples, with standard errors; seconds go to the ledger."""
+    with learner.ledger.timed("gain_seconds"):
+        examples = [example for chosen in probes.values() for example in chosen]
+        gains = iter(measure_examples(learner, examples))
+        return {task: average([next(gains) for _ in chosen]) for task, chosen in probes.items() if chosen}
+
+
+@torch.no_grad()
+def measure_examples(learner: Learner, examples: Sequence[Example]) -> list[Gain]:
+    """The gain of each example, in order; exactly 0 for an example without key parts.
+
+    The learner is in evaluation mode meanwhile. Probabilities are means over the response tokens of the
+    first reference, end of sequence included.
+    """
+    encoded = [learner.encoder.encode(example) for example in examples]
+    gains: dict[int, Gain] = {}
+    with learner.evaluating():
+        for group in token_batches([2 * item.num_tokens for item in encoded], TOKENS_PER_BATCH):
+            gains |= zip(group, _gains(learner, [encoded[i] for i in group]), strict=True)
+    return [gains[index] for index in range(len(encoded))]
+
+
+def average(gains: Sequence[Gain]) -> Gain:
+    """The mean gain of a task's probes with its standard error (0 where there is one probe)."""
+    count = len(gains)
+    columns = {name: [getattr(gain, name) for gain in gains] for name in ("prob", "log", "instructed", "masked")}
+    errors = {name: statistics.stdev(columns[name]) / count**0.5 if count > 1 else 0.0 for name in ("prob", "log")}
+    means = {name: statistics.fmean(values) for name, values in columns.items()}
+    annotated = sum(gain.num_annotated for gain in gains)
+    return Gain(**means, prob_error=errors["prob"], log_error=errors["log"], num_examples=count, num_annotated=annotated)
+
+
+def reading(gain: Gain, high: float = 0.5) -> str:
+    """What the two likelihoods say together: the table of METHOD.md section 4.
+
+    `high` is the mean token probability from which an answer counts as likely. [D]
+    """
+    if gain.num_annotated == 0:
+        return "no key parts"
+    if gain.instructed >= high:
+        return "half-listens" if gain.masked >= high else "listens"
+    return "misled" if gain.masked >= high else "not learned"
+
+
+def _gains(learner: Learner, encoded: Sequence[Encoded]) -> list[Gain]:
+    batch = collate(encoded, learner.pad_id, twins=True)
+    instructed = iter(_likelihoods(learner, batch.rows, len(encoded)))
+    num_twins = sum(item.masked_prompt is not None for item in encoded)
+    masked = iter(_likelihoods(learner, batch.twins, num_twins) if batch.twins else ())
+    gains = []
+    for item in encoded:
+        prob, log = next(instructed)
+        if item.masked_prompt is None:
+            gains.append(Gain(0.0, 0.0, prob, prob, num_annotated=0))
+        else:
+            masked_prob, masked_log = next(masked)
+            gains.append(Gain(prob - masked_prob, log - masked_log, prob, masked_prob))
+    return gains
+
+
+def _likelihoods(learner: Learner, rows: Rows, num_rows: int) -> list[tuple[float, float]]:
+    """Mean p and mean log p over the response tokens of each row."""
+    logits = learner.response_logits(rows)
+    row, target = rows.row.to(logits.device), rows.target.to(logits.device)
+    log_probs = token_log_probs(logits, target).double()
+    means = (mean_by_example(values, row, num_rows).tolist() for values in (log_probs.exp(), log_probs))
+    return list(zip(*means, strict=True))

@@ -1,0 +1,99 @@
+"""The one interface behind which every method learns a stream, and the plain data it works with."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from kpig.encoding import Batch
+from kpig.model import Learner
+from kpig.objective import cross_entropy_sum
+from kpig.records import Example, Task
+
+if TYPE_CHECKING:
+    from kpig.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the stream: its number from 1, its tasks, and how many updates it gets."""
+
+    number: int
+    tasks: tuple[Task, ...]
+    num_updates: int
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where training stands. All chance is drawn from here, so a resumed run draws the same."""
+
+    seed: int
+    step: int
+    update: int
+    num_updates: int
+    num_current: int
+
+    def rng(self, purpose: str) -> random.Random:
+        """A generator of its own for each purpose, step and update."""
+        return random.Random(f"{self.seed}/{purpose}/{self.step}/{self.update}")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A sum over response tokens and their number; the loop divides once. `log` holds sums, detached."""
+
+    sum: Tensor
+    num_tokens: int
+    log: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Method:
+    """One way to learn a task stream. Override only what differs; never subclass a subclass.
+
+    A method never calls the optimizer and never writes files.
+    """
+
+    paired = False
+    """Whether batches also carry the masked twins."""
+
+    needs_initial = False
+    """Whether `loss` compares with the starting model, so that its weights must be kept."""
+
+    def __init__(self, config: "RunConfig"):
+        self.config = config
+
+    def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
+        """The task sets to learn one after the other; as the stream has them unless overridden."""
+        return list(steps)
+
+    def num_updates(self, default: int) -> int:
+        """Updates for a step, given what the config asks for."""
+        return default
+
+    def begin_step(self, step: Step, learner: Learner) -> None:
+        """Called before the first update of a step, also when resuming inside it."""
+
+    def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
+        """Past examples to mix into this update."""
+        return ()
+
+    def loss(self, learner: Learner, batch: Batch) -> Loss:
+        """The loss of one micro-batch; cross-entropy over response tokens unless overridden."""
+        logits = learner.response_logits(batch.rows)
+        total = cross_entropy_sum(logits, batch.rows.target)
+        return Loss(total, batch.num_tokens, {"cross_entropy": total.detach()})
+
+    def shape_gradients(self, learner: Learner) -> None:
+        """Change gradients in place after backward, before clipping."""
+
+    def end_step(self, step: Step, learner: Learner) -> None:
+        """Called after the last update of a step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run cannot rebuild: JSON values, or tensors under their own keys."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned, after `begin_step` where a step is under way."""

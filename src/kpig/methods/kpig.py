@@ -1,0 +1,108 @@
+"""KPIG: replay what no longer listens, and do not learn to answer without being told (METHOD.md 4-6)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from kpig import gain, replay
+from kpig.encoding import Batch, join
+from kpig.methods.base import Clock, Loss, Method, Step
+from kpig.model import Learner
+from kpig.objective import cross_entropy_sum, jsd
+from kpig.records import Example, Gain
+from kpig.replay import Memory
+
+
+class Kpig(Method):
+    """Dynamic replay by key-part gain, and a divergence term on masked twins.
+
+    Gains of the seen tasks and of the current ones are measured when a step begins and every `refresh`
+    updates. They decide which tasks are replayed until the next measurement, and how hard each task's
+    masked twin is held to the reference model.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.settings = config.method.kpig
+        self.paired = self.settings.twin_weight > 0
+        self.needs_initial = self.paired and self.settings.reference == "initial"
+        self.memory = Memory(config.replay.memory_per_task, config.seed)
+        self.gains: dict[str, Gain] = {}
+        self.learned: dict[str, float] = {}
+        self.chosen: list[str] = []
+        self._current_probes: dict[str, tuple[Example, ...]] = {}
+        self._previous = None
+
+    def begin_step(self, step: Step, learner: Learner) -> None:
+        self._current_probes = {task.name: task.train[: self.settings.num_probes] for task in step.tasks}
+        if self.paired and self.settings.reference == "previous":
+            self._previous = learner.weights()
+
+    def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
+        if clock.update == 0 or (self.settings.refresh and clock.update % self.settings.refresh == 0):
+            self.gains = self._measure(learner)
+            self.chosen = self._select(clock)
+        count = round(self.config.replay.ratio * clock.num_current)
+        return self.memory.draw(count, clock.rng("replay"), self.chosen, self.settings.examples_per_task)
+
+    def loss(self, learner: Learner, batch: Batch) -> Loss:
+        """CE over the originals' tokens + λ · w(task) · JSD over their twins' tokens (METHOD.md section 6)."""
+        if batch.twins is None:
+            return super().loss(learner, batch)
+        logits = learner.response_logits(join(batch.rows, batch.twins, learner.pad_id))
+        entropy = cross_entropy_sum(logits[: batch.num_tokens], batch.rows.target)
+        reference = learner.reference_logits(batch.twins, self._previous)
+        divergence = jsd(logits[batch.num_tokens :], reference)
+        weight = divergence.new_tensor([self._weight(example.task) for example in batch.examples])
+        weighted = (weight[batch.example[batch.twin_of]] * divergence).sum()
+        log = {"cross_entropy": entropy.detach(), "divergence": divergence.detach().sum()}
+        return Loss(entropy + self.settings.twin_weight * weighted, batch.num_tokens, log)
+
+    def end_step(self, step: Step, learner: Learner) -> None:
+        for task in step.tasks:
+            self.memory.add(task)
+        if self.settings.signal == "gain_drop":
+            now = gain.measure(learner, self._current_probes)
+            self.learned |= {task: self._in_unit(measured) for task, measured in now.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        gains = {task: asdict(measured) for task, measured in self.gains.items()}
+        return {"memory": self.memory.state(), "gains": gains, "learned": self.learned, "chosen": self.chosen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.memory.restore(state["memory"])
+        self.gains = {task: Gain(**measured) for task, measured in state["gains"].items()}
+        self.learned, self.chosen = dict(state["learned"]), list(state["chosen"])
+
+    def _measure(self, learner: Learner) -> dict[str, Gain]:
+        probes = self._current_probes | self.memory.probes(self.settings.num_probes)
+        needed = self.settings.weighting == "gain" and self.paired
+        return gain.measure(learner, probes) if self.memory.tasks or needed else {}
+
+    def _select(self, clock: Clock) -> list[str]:
+        signals = {task: self._signal(task) for task in self.memory.tasks}
+        if not signals:
+            return []
+        if self.settings.selection == "uniform":
+            return replay.pick(list(signals), self.settings.num_tasks, clock.rng("tasks"))
+        if self.settings.selection == "proportional":
+            chance = replay.chances(signals, self.settings.floor, self.settings.temperature)
+            return replay.proportional(chance, self.settings.num_tasks, clock.rng("tasks"))
+        ties = {task: self.gains[task].instructed for task in signals}
+        return replay.lowest(signals, ties, self.settings.num_tasks)
+
+    def _signal(self, task: str) -> float:
+        now = self._in_unit(self.gains[task])
+        return now - self.learned[task] if self.settings.signal == "gain_drop" else now
+
+    def _in_unit(self, measured: Gain) -> float:
+        return measured.log if self.settings.gain_unit == "log" else measured.prob
+
+    def _weight(self, task: str) -> float:
+        """w(τ) = 1 - clip(G(τ), 0, 1) of METHOD.md section 6."""
+        return twin_weight(self.gains, task) if self.settings.weighting == "gain" else 1.0
+
+
+def twin_weight(gains: Mapping[str, Gain], task: str) -> float:
+    """How hard a task's masked twin is held: 1 - its probability gain, within [0, 1]."""
+    return 1.0 - min(max(gains[task].prob, 0.0), 1.0)

@@ -1,0 +1,31 @@
+"""Methods that mix examples of past tasks into every update."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kpig.methods.base import Clock, Method, Step
+from kpig.model import Learner
+from kpig.records import Example
+from kpig.replay import Memory
+
+
+class Replay(Method):
+    """Uniform replay over everything in memory (Chaudhry et al., 2019)."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.memory = Memory(config.replay.memory_per_task, config.seed)
+
+    def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
+        count = round(self.config.replay.ratio * clock.num_current)
+        return self.memory.draw(count, clock.rng("replay"))
+
+    def end_step(self, step: Step, learner: Learner) -> None:
+        for task in step.tasks:
+            self.memory.add(task)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"memory": self.memory.state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.memory.restore(state["memory"])

@@ -1,0 +1,264 @@
+"""Load and save a causal LM and its adapter; the Learner: response logits and greedy generation.
+
+Shape letters: R rows, L sequence, N response tokens, V vocabulary, D hidden size.
+"""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from kpig.config import ModelSection
+from kpig.encoding import Encoder, Rows
+from kpig.errors import ModelError
+from kpig.ledger import Ledger
+
+TINY = "tiny"
+Weights = Mapping[str, Tensor]
+
+
+class Learner:
+    """A causal LM with its tokenizer and encoder, and the ledger of what its passes have cost.
+
+    `initial` are the trainable weights it started from, kept only with `keep_initial`; with LoRA the
+    starting model is the same weights with the adapter switched off, so nothing is kept.
+    """
+
+    def __init__(self, model, tokenizer, encoder: Encoder, keep_initial: bool = False):
+        self.model = model
+        self.tokenizer = tokenizer
+        self.encoder = encoder
+        self.ledger = Ledger()
+        self.is_adapter = hasattr(model, "peft_config")
+        self._core = model.get_base_model() if self.is_adapter else model
+        self._takes_positions = "position_ids" in inspect.signature(self._core.forward).parameters
+        self.initial: Weights | None = None
+        if keep_initial and not self.is_adapter:
+            self.initial = self.weights()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills padding; attention never sees it."""
+        pad = self.tokenizer.pad_token_id
+        return self.tokenizer.eos_token_id if pad is None else pad
+
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """The trainable parameters by name, shared ones once."""
+        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+
+    def weights(self) -> dict[str, Tensor]:
+        """A frozen copy of the trainable weights."""
+        return {name: weight.detach().clone() for name, weight in self.parameters().items()}
+
+    def load_weights(self, weights: Weights) -> None:
+        """Overwrite trainable weights in place; ModelError when names or shapes differ."""
+        parameters = self.parameters()
+        wrong = sorted(set(parameters) ^ set(weights)) or [
+            name for name, weight in parameters.items() if weight.shape != weights[name].shape
+        ]
+        if wrong:
+            raise ModelError(f"saved weights do not fit the model: {wrong[0]} (and {len(wrong) - 1} more) differs")
+        with torch.no_grad():
+            for name, weight in parameters.items():
+                weight.copy_(weights[name])
+
+    def response_logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
+        """Logits [N, V] that predict each response token; gradient as the caller's context says.
+
+        The hidden states of response positions are gathered *before* the vocabulary projection, by a
+        hook on the model's own output layer: soft-caps and scales that follow it stay the model's own.
+        `weights` replaces the trainable weights for this pass.
+        """
+        rows = rows.to(self.device)
+        arguments = {"input_ids": rows.input_ids, "attention_mask": rows.attention_mask, "use_cache": False}
+        if self._takes_positions:
+            arguments["position_ids"] = rows.position_ids
+        with self._gathered(rows):
+            if weights is None:
+                logits = self.model(**arguments).logits
+            else:
+                logits = torch.func.functional_call(self.model, dict(weights), kwargs=arguments).logits
+        if torch.is_grad_enabled():
+            self.ledger.train_tokens += rows.num_tokens
+        else:
+            self.ledger.forward_tokens += rows.num_tokens
+        return logits[0]
+
+    @torch.no_grad()
+    def reference_logits(self, rows: Rows, weights: Weights | None) -> Tensor:
+        """Logits [N, V] of a frozen earlier model, in evaluation mode.
+
+        `weights` are those of that model; None stands for the starting model.
+        """
+        weights = self.initial if weights is None else weights
+        if weights is None and not self.is_adapter:
+            raise ModelError("the learner was built without its starting weights; pass keep_initial=True")
+        adapter_off = self.model.disable_adapter() if weights is None else nullcontext()
+        with adapter_off, self.evaluating():
+            return self.response_logits(rows, weights)
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
+        """Greedy responses to token-id prompts, with whether each ended before the token limit."""
+        width = max(map(len, prompts))
+        ids = torch.tensor([[self.pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        end = self.tokenizer.eos_token_id
+        with self.evaluating():
+            output = self.model.generate(
+                input_ids=ids.to(self.device),
+                attention_mask=mask.to(self.device),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                eos_token_id=end,
+                pad_token_id=self.pad_id,
+            )
+        return [self._decoded(row, end) for row in output[:, width:].tolist()]
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode inside the block (no dropout), the former mode after it."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train(was_training)
+
+    def save(self, folder: Path) -> None:
+        """Write weights as safetensors (the adapter in PEFT's format where there is one) and tokenizer."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Take over the weights that `save` wrote."""
+        if self.is_adapter:
+            from peft import load_peft_weights, set_peft_model_state_dict
+
+            set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device="cpu"))
+            return
+        dtype = next(self.model.parameters()).dtype
+        saved = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        self.load_weights(dict(saved.named_parameters()))
+
+    @contextmanager
+    def _gathered(self, rows: Rows) -> Iterator[None]:
+        def gather(_module, arguments: tuple) -> tuple:
+            return (arguments[0][rows.row, rows.column].unsqueeze(0), *arguments[1:])
+
+        handle = self._core.get_output_embeddings().register_forward_pre_hook(gather)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _decoded(self, ids: list[int], end: int) -> tuple[str, bool]:
+        finished = end in ids
+        kept = ids[: ids.index(end)] if finished else ids
+        return self.tokenizer.decode(kept, skip_special_tokens=True).strip(), finished
+
+
+def load(section: ModelSection, mask_text: str, keep_initial: bool = False, device: str = "cpu", seed: int = 0) -> Learner:
+    """The learner that a config's [model] section describes.
+
+    A fresh LoRA adapter is drawn with `seed`. Raises ModelError for a folder without usable weights, with
+    pickle weights only, or with a tokenizer of another vocabulary.
+    """
+    path = resolve(section.path)
+    check_folder(path)
+    with _explained(path):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(
+            path,
+            config=config,
+            dtype=getattr(torch, section.dtype),
+            use_safetensors=True,
+            trust_remote_code=section.trust_remote_code,
+        )
+    check_vocabulary(model, tokenizer, path)
+    if section.adapter == "lora":
+        model = _with_lora(model, section, seed)
+    limit = getattr(config, "max_position_embeddings", None) or section.max_length
+    encoder = Encoder(tokenizer, min(section.max_length, limit), mask_text, section.chat_template)
+    return Learner(model.to(device), tokenizer, encoder, keep_initial)
+
+
+def resolve(path: str) -> str:
+    """The folder or hub name behind a config's `model.path`; "tiny" is the shipped model."""
+    return str(files("kpig") / "tiny") if path == TINY else path
+
+
+def check_folder(path: str) -> None:
+    """Refuse a local model folder that cannot be loaded, before anything heavy happens."""
+    folder = Path(path)
+    if not folder.exists():
+        looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+        if looks_local:
+            raise ModelError(f"model folder {path} does not exist; set model.path to a folder with config.json")
+        return
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"model folder {path} has no config.json; give the folder that save_pretrained wrote")
+    if any(folder.glob("*.safetensors")):
+        return
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
+        raise ModelError(
+            f"model folder {path} has pickle weights only, which can run code when loaded; convert them to "
+            "safetensors (model.save_pretrained(folder, safe_serialization=True)) and try again"
+        )
+    raise ModelError(f"model folder {path} has no weights; expected at least one *.safetensors file beside config.json")
+
+
+def check_vocabulary(model, tokenizer, path: str) -> None:
+    """Refuse a tokenizer that was not made for the model, or that has no end-of-sequence token.
+
+    Models often pad their embedding by a few percent; more than 10 % unused rows means another vocabulary.
+    """
+    rows, size = model.get_input_embeddings().weight.shape[0], len(tokenizer)
+    if size > rows or rows - size > max(256, rows // 10):
+        raise ModelError(
+            f"model {path}: the tokenizer has {size} tokens but the model's embedding has {rows} rows; "
+            "they do not belong together. Use the tokenizer that was saved with this model."
+        )
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"model {path}: the tokenizer has no end-of-sequence token; set eos_token and save it again")
+
+
+def _with_lora(model, section: ModelSection, seed: int):
+    from peft import LoraConfig, get_peft_model
+
+    targets = list(section.lora_targets) if section.lora_targets else "all-linear"
+    config = LoraConfig(
+        r=section.lora_rank,
+        lora_alpha=section.lora_alpha,
+        lora_dropout=section.lora_dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return get_peft_model(model, config)
+        except ValueError as error:
+            raise ModelError(f"LoRA cannot be put on this model: {error}. Set model.lora_targets.") from error
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"model {path} cannot be loaded: {first}") from error

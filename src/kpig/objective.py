@@ -1,0 +1,47 @@
+"""Formulas on tensors: log-probabilities, cross-entropy, Jensen-Shannon divergence. No model, no config.
+
+Shape letters: N response tokens of a batch, M those of its masked twins, V vocabulary, E examples.
+Everything is computed in float32 or wider.
+"""
+
+import torch
+from torch import Tensor
+
+
+def token_log_probs(logits: Tensor, target: Tensor) -> Tensor:
+    """log p of each response token, [N] in nats, at most 0, from logits [N, V] and ids [N]."""
+    logits = _wide(logits)
+    chosen = logits.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+    return chosen - logits.logsumexp(-1)
+
+
+def cross_entropy_sum(logits: Tensor, target: Tensor) -> Tensor:
+    """Minus the sum of log p over the response tokens, a scalar in nats; 0 for no tokens.
+
+    METHOD.md section 6, first term; the training loop divides by the number of tokens.
+    """
+    return -token_log_probs(logits, target).sum()
+
+
+def jsd(logits_a: Tensor, logits_b: Tensor) -> Tensor:
+    """Jensen-Shannon divergence in nats at each token, [M], within [0, ln 2].
+
+    Both inputs are finite logits [M, V] for the same response tokens. Gradients reach both sides; the
+    caller detaches. METHOD.md section 6, second term; Lin (1991), eq. 4.1 with equal weights.
+    """
+    log_a, log_b = _wide(logits_a).log_softmax(-1), _wide(logits_b).log_softmax(-1)
+    log_mean = torch.logaddexp(log_a, log_b) - torch.log(torch.tensor(2.0, dtype=log_a.dtype, device=log_a.device))
+    to_mean_a = (log_a.exp() * (log_a - log_mean)).sum(-1)
+    to_mean_b = (log_b.exp() * (log_b - log_mean)).sum(-1)
+    return (0.5 * (to_mean_a + to_mean_b)).clamp(min=0.0)
+
+
+def mean_by_example(values: Tensor, example: Tensor, num_examples: int) -> Tensor:
+    """Mean over the tokens of each example, [E], from values [N] and example numbers [N]."""
+    total = values.new_zeros(num_examples).index_add(0, example, values)
+    count = values.new_zeros(num_examples).index_add(0, example, torch.ones_like(values))
+    return total / count.clamp(min=1.0)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

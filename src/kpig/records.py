@@ -1,0 +1,146 @@
+"""The plain frozen data that pass between stages: tasks, instructions, examples, predictions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+KEY_PART_KINDS = ("operation", "label_set", "format", "length", "content", "reference")
+MASK_TEXT = "_"
+
+
+@dataclass(frozen=True, order=True)
+class KeySpan:
+    """One key part: characters `start` (included) to `end` (excluded) of an instruction."""
+
+    start: int
+    end: int
+    kind: str = "operation"
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """What a task asks for, with its key parts in order and without overlap.
+
+    `origin` tells where the wording comes from: "seed" is the task's own instruction.
+    """
+
+    text: str
+    key_parts: tuple[KeySpan, ...] = ()
+    origin: str = "seed"
+
+    def masked(self, mask_text: str = MASK_TEXT) -> str:
+        """The text with every key part replaced by `mask_text` (METHOD.md section 2)."""
+        pieces, position = [], 0
+        for span in self.key_parts:
+            pieces += [self.text[position : span.start], mask_text]
+            position = span.end
+        return "".join(pieces) + self.text[position:]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One input with its reference responses, under one wording of its task's instruction."""
+
+    id: str
+    task: str
+    instruction: Instruction
+    input: str
+    references: tuple[str, ...]
+
+    @property
+    def response(self) -> str:
+        """The response that training and gain use: the first reference."""
+        return self.references[0]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A demand on the response that a program can check; `type` names the check in constraints.py.
+
+    `kind` overrides the kind of violation that the type stands for (METHOD.md section 7).
+    """
+
+    type: str
+    params: Mapping = field(default_factory=lambda: MappingProxyType({}))
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: wordings for training (the first is the seed), wordings kept for evaluation, examples.
+
+    `metric` is "accuracy" where the label set is closed, else "rougeL" (METHOD.md section 7).
+    Examples carry the seed instruction; `reworded` gives them another.
+    """
+
+    name: str
+    instructions: tuple[Instruction, ...]
+    train: tuple[Example, ...]
+    test: tuple[Example, ...]
+    metric: str
+    categories: tuple[str, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    evaluation_instructions: tuple[Instruction, ...] = ()
+
+    @property
+    def instruction(self) -> Instruction:
+        """The seed instruction."""
+        return self.instructions[0]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The tasks of every step in learning order, and the held-out tasks that no step trains on."""
+
+    name: str
+    steps: tuple[tuple[Task, ...], ...]
+    held_out: tuple[Task, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All tasks of all steps, in order."""
+        return tuple(task for step in self.steps for task in step)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Key-part information gain of an example, or the mean over a task's probes (METHOD.md section 4).
+
+    `prob` is in [-1, 1], `log` in nats per response token; `instructed` and `masked` are the mean
+    token probabilities p(y given I) and p(y given M(I)). `prob_error` and `log_error` are standard
+    errors over the `num_examples` probes (0 for one probe); `num_annotated` of them have key parts.
+    """
+
+    prob: float
+    log: float
+    instructed: float
+    masked: float
+    prob_error: float = 0.0
+    log_error: float = 0.0
+    num_examples: int = 1
+    num_annotated: int = 1
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One test example as the model answered it, with everything the metrics need.
+
+    `finished` is False where generation was cut off at the token limit. `masked_response` is the
+    greedy response to the masked twin, None where the example has no key parts.
+    `violations` are the kinds of the constraints the response breaks.
+    """
+
+    task: str
+    example: str
+    group: str
+    wording: str
+    prompt: str
+    response: str
+    references: tuple[str, ...]
+    finished: bool
+    exact_match: float
+    rouge_l: float
+    violations: tuple[str, ...]
+    num_constraints: int
+    masked_response: str | None = None
+    gain: Gain | None = None

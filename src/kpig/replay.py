@@ -1,0 +1,98 @@
+"""Memory of past examples, and the policies that choose what to replay. No torch.
+
+Policies see plain numbers, so a selection can be checked by hand; chance comes from the caller's Random.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from kpig.records import Example, Instruction, KeySpan, Task
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What memory keeps of one task: its training wordings and a fixed random part of its examples."""
+
+    instructions: tuple[Instruction, ...]
+    examples: tuple[Example, ...]
+
+
+class Memory:
+    """At most `capacity` examples of every learned task, chosen once, when the task ends."""
+
+    def __init__(self, capacity: int, seed: int):
+        self.capacity = capacity
+        self.seed = seed
+        self.tasks: dict[str, Remembered] = {}
+
+    def add(self, task: Task) -> None:
+        """Keep a part of a task; the same part for the same seed, whatever else was learned."""
+        rng = random.Random(f"{self.seed}/memory/{task.name}")
+        chosen = pick(task.train, self.capacity, rng)
+        self.tasks[task.name] = Remembered(task.instructions, tuple(chosen))
+
+    def probes(self, count: int) -> dict[str, tuple[Example, ...]]:
+        """The first `count` examples of every task under its seed instruction, for measuring gain."""
+        return {name: kept.examples[:count] for name, kept in self.tasks.items()}
+
+    def draw(self, count: int, rng: random.Random, tasks: Sequence[str] | None = None, per_task: int = 0) -> list[Example]:
+        """min(count, available) distinct examples, uniform over those of `tasks` (all if None).
+
+        `per_task` limits the pool to the first examples of each. Each comes under a random training wording.
+        """
+        names = self.tasks if tasks is None else tasks
+        pool = [(name, example) for name in names for example in self.tasks[name].examples[: per_task or None]]
+        return [reworded(example, self.tasks[name].instructions, rng) for name, example in pick(pool, count, rng)]
+
+    def state(self) -> dict:
+        """Plain data for JSON."""
+        return {name: asdict(kept) for name, kept in self.tasks.items()}
+
+    def restore(self, state: Mapping) -> None:
+        """Take over what `state` returned, read back from JSON."""
+        self.tasks = {name: _remembered(kept) for name, kept in state.items()}
+
+
+def pick(items: Sequence, count: int, rng: random.Random) -> list:
+    """min(count, len(items)) different items in random order."""
+    return rng.sample(list(items), min(count, len(items)))
+
+
+def reworded(example: Example, instructions: Sequence[Instruction], rng: random.Random) -> Example:
+    """The example under one of the wordings."""
+    return example if len(instructions) == 1 else replace(example, instruction=rng.choice(instructions))
+
+
+def lowest(signals: Mapping[str, float], ties: Mapping[str, float], count: int) -> list[str]:
+    """The `count` tasks with the lowest signal; of equal signals the lower tie value comes first."""
+    return sorted(signals, key=lambda name: (signals[name], ties[name], name))[:count]
+
+
+def chances(signals: Mapping[str, float], floor: float, temperature: float) -> dict[str, float]:
+    """floor/n + (1 - floor) · softmax(-signal/temperature) for each task (METHOD.md section 5); sums to 1."""
+    least = min(signals.values())
+    weights = {name: math.exp((least - value) / temperature) for name, value in signals.items()}
+    total = sum(weights.values())
+    return {name: floor / len(weights) + (1 - floor) * weight / total for name, weight in weights.items()}
+
+
+def proportional(probability: Mapping[str, float], count: int, rng: random.Random) -> list[str]:
+    """`count` different tasks (all where there are fewer), drawn one after the other by their chances."""
+    left, chosen = dict(probability), []
+    while left and len(chosen) < count:
+        name = rng.choices(list(left), weights=list(left.values()))[0]
+        chosen.append(name)
+        del left[name]
+    return chosen
+
+
+def _remembered(kept: Mapping) -> Remembered:
+    instructions = tuple(_instruction(one) for one in kept["instructions"])
+    examples = (one | {"instruction": _instruction(one["instruction"]), "references": tuple(one["references"])} for one in kept["examples"])
+    return Remembered(instructions, tuple(Example(**one) for one in examples))
+
+
+def _instruction(state: Mapping) -> Instruction:
+    return Instruction(state["text"], tuple(KeySpan(**span) for span in state["key_parts"]), state["origin"])

@@ -1,0 +1,132 @@
+"""The run folder: whole files, events, DONE markers, and the refusal to mix two runs. No torch."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kpig import config as configuration
+from kpig.config import RunConfig
+from kpig.errors import ConfigError, RunError
+
+DONE = "DONE"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths inside one run folder and the few ways to write there."""
+
+    path: Path
+
+    def step(self, number: int) -> Path:
+        """The folder of a step; 0 is the untuned model."""
+        return self.path / "steps" / f"{number:02d}"
+
+    def is_done(self, number: int) -> bool:
+        """Whether a step was trained, saved and scored."""
+        return (self.step(number) / DONE).is_file()
+
+    def finish(self, number: int) -> None:
+        """Mark a step as done, then drop the checkpoints that it no longer needs."""
+        publish(self.step(number) / DONE, "")
+        for folder in self.step(number).glob("checkpoint*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Append one line to events.jsonl."""
+        line = json.dumps({"t": round(time.time(), 3), **event})
+        try:
+            with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise _disk_error(self.path / "events.jsonl", error) from error
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Every event, oldest first; a line cut short by a kill is passed over."""
+        path = self.path / "events.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue
+
+    def read(self, name: str) -> Any:
+        """A JSON file of the run; RunError when it is missing or damaged."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise RunError(f"{self.path / name}: cannot be read ({error}); is {self.path} a finished run of kpig?") from error
+
+
+def open_run(path: Path, config: RunConfig, stream: Mapping[str, Any], environment: Mapping[str, Any], resume: bool) -> RunDir:
+    """Begin a run in `path`, or continue the one that is there.
+
+    Raises RunError when the folder holds another run (or anything else) and `resume` is not given, and
+    when config or data differ from those the run began with; nothing is written then.
+    """
+    run = RunDir(path)
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file; give a folder for the run")
+    if path.exists() and any(path.iterdir()):
+        _check_continues(run, config, stream, resume)
+        return run
+    publish(path / "config.toml", configuration.dump(config))
+    publish(path / "environment.json", _json(environment))
+    publish(path / "stream.json", _json(stream))
+    return run
+
+
+def publish(path: Path, text: str) -> None:
+    """Write `path` so that a reader sees the old file or the new one, never half.
+
+    Raises RunError when the disk does not take it; the old file is unharmed then.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _disk_error(path, error) from error
+
+
+def publish_json(path: Path, value: Any) -> None:
+    """`publish` a value as indented JSON."""
+    publish(path, _json(value))
+
+
+def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], resume: bool) -> None:
+    if not (run.path / "stream.json").is_file():
+        raise RunError(f"{run.path} is not empty and holds no run that can be continued; give --out another folder")
+    if not resume:
+        raise RunError(f"{run.path} already holds a run; continue it with --resume, or give --out another folder")
+    try:
+        begun = configuration.load(run.path / "config.toml")
+    except ConfigError as error:
+        raise RunError(f"{run.path}: its config.toml cannot be used: {error}") from error
+    keys = configuration.differing_keys(begun, config)
+    if keys:
+        raise RunError(
+            f"{run.path}: the run began with another config; different: {', '.join(keys)}. "
+            "Resume with the same config and --set options, or give --out another folder."
+        )
+    if run.read("stream.json").get("digest") != stream["digest"]:
+        raise RunError(
+            f"{run.path}: the task data have changed since the run began (stream.json keeps the old digests). "
+            "Restore them, or give --out another folder."
+        )
+
+
+def _disk_error(path: Path, error: OSError) -> RunError:
+    return RunError(f"{path}: cannot be written ({error.strerror or error}); free some space or fix the permissions, then --resume")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,157 @@
+"""Fit one step of the stream: the one training loop of every method, on Accelerate."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import torch
+from accelerate import Accelerator
+
+from kpig import checkpoint
+from kpig.checkpoint import Checkpoint
+from kpig.config import RunConfig, TrainSection
+from kpig.encoding import Batch, collate, token_batches
+from kpig.errors import TrainingError
+from kpig.methods.base import Clock, Method, Step
+from kpig.model import Learner
+from kpig.records import Example, Task
+from kpig.replay import reworded
+
+
+def fit_step(
+    learner: Learner,
+    method: Method,
+    step: Step,
+    config: RunConfig,
+    log: Callable[[dict], None],
+    save: Callable[[Checkpoint], None],
+    resume_from: Checkpoint | None = None,
+) -> None:
+    """Train the learner on one step, in place.
+
+    `log` receives one dict per update, `save` a checkpoint every `train.checkpoint_every` updates.
+    Raises TrainingError on a loss or gradient that is not finite, before the optimizer moves.
+    """
+    settings = config.train
+    accelerator = Accelerator(mixed_precision=precision(settings, learner.device), cpu=learner.device.type == "cpu")
+    method.begin_step(step, learner)
+    optimizer = _optimizer(learner, settings)
+    first = 0
+    if resume_from is not None:
+        checkpoint.restore(resume_from, learner, optimizer, method)
+        first = resume_from.update
+    learner.model.train()
+    for update in range(first, step.num_updates):
+        clock = Clock(config.seed, step.number, update, step.num_updates, settings.batch_size)
+        with learner.ledger.timed("train_seconds"):
+            record = _update(accelerator, learner, method, step, optimizer, clock, settings)
+        log({"step": step.number, "update": update + 1, **record})
+        is_last = update + 1 == step.num_updates
+        if settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0 and not is_last:
+            save(checkpoint.capture(update + 1, learner, optimizer, method))
+    with learner.ledger.timed("train_seconds"):
+        method.end_step(step, learner)
+    learner.model.eval()
+
+
+def num_updates(tasks: Sequence[Task], settings: TrainSection) -> int:
+    """Optimizer updates for one step: as configured, or enough for `epochs` passes over its examples."""
+    if settings.updates_per_step:
+        return settings.updates_per_step
+    return math.ceil(settings.epochs * sum(len(task.train) for task in tasks) / settings.batch_size)
+
+
+def learning_rate(settings: TrainSection, update: int, num_updates: int) -> float:
+    """Linear warm-up, then a half cosine to 0 or a constant; `update` counts from 0."""
+    num_warmup = math.ceil(settings.warmup * num_updates)
+    if update < num_warmup:
+        return settings.learning_rate * (update + 1) / num_warmup
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    progress = (update - num_warmup) / max(1, num_updates - num_warmup)
+    return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def current_examples(step: Step, clock: Clock) -> list[Example]:
+    """This update's examples of the current step: every epoch in a new order, under new wordings."""
+    pool = [(task, example) for task in step.tasks for example in task.train]
+    start = clock.update * clock.num_current
+    return [_drawn(pool, clock, position) for position in range(start, start + clock.num_current)]
+
+
+def precision(settings: TrainSection, device: torch.device) -> str:
+    """Accelerate's name for the arithmetic: bfloat16 where asked for, or by itself on GPUs that have it."""
+    if settings.precision == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
+    return "bf16" if settings.precision == "bfloat16" else "no"
+
+
+def _update(
+    accelerator: Accelerator,
+    learner: Learner,
+    method: Method,
+    step: Step,
+    optimizer: torch.optim.Optimizer,
+    clock: Clock,
+    settings: TrainSection,
+) -> dict:
+    torch.manual_seed(clock.rng("dropout").getrandbits(63))
+    replayed = list(method.replay(clock, learner))
+    batches = micro_batches(learner, current_examples(step, clock) + replayed, method.paired, settings)
+    num_tokens = sum(batch.num_tokens for batch in batches)
+    totals: dict[str, torch.Tensor] = {}
+    for batch in batches:
+        with accelerator.autocast():
+            loss = method.loss(learner, batch.to(learner.device))
+        _require_finite("loss", loss.sum, clock)
+        accelerator.backward(loss.sum / max(1, num_tokens))
+        for name, value in ({"loss": loss.sum.detach()} | loss.log).items():
+            totals[name] = totals.get(name, 0.0) + value
+    method.shape_gradients(learner)
+    norm = accelerator.clip_grad_norm_(list(learner.parameters().values()), settings.clip)
+    _require_finite("gradient", norm, clock)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(settings, clock.update, clock.num_updates)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    learner.ledger.updates += 1
+    learner.ledger.replayed_examples += len(replayed)
+    means = {name: round(float(value) / max(1, num_tokens), 6) for name, value in totals.items()}
+    return {**means, "tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
+
+
+def micro_batches(learner: Learner, examples: Sequence[Example], paired: bool, settings: TrainSection) -> list[Batch]:
+    """The examples of one update in groups of similar length within the token budget."""
+    encoded = [learner.encoder.encode(example) for example in examples]
+    lengths = [item.num_tokens * (2 if paired else 1) for item in encoded]
+    groups = token_batches(lengths, settings.tokens_per_micro_batch)
+    return [collate([encoded[index] for index in group], learner.pad_id, twins=paired) for group in groups]
+
+
+def _optimizer(learner: Learner, settings: TrainSection) -> torch.optim.Optimizer:
+    fused = learner.device.type in ("cpu", "cuda")
+    parameters = list(learner.parameters().values())
+    betas, decay = (0.9, settings.beta2), settings.weight_decay
+    return torch.optim.AdamW(parameters, settings.learning_rate, betas, weight_decay=decay, fused=fused)
+
+
+def _drawn(pool: Sequence[tuple[Task, Example]], clock: Clock, position: int) -> Example:
+    epoch, index = divmod(position, len(pool))
+    task, example = pool[_order(len(pool), f"{clock.seed}/order/{clock.step}/{epoch}")[index]]
+    return reworded(example, task.instructions, random.Random(f"{clock.seed}/wording/{clock.step}/{position}"))
+
+
+@lru_cache(maxsize=4)
+def _order(size: int, seed: str) -> list[int]:
+    order = list(range(size))
+    random.Random(seed).shuffle(order)
+    return order
+
+
+def _require_finite(what: str, value: torch.Tensor, clock: Clock) -> None:
+    if not torch.isfinite(value).all():
+        raise TrainingError(
+            f"the {what} is not finite ({float(value)}) at step {clock.step}, update {clock.update + 1}; "
+            "no weight was changed by it. Lower train.learning_rate or train.clip, or look at that step's data."
+        )

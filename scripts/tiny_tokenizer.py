@@ -47,7 +47,20 @@ def _corpus() -> Iterator[str]:
     texts = [general.format(operation="", demand="") for general in suite.GENERAL]
     texts += [wording for part in (*suite.OPERATIONS, *suite.DEMANDS) for wording in part.wordings]
     forms = [form for text in texts for word in text.split() for form in (word, f" {word}", f" {word}.")]
-    for text in (*forms, *words(), "Input:", "Output:", "\nInput:", "\nOutput:", " answer:", '["', '",', ' "', '"]', " ["):
+    for text in (
+        *forms,
+        *words(),
+        "Input:",
+        "Output:",
+        "\nInput:",
+        "\nOutput:",
+        " answer:",
+        '["',
+        '",',
+        ' "',
+        '"]',
+        " [",
+    ):
         yield from [text] * SUITE_WEIGHT
     yield from topics.values()
 

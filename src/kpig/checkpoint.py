@@ -47,10 +47,10 @@ def publish(checkpoint: Checkpoint, step_dir: Path) -> None:
         new.mkdir(parents=True)
         _write(checkpoint, new)
         (new / READY).touch()
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(new, ignore_errors=True)
         raise RunError(
-            f"{new}: the checkpoint could not be written ({error.strerror or error}); the previous one is unharmed. "
+            f"{new}: the checkpoint could not be written ({error}); the previous one is unharmed. "
             "Free some space and continue with --resume."
         ) from error
     shutil.rmtree(old, ignore_errors=True)
@@ -62,7 +62,9 @@ def publish(checkpoint: Checkpoint, step_dir: Path) -> None:
 
 def find(step_dir: Path) -> Path | None:
     """The newest complete checkpoint of a step, wherever a kill left it."""
-    return next((step_dir / name for name in (NEW, CURRENT, OLD) if (step_dir / name / READY).is_file()), None)
+    return next(
+        (step_dir / name for name in (NEW, CURRENT, OLD) if (step_dir / name / READY).is_file()), None
+    )
 
 
 def read(folder: Path) -> Checkpoint:
@@ -77,7 +79,9 @@ def read(folder: Path) -> Checkpoint:
             ledger=state["ledger"],
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise RunError(f"{folder}: damaged checkpoint ({error}); delete this folder and continue with --resume") from error
+        raise RunError(
+            f"{folder}: damaged checkpoint ({error}); delete this folder and continue with --resume"
+        ) from error
 
 
 def restore(checkpoint: Checkpoint, learner: Learner, optimizer: torch.optim.Optimizer, method) -> None:
@@ -85,7 +89,9 @@ def restore(checkpoint: Checkpoint, learner: Learner, optimizer: torch.optim.Opt
     learner.load_weights(checkpoint.weights)
     learner.ledger.restore(checkpoint.ledger)
     method.load_state_dict(checkpoint.method)
-    optimizer.load_state_dict({"state": checkpoint.optimizer, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": checkpoint.optimizer, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
 
 
 def write_state(state: dict[str, Any], folder: Path, **more: Any) -> None:
@@ -103,8 +109,15 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in checkpoint.weights.items()}, folder / "weights.safetensors")
-    flat = {f"{index}/{name}": tensor for index, state in checkpoint.optimizer.items() for name, tensor in state.items()}
+    save_file(
+        {name: tensor.contiguous() for name, tensor in checkpoint.weights.items()},
+        folder / "weights.safetensors",
+    )
+    flat = {
+        f"{index}/{name}": tensor
+        for index, state in checkpoint.optimizer.items()
+        for name, tensor in state.items()
+    }
     save_file({name: tensor.contiguous() for name, tensor in flat.items()}, folder / "optimizer.safetensors")
     write_state(checkpoint.method, folder, update=checkpoint.update, ledger=checkpoint.ledger)
 

@@ -32,30 +32,43 @@ class ModelSection(Section):
     """Which model learns, and which of its weights."""
 
     path: str = Field("tiny", min_length=1, description="a folder, a hub name, or 'tiny', the shipped model")
-    adapter: Literal["none", "lora"] = Field("none", description="'none' tunes all weights; 'lora' a LoRA adapter")
+    adapter: Literal["none", "lora"] = Field(
+        "none", description="'none' tunes all weights; 'lora' a LoRA adapter"
+    )
     lora_rank: Count = Field(8, description="rank of the LoRA matrices")
     lora_alpha: Count = Field(16, description="LoRA scale; the update is multiplied by alpha / rank")
     lora_dropout: Share = Field(0.0, description="dropout in front of the LoRA matrices")
-    lora_targets: tuple[str, ...] = Field((), description="names of the adapted layers; empty: all linear layers")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="how weights are held in memory")
-    max_length: Annotated[int, Field(ge=16)] = Field(1024, description="tokens of prompt and response at most")
+    lora_targets: tuple[str, ...] = Field(
+        (), description="names of the adapted layers; empty: all linear layers"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="how weights are held in memory"
+    )
+    max_length: Annotated[int, Field(ge=16)] = Field(
+        1024, description="tokens of prompt and response at most"
+    )
     chat_template: bool = Field(True, description="use the tokenizer's chat template where it has one")
-    trust_remote_code: bool = Field(False, description="run Python code that comes with the model: only if you trust it")
+    trust_remote_code: bool = Field(
+        False, description="run Python code that comes with the model: only if you trust it"
+    )
 
 
 class StreamSection(Section):
     """Which tasks, in which order; see `kpig.stream.load`. The keys from `kind` on need task files."""
 
-    path: str = Field(SUITE, min_length=1, description="'suite', the built-in tasks, or a file or folder of tasks")
+    path: str = Field(
+        SUITE, min_length=1, description="'suite', the built-in tasks, or a file or folder of tasks"
+    )
     order: Literal["given", "shuffled"] | tuple[int, ...] = Field(
-        "given", description="'given', 'shuffled' (by `order_seed`), or the step numbers from 1 in learning order"
+        "given",
+        description="'given', 'shuffled' (by `order_seed`), or the step numbers from 1 in learning order",
     )
     order_seed: int = Field(0, description="seed of the shuffled order")
     held_out: str = Field("", description="file or folder of tasks that are never trained on")
     kind: Literal["auto", "superni", "jsonl", "hf"] = Field("auto", description="format of the task files")
     train_per_task: CountOrAll = Field(0, description="training examples per task at most; 0: all")
     test_per_task: CountOrAll = Field(0, description="test examples per task at most; 0: all")
-    tasks_per_step: Count = Field(1, description="tasks per step where the data name no steps")
+    tasks_per_step: CountOrAll = Field(0, description="tasks per step; 0: as the data say, else one")
     max_steps: CountOrAll = Field(0, description="steps at most; 0: all")
     max_tasks_per_step: CountOrAll = Field(0, description="tasks per step at most; 0: all")
     max_held_out: CountOrAll = Field(0, description="held-out tasks at most; 0: all")
@@ -69,17 +82,23 @@ class SuiteSection(Section):
     num_held_out: CountOrAll = Field(8, description="held-out tasks")
     num_train: Count = Field(800, description="training examples per task")
     num_test: Count = Field(20, description="test examples per task")
-    seed: int = Field(0, description="picks the compositions and inputs; part of the data, not of the training")
+    seed: int = Field(
+        0, description="picks the compositions and inputs; part of the data, not of the training"
+    )
 
 
 class TrainSection(Section):
     """The training loop: AdamW, one fresh optimizer for each step of the stream."""
 
     epochs: Annotated[float, Field(gt=0)] = Field(1.0, description="passes over the step's training examples")
-    updates_per_step: CountOrAll = Field(0, description="optimizer updates per step instead of epochs; 0: epochs")
+    updates_per_step: CountOrAll = Field(
+        0, description="optimizer updates per step instead of epochs; 0: epochs"
+    )
     batch_size: Count = Field(16, description="examples of the current step in each update")
     learning_rate: Annotated[float, Field(gt=0)] = Field(2e-4, description="peak learning rate")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up: decay to 0, or hold")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="after the warm-up: decay to 0, or hold"
+    )
     warmup: Share = Field(0.03, description="share of the updates with rising learning rate")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay")
     beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's second decay rate")
@@ -90,7 +109,9 @@ class TrainSection(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic of the passes; 'auto': bfloat16 on GPUs that have it, else float32"
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="'auto': a GPU where there is one")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="'auto': a GPU where there is one"
+    )
     checkpoint_every: CountOrAll = Field(50, description="updates between checkpoints inside a step; 0: none")
 
 
@@ -105,16 +126,25 @@ class KpigSection(Section):
     """KPIG (METHOD.md sections 4 to 6)."""
 
     selection: Literal["lowest", "proportional", "uniform"] = Field(
-        "lowest", description="tasks to replay: the M with the lowest signal, by chance proportional to it, or any"
+        "lowest",
+        description="tasks to replay: the M with the lowest signal, by chance proportional to it, or any",
     )
-    signal: Literal["gain", "gain_drop"] = Field("gain", description="the gain itself, or how far it has fallen")
+    signal: Literal["gain", "gain_drop"] = Field(
+        "gain", description="the gain itself, or how far it has fallen"
+    )
     gain_unit: Literal["prob", "log"] = Field("prob", description="probability gain, or log gain in nats")
     num_tasks: Count = Field(4, description="tasks replayed at a time (M)")
     examples_per_task: Count = Field(50, description="examples of each in the replay pool (N)")
-    refresh: CountOrAll = Field(50, description="updates between gain measurements; 0: only when a step begins")
+    refresh: CountOrAll = Field(
+        50, description="updates between gain measurements; 0: only when a step begins"
+    )
     num_probes: Count = Field(16, description="probe examples per task for its gain")
-    floor: Share = Field(0.3, description="proportional: share of the chance spread evenly over all seen tasks")
-    temperature: Annotated[float, Field(gt=0)] = Field(0.1, description="proportional: sharpness of the preference")
+    floor: Share = Field(
+        0.3, description="proportional: share of the chance spread evenly over all seen tasks"
+    )
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        0.1, description="proportional: sharpness of the preference"
+    )
     twin_weight: Annotated[float, Field(ge=0)] = Field(
         1.0, description="λ, weight of the masked-twin term; 0 leaves it out and halves the cost of an update"
     )
@@ -136,12 +166,18 @@ class MethodSection(Section):
 class EvaluateSection(Section):
     """What is measured after every step."""
 
-    max_new_tokens: Count = Field(64, description="tokens of a response at most; longer ones count as degenerate")
-    tokens_per_batch: Annotated[int, Field(ge=16)] = Field(32768, description="padded tokens in one evaluation batch")
+    max_new_tokens: Count = Field(
+        64, description="tokens of a response at most; longer ones count as degenerate"
+    )
+    tokens_per_batch: Annotated[int, Field(ge=16)] = Field(
+        32768, description="padded tokens in one evaluation batch"
+    )
     half_listening: bool = Field(True, description="answer the masked twins too; doubles the generation time")
     gain: bool = Field(True, description="measure the key-part gain on the test examples")
     num_gain_examples: Count = Field(20, description="test examples per task for the gain")
-    new_wordings: bool = Field(True, description="score wordings never used in training where a task has some")
+    new_wordings: bool = Field(
+        True, description="score wordings never used in training where a task has some"
+    )
 
 
 class RunConfig(Section):
@@ -211,7 +247,11 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _make_paths_relative_to(folder: Path, table: dict) -> None:
-    for section, key, keep in (("model", "path", "tiny"), ("stream", "path", SUITE), ("stream", "held_out", "")):
+    for section, key, keep in (
+        ("model", "path", "tiny"),
+        ("stream", "path", SUITE),
+        ("stream", "held_out", ""),
+    ):
         inner = table.get(section)
         value = inner.get(key) if isinstance(inner, dict) else None
         if isinstance(value, str) and value != keep and (value.startswith(".") or (folder / value).exists()):
@@ -245,15 +285,21 @@ def _contradictions(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
     if ":" not in name and name not in METHODS:
         problems.append(f"[method] {name!r} is not a method{_did_you_mean(name, METHODS)} (kpig methods)")
     if config.method.options and ":" not in name:
-        problems.append(f"[method.options] is for a module:Class of your own; settings of {name!r} go to [method.{name}]")
+        problems.append(
+            f"[method.options] is for a module:Class of your own; settings of {name!r} go to [method.{name}]"
+        )
     if config.stream.path != SUITE and "suite" in given:
-        problems.append(f"[suite] has no effect with stream.path = {config.stream.path!r}; remove one of the two")
+        problems.append(
+            f"[suite] has no effect with stream.path = {config.stream.path!r}; remove one of the two"
+        )
     if config.stream.path == SUITE:
         files_only = sorted(set(given.get("stream", {})) - {"path", "order", "order_seed"})
-        problems += [f"[stream] {key!r} has no effect on the built-in suite; see [suite]" for key in files_only]
+        problems += [
+            f"[stream] {key!r} has no effect on the built-in suite; see [suite]" for key in files_only
+        ]
     if config.model.adapter == "none":
         unused = sorted(key for key in given.get("model", {}) if key.startswith("lora_"))
-        problems += [f"[model] {key!r} has no effect without adapter = \"lora\"" for key in unused]
+        problems += [f'[model] {key!r} has no effect without adapter = "lora"' for key in unused]
     return problems
 
 
@@ -270,7 +316,11 @@ def _keys_of(parents: Sequence[str]) -> list[str]:
     section: type[BaseModel] = RunConfig
     for parent in parents:
         field = section.model_fields.get(parent)
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+        if (
+            field is None
+            or not isinstance(field.annotation, type)
+            or not issubclass(field.annotation, BaseModel)
+        ):
             return []
         section = field.annotation
     return list(section.model_fields)

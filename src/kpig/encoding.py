@@ -13,6 +13,7 @@ from kpig.errors import DataError, ModelError
 from kpig.records import MASK_TEXT, Example
 
 PLAIN_TEMPLATE = "{body}\nOutput:"
+MAX_CACHED = 50_000
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ class Encoder:
     The tokenizer's chat template is used where there is one; `use_chat_template=False` turns it off.
     """
 
-    def __init__(self, tokenizer, max_length: int, mask_text: str = MASK_TEXT, use_chat_template: bool = True):
+    def __init__(
+        self, tokenizer, max_length: int, mask_text: str = MASK_TEXT, use_chat_template: bool = True
+    ):
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.mask_text = mask_text
@@ -101,6 +104,8 @@ class Encoder:
         """
         key = (example.instruction, example.input, example.response, num_reserved)
         if key not in self._cache:
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.clear()
             self._cache[key] = self._fit(example, num_reserved)
         found = self._cache[key]
         return found if found.example is example else Encoded(example, *_ids(found))
@@ -170,10 +175,16 @@ def collate(encoded: Sequence[Encoded], pad_id: int, twins: bool = False, pad_si
     An example without key parts has no twin. `pad_side` changes nothing but the place of the padding.
     """
     originals = [(item.prompt, item.response) for item in encoded]
-    masked = [(item.masked_prompt, item.response) for item in encoded if twins and item.masked_prompt is not None]
+    masked = [
+        (item.masked_prompt, item.response) for item in encoded if twins and item.masked_prompt is not None
+    ]
     token_ranges = _token_ranges(encoded)
     pairs = zip(encoded, token_ranges, strict=True)
-    twin_of = [index for item, tokens in pairs if item.masked_prompt is not None for index in tokens] if twins else []
+    twin_of = (
+        [index for item, tokens in pairs if item.masked_prompt is not None for index in tokens]
+        if twins
+        else []
+    )
     example = [number for number, tokens in enumerate(token_ranges) for _ in tokens]
     return Batch(
         examples=tuple(item.example for item in encoded),
@@ -218,7 +229,11 @@ def join(first: Rows, second: Rows, pad_id: int) -> Rows:
 def _widened(rows: Rows, length: int, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
     extra = (0, length - rows.input_ids.shape[1])
     widen = torch.nn.functional.pad
-    return widen(rows.input_ids, extra, value=pad_id), widen(rows.attention_mask, extra), widen(rows.position_ids, extra)
+    return (
+        widen(rows.input_ids, extra, value=pad_id),
+        widen(rows.attention_mask, extra),
+        widen(rows.position_ids, extra),
+    )
 
 
 def _token_ranges(encoded: Sequence[Encoded]) -> list[range]:

@@ -39,11 +39,21 @@ def measure_examples(learner: Learner, examples: Sequence[Example]) -> list[Gain
 def average(gains: Sequence[Gain]) -> Gain:
     """The mean gain of a task's probes with its standard error (0 where there is one probe)."""
     count = len(gains)
-    columns = {name: [getattr(gain, name) for gain in gains] for name in ("prob", "log", "instructed", "masked")}
-    errors = {name: statistics.stdev(columns[name]) / count**0.5 if count > 1 else 0.0 for name in ("prob", "log")}
+    columns = {
+        name: [getattr(gain, name) for gain in gains] for name in ("prob", "log", "instructed", "masked")
+    }
+    errors = {
+        name: statistics.stdev(columns[name]) / count**0.5 if count > 1 else 0.0 for name in ("prob", "log")
+    }
     means = {name: statistics.fmean(values) for name, values in columns.items()}
     annotated = sum(gain.num_annotated for gain in gains)
-    return Gain(**means, prob_error=errors["prob"], log_error=errors["log"], num_examples=count, num_annotated=annotated)
+    return Gain(
+        **means,
+        prob_error=errors["prob"],
+        log_error=errors["log"],
+        num_examples=count,
+        num_annotated=annotated,
+    )
 
 
 def reading(gain: Gain, high: float = 0.5) -> str:

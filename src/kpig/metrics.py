@@ -165,38 +165,41 @@ def _mean_of_known(values: Iterable[float | None]) -> float | None:
 
 
 # Transfer. `matrix[t][i - 1]` is R[t][i], the score on step i's tasks after learning step t; row 0 is the
-# untuned model, so T steps make T + 1 rows of T scores. All raise ValueError for another shape.
+# untuned model, so T steps make T + 1 rows of T scores. All raise ValueError for another shape. A score
+# that was not measured is None; the first and last rows and t >= i - 1 are always needed.
+
+Matrix = Sequence[Sequence[float | None]]
 
 
-def average(matrix: Sequence[Sequence[float]]) -> float:
+def average(matrix: Matrix) -> float:
     """The mean score over all steps' tasks after the last step."""
     return fmean(_checked(matrix)[-1])
 
 
-def backward_transfer(matrix: Sequence[Sequence[float]]) -> float | None:
+def backward_transfer(matrix: Matrix) -> float | None:
     """The mean over i < T of R[T][i] - R[i][i]: below 0 where tasks were forgotten. None for one step."""
     last = _checked(matrix)[-1]
     return _mean_of_known(last[i - 1] - matrix[i][i - 1] for i in range(1, len(last)))
 
 
-def forgetting(matrix: Sequence[Sequence[float]]) -> float | None:
+def forgetting(matrix: Matrix) -> float | None:
     """The mean over i < T of max R[t][i] - R[T][i], t from 1 to T: never below 0. None for one step.
 
     The untuned row 0 is left out of the maximum [D]: what no step has taught is not forgotten. Steps
-    before i count, so transfer ahead of learning can be lost too.
+    before i count where they were measured, so transfer ahead of learning can be lost too.
     """
     last = _checked(matrix)[-1]
-    best = [max(column) for column in zip(*matrix[1:], strict=True)]
+    best = [max(score for score in column if score is not None) for column in zip(*matrix[1:], strict=True)]
     return _mean_of_known(best[i - 1] - last[i - 1] for i in range(1, len(last)))
 
 
-def forward_transfer(matrix: Sequence[Sequence[float]]) -> float | None:
+def forward_transfer(matrix: Matrix) -> float | None:
     """The mean over i > 1 of R[i-1][i] - R[0][i]: what earlier steps gave a later one. None for one step."""
     untuned = _checked(matrix)[0]
     return _mean_of_known(matrix[i - 1][i - 1] - untuned[i - 1] for i in range(2, len(untuned) + 1))
 
 
-def _checked(matrix: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
+def _checked(matrix: Matrix) -> Matrix:
     num_steps = len(matrix) - 1
     if num_steps < 1:
         raise ValueError(f"a matrix of scores has two rows or more, not {len(matrix)}")

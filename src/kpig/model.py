@@ -68,7 +68,9 @@ class Learner:
             name for name, weight in parameters.items() if weight.shape != weights[name].shape
         ]
         if wrong:
-            raise ModelError(f"saved weights do not fit the model: {wrong[0]} (and {len(wrong) - 1} more) differs")
+            raise ModelError(
+                f"saved weights do not fit the model: {wrong[0]} (and {len(wrong) - 1} more) differs"
+            )
         with torch.no_grad():
             for name, weight in parameters.items():
                 weight.copy_(weights[name])
@@ -170,7 +172,9 @@ class Learner:
         return self.tokenizer.decode(kept, skip_special_tokens=True).strip(), finished
 
 
-def load(section: ModelSection, mask_text: str, keep_initial: bool = False, device: str = "cpu", seed: int = 0) -> Learner:
+def load(
+    section: ModelSection, mask_text: str, keep_initial: bool = False, device: str = "cpu", seed: int = 0
+) -> Learner:
     """The learner that a config's [model] section describes.
 
     A fresh LoRA adapter is drawn with `seed`. Raises ModelError for a folder without usable weights, with
@@ -207,10 +211,14 @@ def check_folder(path: str) -> None:
     if not folder.exists():
         looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
         if looks_local:
-            raise ModelError(f"model folder {path} does not exist; set model.path to a folder with config.json")
+            raise ModelError(
+                f"model folder {path} does not exist; set model.path to a folder with config.json"
+            )
         return
     if not (folder / "config.json").is_file():
-        raise ModelError(f"model folder {path} has no config.json; give the folder that save_pretrained wrote")
+        raise ModelError(
+            f"model folder {path} has no config.json; give the folder that save_pretrained wrote"
+        )
     if any(folder.glob("*.safetensors")):
         return
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
@@ -218,7 +226,9 @@ def check_folder(path: str) -> None:
             f"model folder {path} has pickle weights only, which can run code when loaded; convert them to "
             "safetensors (model.save_pretrained(folder, safe_serialization=True)) and try again"
         )
-    raise ModelError(f"model folder {path} has no weights; expected at least one *.safetensors file beside config.json")
+    raise ModelError(
+        f"model folder {path} has no weights; expected at least one *.safetensors file beside config.json"
+    )
 
 
 def check_vocabulary(model, tokenizer, path: str) -> None:
@@ -233,7 +243,9 @@ def check_vocabulary(model, tokenizer, path: str) -> None:
             "they do not belong together. Use the tokenizer that was saved with this model."
         )
     if tokenizer.eos_token_id is None:
-        raise ModelError(f"model {path}: the tokenizer has no end-of-sequence token; set eos_token and save it again")
+        raise ModelError(
+            f"model {path}: the tokenizer has no end-of-sequence token; set eos_token and save it again"
+        )
 
 
 def _with_lora(model, section: ModelSection, seed: int):

@@ -30,7 +30,9 @@ def jsd(logits_a: Tensor, logits_b: Tensor) -> Tensor:
     caller detaches. METHOD.md section 6, second term; Lin (1991), eq. 4.1 with equal weights.
     """
     log_a, log_b = _wide(logits_a).log_softmax(-1), _wide(logits_b).log_softmax(-1)
-    log_mean = torch.logaddexp(log_a, log_b) - torch.log(torch.tensor(2.0, dtype=log_a.dtype, device=log_a.device))
+    log_mean = torch.logaddexp(log_a, log_b) - torch.log(
+        torch.tensor(2.0, dtype=log_a.dtype, device=log_a.device)
+    )
     to_mean_a = (log_a.exp() * (log_a - log_mean)).sum(-1)
     to_mean_b = (log_b.exp() * (log_b - log_mean)).sum(-1)
     return (0.5 * (to_mean_a + to_mean_b)).clamp(min=0.0)

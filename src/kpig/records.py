@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 KEY_PART_KINDS = ("operation", "label_set", "format", "length", "content", "reference")
 MASK_TEXT = "_"
+SEEN, LATER, HELD_OUT = "seen", "later", "held_out"
+SEED_WORDING, NEW_WORDING = "seed", "new"
 
 
 @dataclass(frozen=True, order=True)
@@ -125,6 +127,8 @@ class Gain:
 class Prediction:
     """One test example as the model answered it, with everything the metrics need.
 
+    `group` says whether its task was SEEN, comes LATER in the stream, or is HELD_OUT; `wording` whether
+    the instruction was the task's SEED_WORDING or a NEW_WORDING that is never trained on.
     `finished` is False where generation was cut off at the token limit. `masked_response` is the
     greedy response to the masked twin, None where the example has no key parts.
     `violations` are the kinds of the constraints the response breaks.

@@ -37,14 +37,20 @@ class Memory:
         """The first `count` examples of every task under its seed instruction, for measuring gain."""
         return {name: kept.examples[:count] for name, kept in self.tasks.items()}
 
-    def draw(self, count: int, rng: random.Random, tasks: Sequence[str] | None = None, per_task: int = 0) -> list[Example]:
+    def draw(
+        self, count: int, rng: random.Random, tasks: Sequence[str] | None = None, per_task: int = 0
+    ) -> list[Example]:
         """min(count, available) distinct examples, uniform over those of `tasks` (all if None).
 
         `per_task` limits the pool to the first examples of each. Each comes under a random training wording.
         """
         names = self.tasks if tasks is None else tasks
-        pool = [(name, example) for name in names for example in self.tasks[name].examples[: per_task or None]]
-        return [reworded(example, self.tasks[name].instructions, rng) for name, example in pick(pool, count, rng)]
+        pool = [
+            (name, example) for name in names for example in self.tasks[name].examples[: per_task or None]
+        ]
+        return [
+            reworded(example, self.tasks[name].instructions, rng) for name, example in pick(pool, count, rng)
+        ]
 
     def state(self) -> dict:
         """Plain data for JSON."""
@@ -90,7 +96,10 @@ def proportional(probability: Mapping[str, float], count: int, rng: random.Rando
 
 def _remembered(kept: Mapping) -> Remembered:
     instructions = tuple(_instruction(one) for one in kept["instructions"])
-    examples = (one | {"instruction": _instruction(one["instruction"]), "references": tuple(one["references"])} for one in kept["examples"])
+    examples = (
+        one | {"instruction": _instruction(one["instruction"]), "references": tuple(one["references"])}
+        for one in kept["examples"]
+    )
     return Remembered(instructions, tuple(Example(**one) for one in examples))
 
 

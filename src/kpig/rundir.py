@@ -59,10 +59,14 @@ class RunDir:
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:
-            raise RunError(f"{self.path / name}: cannot be read ({error}); is {self.path} a finished run of kpig?") from error
+            raise RunError(
+                f"{self.path / name}: cannot be read ({error}); is {self.path} a finished run of kpig?"
+            ) from error
 
 
-def open_run(path: Path, config: RunConfig, stream: Mapping[str, Any], environment: Mapping[str, Any], resume: bool) -> RunDir:
+def open_run(
+    path: Path, config: RunConfig, stream: Mapping[str, Any], environment: Mapping[str, Any], resume: bool
+) -> RunDir:
     """Begin a run in `path`, or continue the one that is there.
 
     Raises RunError when the folder holds another run (or anything else) and `resume` is not given, and
@@ -104,9 +108,13 @@ def publish_json(path: Path, value: Any) -> None:
 
 def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], resume: bool) -> None:
     if not (run.path / "stream.json").is_file():
-        raise RunError(f"{run.path} is not empty and holds no run that can be continued; give --out another folder")
+        raise RunError(
+            f"{run.path} is not empty and holds no run that can be continued; give --out another folder"
+        )
     if not resume:
-        raise RunError(f"{run.path} already holds a run; continue it with --resume, or give --out another folder")
+        raise RunError(
+            f"{run.path} already holds a run; continue it with --resume, or give --out another folder"
+        )
     try:
         begun = configuration.load(run.path / "config.toml")
     except ConfigError as error:
@@ -125,7 +133,9 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
 
 
 def _disk_error(path: Path, error: OSError) -> RunError:
-    return RunError(f"{path}: cannot be written ({error.strerror or error}); free some space or fix the permissions, then --resume")
+    return RunError(
+        f"{path}: cannot be written ({error.strerror or error}); free some space or fix the permissions, then --resume"
+    )
 
 
 def _json(value: Any) -> str:

@@ -5,6 +5,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +64,11 @@ def load(
         steps=tuple(tuple(built[draft.name] for draft in step) for step in _ordered(kept, order, seed)),
         held_out=tuple(held_out_tasks.values())[: max_held_out or None],
     )
+
+
+def reordered(stream: Stream, order: str | Sequence[int], seed: int) -> Stream:
+    """The same stream with its steps in another order; see `load` for `order`, ConfigError as there."""
+    return replace(stream, steps=tuple(_ordered(list(stream.steps), order, seed)))
 
 
 def load_tasks(

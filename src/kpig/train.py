@@ -34,7 +34,9 @@ def fit_step(
     Raises TrainingError on a loss or gradient that is not finite, before the optimizer moves.
     """
     settings = config.train
-    accelerator = Accelerator(mixed_precision=precision(settings, learner.device), cpu=learner.device.type == "cpu")
+    accelerator = Accelerator(
+        mixed_precision=precision(settings, learner.device), cpu=learner.device.type == "cpu"
+    )
     method.begin_step(step, learner)
     optimizer = _optimizer(learner, settings)
     first = 0
@@ -48,7 +50,7 @@ def fit_step(
             record = _update(accelerator, learner, method, step, optimizer, clock, settings)
         log({"step": step.number, "update": update + 1, **record})
         is_last = update + 1 == step.num_updates
-        if settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0 and not is_last:
+        if settings.checkpoint_every and (is_last or (update + 1) % settings.checkpoint_every == 0):
             save(checkpoint.capture(update + 1, learner, optimizer, method))
     with learner.ledger.timed("train_seconds"):
         method.end_step(step, learner)
@@ -121,7 +123,9 @@ def _update(
     return {**means, "tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
 
 
-def micro_batches(learner: Learner, examples: Sequence[Example], paired: bool, settings: TrainSection) -> list[Batch]:
+def micro_batches(
+    learner: Learner, examples: Sequence[Example], paired: bool, settings: TrainSection
+) -> list[Batch]:
     """The examples of one update in groups of similar length within the token budget."""
     encoded = [learner.encoder.encode(example) for example in examples]
     lengths = [item.num_tokens * (2 if paired else 1) for item in encoded]
@@ -139,7 +143,9 @@ def _optimizer(learner: Learner, settings: TrainSection) -> torch.optim.Optimize
 def _drawn(pool: Sequence[tuple[Task, Example]], clock: Clock, position: int) -> Example:
     epoch, index = divmod(position, len(pool))
     task, example = pool[_order(len(pool), f"{clock.seed}/order/{clock.step}/{epoch}")[index]]
-    return reworded(example, task.instructions, random.Random(f"{clock.seed}/wording/{clock.step}/{position}"))
+    return reworded(
+        example, task.instructions, random.Random(f"{clock.seed}/wording/{clock.step}/{position}")
+    )
 
 
 @lru_cache(maxsize=4)

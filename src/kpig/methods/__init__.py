@@ -20,9 +20,14 @@ class Entry:
 
 
 METHODS = {
-    "kpig": Entry("kpig.methods.kpig:Kpig", "replay the tasks of lowest key-part gain, hold masked twins to a frozen model"),
+    "kpig": Entry(
+        "kpig.methods.kpig:Kpig",
+        "replay the tasks of lowest key-part gain, hold masked twins to a frozen model",
+    ),
     "replay": Entry("kpig.methods.rehearsal:Replay", "mix in examples drawn uniformly from all past tasks"),
-    "sequential": Entry("kpig.methods.plain:Sequential", "cross-entropy on the current step only; the lower bound"),
+    "sequential": Entry(
+        "kpig.methods.plain:Sequential", "cross-entropy on the current step only; the lower bound"
+    ),
     "mtl": Entry("kpig.methods.plain:Mtl", "all steps' training data at once; the upper bound"),
     "init": Entry("kpig.methods.plain:Init", "the starting model, untouched"),
 }
@@ -35,4 +40,6 @@ def create(config: "RunConfig") -> "Method":
     try:
         return getattr(importlib.import_module(module), attribute)(config)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"[method] {name!r} cannot be imported: {error}; expected module:Class on the Python path") from error
+        raise ConfigError(
+            f"[method] {name!r} cannot be imported: {error}; expected module:Class on the Python path"
+        ) from error

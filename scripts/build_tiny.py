@@ -16,7 +16,7 @@ import tiny_tokenizer
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from kpig import config, model, suite, train
+from kpig import config, suite, train
 from kpig.encoding import Encoder
 from kpig.methods.base import Step
 from kpig.methods.plain import Sequential

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kpig.errors import RunError
-from kpig.ledger import Ledger
 from kpig.model import Learner
 
 READY = "READY"

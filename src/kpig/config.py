@@ -3,7 +3,6 @@
 Every field says what it means; `kpig check` reports every problem of a file before any model loads.
 """
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kpig.errors import ConfigError, UsageError
+from kpig.errors import ConfigError, UsageError, nearest
 from kpig.methods import METHODS
 from kpig.records import MASK_TEXT
 
@@ -327,8 +326,8 @@ def _keys_of(parents: Sequence[str]) -> list[str]:
 
 
 def _did_you_mean(word: str, known) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    close = nearest(word, known, cutoff=0.5)
+    return f"; did you mean {close!r}?" if close else f"; known: {', '.join(known)}"
 
 
 def _listed(where: str, problems: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ The types that `check_constraints.py` of the shared annotation knows mean here w
 A response is stripped of outer white space first; items are cut exactly at their separator.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from kpig.errors import DataError
+from kpig.errors import DataError, nearest
 from kpig.records import Constraint
 
 KINDS = ("out_of_scope", "wrong_format", "wrong_length", "missing_content", "degenerate")
@@ -138,8 +137,8 @@ def _is_documentation(key: str) -> bool:
 
 def _unknown(what: str, given: object, known: Iterable[str]) -> str:
     names = list(known)
-    close = difflib.get_close_matches(str(given), names, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+    close = nearest(given, names)
+    hint = f"did you mean '{close}'?" if close else f"known: {', '.join(names)}"
     return f"{given!r} is no {what}; {hint}"
 
 

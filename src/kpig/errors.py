@@ -1,5 +1,8 @@
 """The errors a user can meet; each says what was given, what was expected and what to do."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class KpigError(Exception):
     """Something the user can mend. The command line prints it and exits with `exit_code`."""
@@ -31,3 +34,8 @@ class RunError(KpigError):
 
 class TrainingError(KpigError):
     """Training that must not go on, such as a loss that is not finite."""
+
+
+def nearest(word: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word that `word` is most likely a slip of, if there is one."""
+    return next(iter(difflib.get_close_matches(str(word), list(known), 1, cutoff)), None)

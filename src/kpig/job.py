@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from kpig import checkpoint, evaluate, methods, model, rundir, scores, stream, suite, train
-from kpig.config import SUITE, RunConfig
+from kpig import checkpoint, evaluate, methods, model, rundir, scores, stream, train
+from kpig.config import RunConfig
 from kpig.errors import RunError
 from kpig.methods.base import Method, Step
 from kpig.model import Learner
@@ -32,14 +32,18 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
     that says what to do for anything the user can mend.
     """
     watch = watch or Watcher()
-    tasks = load_stream(config)
+    tasks = stream.configured(config)
     folder = rundir.open_run(Path(out), config, stream.summary(tasks), environment(config), resume)
     if (folder.path / "scores.json").is_file():
         watch.say(f"{folder.path}: already finished")
         return folder.read("scores.json")
     method = methods.create(config)
     learner = model.load(
-        config.model, config.method.kpig.mask_text, method.needs_initial, device(config), config.seed
+        config.model,
+        config.method.kpig.mask_text,
+        method.needs_initial,
+        choose_device(config.train.device),
+        config.seed,
     )
     plan = _plan(config, method, tasks)
     num_cut = _check_lengths(learner, tasks, config)
@@ -51,21 +55,17 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
     return result
 
 
-def load_stream(config: RunConfig) -> Stream:
-    """The stream that a config describes: the built-in suite, or tasks from files."""
-    settings = config.stream
-    if settings.path != SUITE:
-        chosen = settings.model_dump(exclude={"order_seed", "held_out"})
-        return stream.load(**chosen, seed=settings.order_seed, held_out=settings.held_out or None)
-    built = suite.stream(**config.suite.model_dump())
-    return stream.reordered(built, settings.order, settings.order_seed)
-
-
-def device(config: RunConfig) -> str:
-    """The device that a config asks for; with "auto" a GPU where there is one."""
-    if config.train.device != "auto":
-        return config.train.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def choose_device(name: str) -> str:
+    """The device to use: as named, or with "auto" a GPU where there is one. RunError where it is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if (name == "cuda" and not torch.cuda.is_available()) or (
+        name == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise RunError(
+            f"device {name!r} was asked for but torch sees none; use auto or cpu, or install torch for it"
+        )
+    return name
 
 
 def environment(config: RunConfig) -> dict:
@@ -76,7 +76,7 @@ def environment(config: RunConfig) -> dict:
         "platform": platform.platform(),
         "commit": _commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "device": device(config),
+        "device": choose_device(config.train.device),
         "threads": torch.get_num_threads(),
         "seed": config.seed,
     }

@@ -7,19 +7,19 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from importlib.resources import files
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from kpig.config import ModelSection
 from kpig.encoding import Encoder, Rows
 from kpig.errors import ModelError
 from kpig.ledger import Ledger
+from kpig.model_folder import ADAPTER_CONFIG, check_folder, is_adapter, resolve
 
-TINY = "tiny"
 Weights = Mapping[str, Tensor]
 
 
@@ -177,58 +177,29 @@ def load(
 ) -> Learner:
     """The learner that a config's [model] section describes.
 
+    A folder with a PEFT adapter is loaded on top of the base model that it names, for evaluation only.
     A fresh LoRA adapter is drawn with `seed`. Raises ModelError for a folder without usable weights, with
     pickle weights only, or with a tokenizer of another vocabulary.
     """
+    logging.disable_progress_bar()
     path = resolve(section.path)
     check_folder(path)
+    base = _base_of_adapter(path) if is_adapter(path) else path
+    check_folder(base)
+    trust = section.trust_remote_code
     with _explained(path):
-        config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=trust)
         model = AutoModelForCausalLM.from_pretrained(
-            path,
-            config=config,
-            dtype=getattr(torch, section.dtype),
-            use_safetensors=True,
-            trust_remote_code=section.trust_remote_code,
+            base, dtype=getattr(torch, section.dtype), use_safetensors=True, trust_remote_code=trust
         )
     check_vocabulary(model, tokenizer, path)
-    if section.adapter == "lora":
+    if is_adapter(path):
+        model = _with_saved_adapter(model, section, path)
+    elif section.adapter == "lora":
         model = _with_lora(model, section, seed)
-    limit = getattr(config, "max_position_embeddings", None) or section.max_length
+    limit = getattr(model.config, "max_position_embeddings", None) or section.max_length
     encoder = Encoder(tokenizer, min(section.max_length, limit), mask_text, section.chat_template)
     return Learner(model.to(device), tokenizer, encoder, keep_initial)
-
-
-def resolve(path: str) -> str:
-    """The folder or hub name behind a config's `model.path`; "tiny" is the shipped model."""
-    return str(files("kpig") / "tiny") if path == TINY else path
-
-
-def check_folder(path: str) -> None:
-    """Refuse a local model folder that cannot be loaded, before anything heavy happens."""
-    folder = Path(path)
-    if not folder.exists():
-        looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
-        if looks_local:
-            raise ModelError(
-                f"model folder {path} does not exist; set model.path to a folder with config.json"
-            )
-        return
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"model folder {path} has no config.json; give the folder that save_pretrained wrote"
-        )
-    if any(folder.glob("*.safetensors")):
-        return
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
-        raise ModelError(
-            f"model folder {path} has pickle weights only, which can run code when loaded; convert them to "
-            "safetensors (model.save_pretrained(folder, safe_serialization=True)) and try again"
-        )
-    raise ModelError(
-        f"model folder {path} has no weights; expected at least one *.safetensors file beside config.json"
-    )
 
 
 def check_vocabulary(model, tokenizer, path: str) -> None:
@@ -246,6 +217,24 @@ def check_vocabulary(model, tokenizer, path: str) -> None:
         raise ModelError(
             f"model {path}: the tokenizer has no end-of-sequence token; set eos_token and save it again"
         )
+
+
+def _base_of_adapter(path: str) -> str:
+    with _explained(path):
+        return resolve(
+            json.loads((Path(path) / ADAPTER_CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"]
+        )
+
+
+def _with_saved_adapter(model, section: ModelSection, path: str):
+    from peft import PeftModel
+
+    if section.adapter == "lora":
+        raise ModelError(
+            f"{path} is an adapter; merge it into its base model (merge_and_unload) before training on top"
+        )
+    with _explained(path):
+        return PeftModel.from_pretrained(model, path, is_trainable=False)
 
 
 def _with_lora(model, section: ModelSection, seed: int):

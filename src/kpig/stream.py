@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from kpig import readers
+from kpig import readers, suite
+from kpig.config import SUITE, RunConfig, SuiteSection
 from kpig.drafts import Draft, Problems, build
 from kpig.errors import ConfigError, DataError
 from kpig.records import Example, Instruction, Stream, Task
@@ -64,6 +65,22 @@ def load(
         steps=tuple(tuple(built[draft.name] for draft in step) for step in _ordered(kept, order, seed)),
         held_out=tuple(held_out_tasks.values())[: max_held_out or None],
     )
+
+
+def configured(config: RunConfig) -> Stream:
+    """The stream that a config describes: the built-in suite, or tasks from files. Raises as `load` does."""
+    settings = config.stream
+    if settings.path == SUITE:
+        return reordered(_suite(config.suite), settings.order, settings.order_seed)
+    chosen = settings.model_dump(exclude={"order_seed", "held_out"})
+    return load(**chosen, seed=settings.order_seed, held_out=settings.held_out or None)
+
+
+def _suite(settings: SuiteSection) -> Stream:
+    try:
+        return suite.stream(**settings.model_dump())
+    except ValueError as error:
+        raise ConfigError(f"[suite] {error}; lower num_steps, tasks_per_step or num_held_out") from error
 
 
 def reordered(stream: Stream, order: str | Sequence[int], seed: int) -> Stream:

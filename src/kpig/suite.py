@@ -285,13 +285,11 @@ def stream(
     num_train: int = 800,
     num_test: int = 20,
     seed: int = 0,
-    order: Sequence[int] | None = None,
 ) -> Stream:
     """A stream of compositions that are no base skills, and held-out compositions that it never trains on.
 
     `seed` picks compositions and inputs; within a step no two tasks share an operation or a demand, so
-    both key parts matter. `order` permutes the steps (numbers from 0). Raises ValueError when more
-    compositions are asked for than there are.
+    both key parts matter. Raises ValueError when more compositions are asked for than there are.
     """
     free = list(free_compositions())
     needed = num_steps * tasks_per_step + num_held_out
@@ -302,10 +300,9 @@ def stream(
     random.Random(f"kpig suite stream {seed}").shuffle(free)
     steps = [_take_apart(free, tasks_per_step) for _ in range(num_steps)]
     held_out = [free.pop(0) for _ in range(num_held_out)]
-    ordered = [steps[number] for number in order] if order is not None else steps
     return Stream(
         name=f"suite-{seed}",
-        steps=tuple(tuple(task(pair, num_train, num_test, seed) for pair in step) for step in ordered),
+        steps=tuple(tuple(task(pair, num_train, num_test, seed) for pair in step) for step in steps),
         held_out=tuple(task(pair, 0, num_test, seed) for pair in held_out),
     )
 

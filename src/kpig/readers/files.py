@@ -1,6 +1,5 @@
 """Task files as text and JSON, and what every format shares: rows, annotations, checked values."""
 
-import difflib
 import json
 import logging
 import math
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from kpig import constraints
 from kpig.drafts import METRICS, Problems, Row, locate
-from kpig.errors import DataError
+from kpig.errors import DataError, nearest
 from kpig.records import Constraint, KeySpan
 
 STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE = "stream.json", "keyparts.json", "constraints.json"
@@ -22,8 +21,8 @@ def missing(path: Path) -> DataError:
     """The error for a path where nothing is, naming the sibling whose name is nearest."""
     near = []
     if path.parent.is_dir():
-        near = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir()], 1)
-    hint = f"did you mean '{near[0]}'?" if near else "check the path"
+        near = nearest(path.name, (other.name for other in path.parent.iterdir()))
+    hint = f"did you mean '{near}'?" if near else "check the path"
     return DataError(f"{path}: no such file or folder; {hint}")
 
 
@@ -168,8 +167,8 @@ class Annotations:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean '{near[0]}'?" if near else "; correct the name or remove the entry"
+    near = nearest(name, known)
+    return f"; did you mean '{near}'?" if near else "; correct the name or remove the entry"
 
 
 def read_annotations(folder: Path, problems: Problems) -> Annotations:

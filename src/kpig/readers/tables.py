@@ -1,13 +1,12 @@
 """Read JSONL files and Hugging Face datasets on disk: one example per line or row."""
 
-import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kpig.drafts import SPLITS, Draft, Problems, Row, check_name, locate
-from kpig.errors import DataError
+from kpig.errors import DataError, nearest
 from kpig.readers.files import (
     Annotations,
     checked_metric,
@@ -97,9 +96,9 @@ def _checked_record(where: str, source: str, raw: Mapping) -> _Record:
         key: _without_nulls(value) for key, value in raw.items() if value is not None or key == "output"
     }
     for key in fields.keys() - set(FIELDS):
-        near = difflib.get_close_matches(key, [name for name in FIELDS if name not in fields], 1, 0.85)
+        near = nearest(key, (name for name in FIELDS if name not in fields), cutoff=0.85)
         if near:
-            raise DataError(f"{where}: there is no field '{key}'; did you mean '{near[0]}'?")
+            raise DataError(f"{where}: there is no field '{key}'; did you mean '{near}'?")
     instruction = typed(fields.get("instruction", ""), str, f"{where}: 'instruction'", "a text")
     if not instruction.strip():
         raise DataError(f"{where}: has no instruction; expected a text under 'instruction'")

@@ -1,0 +1,65 @@
+"""Judge a model without training it: its scores on tasks, and the half-listening diagnosis."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from kpig import evaluate, gain, metrics, model, rundir, scores
+from kpig.config import EvaluateSection, ModelSection
+from kpig.errors import DataError
+from kpig.progress import Watcher
+from kpig.records import MASK_TEXT, SEEN, Example, Gain, Prediction, Task
+
+
+def evaluate_model(
+    section: ModelSection, tasks: Sequence[Task], settings: EvaluateSection, device: str, watch: Watcher
+) -> tuple[dict, list[Prediction]]:
+    """Scores of a model on the test examples of tasks, and its predictions.
+
+    The dict has "all" (over the tasks) and "tasks", shaped as in scores.json.
+    """
+    learner = model.load(section, MASK_TEXT, device=device)
+    probes = evaluate.probes({SEEN: tasks}, settings)
+    with watch.phase("evaluate", evaluate.num_answers(probes, settings)):
+        predictions = evaluate.score(learner, probes, settings, watch.advance)
+    found = scores.step_scores(0, predictions, tasks)
+    result = {"version": scores.VERSION, "model": section.path, "scorer": metrics.SCORER}
+    return result | {"all": found[SEEN], "tasks": found["tasks"]}, predictions
+
+
+def measure_tasks(
+    section: ModelSection, tasks: Sequence[Task], num_probes: int, mask_text: str, device: str, watch: Watcher
+) -> dict[str, Gain]:
+    """The key-part gain of each task over its first `num_probes` test examples (training ones if it has none)."""
+    learner = model.load(section, mask_text, device=device)
+    chosen = {task.name: _probes(task, num_probes) for task in tasks}
+    gains: dict[str, Gain] = {}
+    with watch.phase("gain", len(chosen)):
+        for name, examples in chosen.items():
+            gains |= gain.measure(learner, {name: examples})
+            watch.advance()
+    return gains
+
+
+def gain_json(section: ModelSection, gains: Mapping[str, Gain]) -> dict:
+    """The diagnosis as plain data: both gains, both likelihoods, the reading."""
+    tasks = {name: asdict(found) | {"reading": gain.reading(found)} for name, found in gains.items()}
+    return {
+        "version": 1,
+        "model": section.path,
+        "units": {"prob": "probability", "log": "nats per token"},
+        "tasks": tasks,
+    }
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Predictions as JSONL, one file, published whole."""
+    rundir.publish(path, "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in predictions))
+
+
+def _probes(task: Task, count: int) -> tuple[Example, ...]:
+    examples = (task.test or task.train)[:count]
+    if not examples:
+        raise DataError(f"task {task.name!r} has no examples to measure")
+    return examples

@@ -1,0 +1,55 @@
+"""Where a model lies, and whether its folder can be loaded at all. No torch, so `kpig check` is quick."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from kpig.errors import ModelError
+
+TINY = "tiny"
+ADAPTER_CONFIG = "adapter_config.json"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def resolve(path: str) -> str:
+    """The folder or hub name behind a config's `model.path`; "tiny" is the shipped model."""
+    return (
+        str(files("kpig") / "tiny")
+        if path == TINY
+        else str(Path(path).expanduser())
+        if path.startswith("~")
+        else path
+    )
+
+
+def is_adapter(path: str) -> bool:
+    """Whether a local folder holds a PEFT adapter rather than a whole model."""
+    return (Path(path) / ADAPTER_CONFIG).is_file()
+
+
+def check_folder(path: str) -> None:
+    """Refuse a local model folder that cannot be loaded; a name without such a folder may be on a hub.
+
+    Raises ModelError for a missing folder, one without config.json, without weights, or with pickle
+    weights only.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        if path.startswith((".", "/")) or path.count("/") > 1:
+            raise ModelError(
+                f"model folder {path} does not exist; set model.path to a folder with config.json"
+            )
+        return
+    if is_adapter(path):
+        return
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"model folder {path} has no config.json; give the folder that save_pretrained wrote"
+        )
+    if any(folder.glob("*.safetensors")):
+        return
+    if any(next(folder.glob(pattern), None) for pattern in PICKLES):
+        raise ModelError(
+            f"model folder {path} has pickle weights only, which can run code when loaded; convert them to "
+            "safetensors (load them where you trust them, then model.save_pretrained(folder)) and try again"
+        )
+    raise ModelError(f"model folder {path} has no weights; expected *.safetensors beside config.json")

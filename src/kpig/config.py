@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kpig.errors import ConfigError, UsageError, nearest
 from kpig.methods import METHODS
+from kpig.model_folder import TINY
 from kpig.records import MASK_TEXT
 
 SUITE = "suite"
@@ -30,7 +31,7 @@ class Section(BaseModel):
 class ModelSection(Section):
     """Which model learns, and which of its weights."""
 
-    path: str = Field("tiny", min_length=1, description="a folder, a hub name, or 'tiny', the shipped model")
+    path: str = Field(TINY, min_length=1, description="a folder, a hub name, or 'tiny', the shipped model")
     adapter: Literal["none", "lora"] = Field(
         "none", description="'none' tunes all weights; 'lora' a LoRA adapter"
     )
@@ -195,19 +196,17 @@ class RunConfig(Section):
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a TOML file, apply `section.key=value` overrides and check the whole.
 
-    Paths of models and tasks inside the file are taken relative to it. Raises ConfigError listing every
-    problem, UsageError for an override that is no assignment.
+    Models and tasks that the file names by a relative path are looked for beside it first. Raises
+    ConfigError listing every problem, UsageError for an override that is no assignment.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give a TOML config (examples/ has some)") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path} is a folder; give the TOML config itself") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    _make_paths_relative_to(path.parent, table)
+    table = _read(path)
+    _find_beside(path.parent, table)
     return build(table, overrides, where=str(path))
+
+
+def load_resolved(path: Path) -> RunConfig:
+    """The configuration that `dump` wrote, exactly as it was."""
+    return build(_read(path), where=str(path))
 
 
 def build(table: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "config") -> RunConfig:
@@ -217,7 +216,7 @@ def build(table: Mapping[str, Any], overrides: Sequence[str] = (), where: str = 
         config = RunConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_listed(where, [_explain(problem) for problem in error.errors()])) from None
-    problems = _contradictions(config, merged)
+    problems = _contradictions(config)
     if problems:
         raise ConfigError(_listed(where, problems))
     return config
@@ -245,16 +244,25 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return items
 
 
-def _make_paths_relative_to(folder: Path, table: dict) -> None:
-    for section, key, keep in (
-        ("model", "path", "tiny"),
-        ("stream", "path", SUITE),
-        ("stream", "held_out", ""),
-    ):
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give a TOML config (examples/ has some)") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; give the TOML config itself") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _find_beside(folder: Path, table: dict[str, Any]) -> None:
+    for section, key in (("model", "path"), ("stream", "path"), ("stream", "held_out")):
         inner = table.get(section)
         value = inner.get(key) if isinstance(inner, dict) else None
-        if isinstance(value, str) and value != keep and (value.startswith(".") or (folder / value).exists()):
-            inner[key] = str(folder / value)
+        if isinstance(value, str) and value not in ("", TINY, SUITE):
+            beside = folder / value
+            if value.startswith(".") or beside.exists():
+                inner[key] = str(beside.resolve())
 
 
 def _merged(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -278,7 +286,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _contradictions(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
+def _contradictions(config: RunConfig) -> list[str]:
     problems = []
     name = config.method.name
     if ":" not in name and name not in METHODS:
@@ -287,19 +295,26 @@ def _contradictions(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
         problems.append(
             f"[method.options] is for a module:Class of your own; settings of {name!r} go to [method.{name}]"
         )
-    if config.stream.path != SUITE and "suite" in given:
+    if config.stream.path != SUITE and _changed(config.suite):
         problems.append(
             f"[suite] has no effect with stream.path = {config.stream.path!r}; remove one of the two"
         )
     if config.stream.path == SUITE:
-        files_only = sorted(set(given.get("stream", {})) - {"path", "order", "order_seed"})
+        files_only = _changed(config.stream) - {"order", "order_seed"}
         problems += [
-            f"[stream] {key!r} has no effect on the built-in suite; see [suite]" for key in files_only
+            f"[stream] {key!r} has no effect on the built-in suite; see [suite]" for key in sorted(files_only)
         ]
     if config.model.adapter == "none":
-        unused = sorted(key for key in given.get("model", {}) if key.startswith("lora_"))
-        problems += [f'[model] {key!r} has no effect without adapter = "lora"' for key in unused]
+        unused = {key for key in _changed(config.model) if key.startswith("lora_")}
+        problems += [f'[model] {key!r} has no effect without adapter = "lora"' for key in sorted(unused)]
     return problems
+
+
+def _changed(section: Section) -> set[str]:
+    """Names of the settings that differ from their defaults."""
+    return {
+        name for name, field in type(section).model_fields.items() if getattr(section, name) != field.default
+    }
 
 
 def _explain(problem: Mapping[str, Any]) -> str:

@@ -31,22 +31,25 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
     A run that was interrupted goes on with `resume=True`, on CPU to the same bits. Raises a KpigError
     that says what to do for anything the user can mend.
     """
-    watch = watch or Watcher()
+    watch, path = watch or Watcher(), Path(out)
     tasks = stream.configured(config)
-    folder = rundir.open_run(Path(out), config, stream.summary(tasks), environment(config), resume)
-    if (folder.path / "scores.json").is_file():
-        watch.say(f"{folder.path}: already finished")
-        return folder.read("scores.json")
+    summary = stream.summary(tasks)
+    rundir.check_free(path, config, summary, resume)
+    if (path / "scores.json").is_file():
+        watch.say(f"{path}: already finished")
+        return RunDir(path).read("scores.json")
     method = methods.create(config)
+    device = choose_device(config.train.device)
     learner = model.load(
-        config.model,
-        config.method.kpig.mask_text,
-        method.needs_initial,
-        choose_device(config.train.device),
-        config.seed,
+        config.model, config.method.kpig.mask_text, method.needs_initial, device, config.seed
     )
-    plan = _plan(config, method, tasks)
+    if not learner.parameters():
+        raise RunError(
+            f"model {config.model.path} has no trainable weights; give a whole model, not an adapter"
+        )
     num_cut = _check_lengths(learner, tasks, config)
+    folder = rundir.open_run(path, config, summary, environment(config))
+    plan = _plan(config, method, tasks)
     _evaluate_untuned(folder, learner, tasks, config, watch)
     for step in plan:
         _learn(folder, learner, method, step, plan, tasks, config, watch)

@@ -64,24 +64,27 @@ class RunDir:
             ) from error
 
 
-def open_run(
-    path: Path, config: RunConfig, stream: Mapping[str, Any], environment: Mapping[str, Any], resume: bool
-) -> RunDir:
-    """Begin a run in `path`, or continue the one that is there.
+def check_free(path: Path, config: RunConfig, stream: Mapping[str, Any], resume: bool) -> None:
+    """Refuse a folder that this run may not use; writes nothing.
 
     Raises RunError when the folder holds another run (or anything else) and `resume` is not given, and
-    when config or data differ from those the run began with; nothing is written then.
+    when config or data differ from those the run began with.
     """
-    run = RunDir(path)
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; give a folder for the run")
     if path.exists() and any(path.iterdir()):
-        _check_continues(run, config, stream, resume)
-        return run
-    publish(path / "config.toml", configuration.dump(config))
-    publish(path / "environment.json", _json(environment))
-    publish(path / "stream.json", _json(stream))
-    return run
+        _check_continues(RunDir(path), config, stream, resume)
+
+
+def open_run(
+    path: Path, config: RunConfig, stream: Mapping[str, Any], environment: Mapping[str, Any]
+) -> RunDir:
+    """The run in a folder that `check_free` found usable, begun if it was not."""
+    if not (path / "stream.json").is_file():
+        publish(path / "config.toml", configuration.dump(config))
+        publish(path / "environment.json", _json(environment))
+        publish(path / "stream.json", _json(stream))
+    return RunDir(path)
 
 
 def publish(path: Path, text: str) -> None:
@@ -116,7 +119,7 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
             f"{run.path} already holds a run; continue it with --resume, or give --out another folder"
         )
     try:
-        begun = configuration.load(run.path / "config.toml")
+        begun = configuration.load_resolved(run.path / "config.toml")
     except ConfigError as error:
         raise RunError(f"{run.path}: its config.toml cannot be used: {error}") from error
     keys = configuration.differing_keys(begun, config)
@@ -129,6 +132,21 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
         raise RunError(
             f"{run.path}: the task data have changed since the run began (stream.json keeps the old digests). "
             "Restore them, or give --out another folder."
+        )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """A kill can leave a run without its stream.json, the last of its first files; anything else is not ours."""
+    ours = {
+        "config.toml",
+        "environment.json",
+        ".config.toml.tmp",
+        ".environment.json.tmp",
+        ".stream.json.tmp",
+    }
+    if {file.name for file in path.iterdir()} - ours:
+        raise RunError(
+            f"{path} is not empty and holds no run that can be continued; give --out another folder"
         )
 
 

@@ -2,7 +2,8 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -34,9 +35,7 @@ def fit_step(
     Raises TrainingError on a loss or gradient that is not finite, before the optimizer moves.
     """
     settings = config.train
-    accelerator = Accelerator(
-        mixed_precision=precision(settings, learner.device), cpu=learner.device.type == "cpu"
-    )
+    accelerator = _accelerator(settings, learner.device)
     method.begin_step(step, learner)
     optimizer = _optimizer(learner, settings)
     first = 0
@@ -46,7 +45,7 @@ def fit_step(
     learner.model.train()
     for update in range(first, step.num_updates):
         clock = Clock(config.seed, step.number, update, step.num_updates, settings.batch_size)
-        with learner.ledger.timed("train_seconds"):
+        with learner.ledger.timed("train_seconds"), _memory_explained(clock, settings):
             record = _update(accelerator, learner, method, step, optimizer, clock, settings)
         log({"step": step.number, "update": update + 1, **record})
         is_last = update + 1 == step.num_updates
@@ -131,6 +130,32 @@ def micro_batches(
     lengths = [item.num_tokens * (2 if paired else 1) for item in encoded]
     groups = token_batches(lengths, settings.tokens_per_micro_batch)
     return [collate([encoded[index] for index in group], learner.pad_id, twins=paired) for group in groups]
+
+
+def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
+    """One process, one device. Accelerate fixes the precision for the life of the process."""
+    try:
+        accelerator = Accelerator(mixed_precision=precision(settings, device), cpu=device.type == "cpu")
+    except ValueError as error:
+        raise TrainingError(
+            f"train.precision cannot change within one process ({error}); start a new one"
+        ) from error
+    if accelerator.num_processes > 1:
+        raise TrainingError(
+            "kpig trains in one process; start it with plain python, not with a distributed launcher"
+        )
+    return accelerator
+
+
+@contextmanager
+def _memory_explained(clock: Clock, settings: TrainSection) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the device ran out of memory at step {clock.step}, update {clock.update + 1}; lower "
+            f"train.tokens_per_micro_batch (now {settings.tokens_per_micro_batch}) in a new run: results stay the same"
+        ) from error
 
 
 def _optimizer(learner: Learner, settings: TrainSection) -> torch.optim.Optimizer:

@@ -1,0 +1,5 @@
+"""`python -m kpig` is `kpig`."""
+
+from kpig.cli import main
+
+main()

@@ -1,0 +1,167 @@
+"""What tests share: tiny random models of four architectures, and factories for examples and learners."""
+
+import copy
+import itertools
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Gemma2Config,
+    GPT2Config,
+    LlamaConfig,
+    Qwen3Config,
+)
+
+from kpig.encoding import Encoder
+from kpig.model import Learner
+from kpig.records import Example, Instruction, KeySpan
+
+ARCHITECTURES = ("llama", "qwen3", "gpt2", "gemma2")
+VOCABULARY_SIZE = 4096
+LONGEST = 256
+
+torch.set_num_threads(1)
+
+
+def architecture_config(name, dropout=0.0):
+    """A config of two small layers; Gemma's soft-caps are low enough to change every logit."""
+    ends = {"vocab_size": VOCABULARY_SIZE, "bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1}
+    if name == "gpt2":
+        size = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": LONGEST}
+        return GPT2Config(**ends, **size, embd_pdrop=dropout, attn_pdrop=dropout, resid_pdrop=dropout)
+    size = {
+        "hidden_size": 32,
+        "intermediate_size": 56,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": LONGEST,
+        "attention_dropout": dropout,
+    }
+    if name == "gemma2":
+        caps = {"final_logit_softcapping": 6.0, "attn_logit_softcapping": 10.0, "sliding_window": 16}
+        return Gemma2Config(**ends, **size, **caps, query_pre_attn_scalar=8)
+    return {"llama": LlamaConfig, "qwen3": Qwen3Config}[name](**ends, **size, tie_word_embeddings=False)
+
+
+def build_model(architecture, seed=0, dropout=0.0):
+    """A model with random weights, wide enough that its probabilities differ from token to token."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(
+            architecture_config(architecture, dropout), dtype=torch.float32
+        )
+    return scatter(model.eval(), seed, 0.3)
+
+
+def scatter(model, seed, scale):
+    """Add noise to every trainable matrix of a model, in place."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad and weight.dim() > 1:
+                weight.add_(scale * torch.randn(weight.shape, generator=generator))
+    return model
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The shipped tokenizer; tests that change it take a copy."""
+    return AutoTokenizer.from_pretrained(str(files("kpig") / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def make_learner(tokenizer):
+    """make_learner(architecture, adapter, keep_initial): a new learner, equal for equal arguments."""
+    built = {}
+
+    def make(
+        architecture="llama", adapter=False, keep_initial=False, seed=0, dropout=0.0, max_length=LONGEST
+    ):
+        key = (architecture, seed, dropout)
+        if key not in built:
+            built[key] = build_model(*key)
+        model = copy.deepcopy(built[key])
+        if adapter:
+            torch.manual_seed(seed)
+            model = get_peft_model(
+                model,
+                LoraConfig(r=3, target_modules="all-linear", lora_dropout=dropout, task_type="CAUSAL_LM"),
+            ).eval()
+        return Learner(model, tokenizer, Encoder(tokenizer, max_length), keep_initial)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_instruction():
+    """make_instruction("Please {sort the words}."): curly brackets mark the key parts."""
+
+    def make(marked="Here is a row of words. Please {sort them}. {Use commas}.", origin="seed"):
+        text, spans = "", []
+        for piece in re.split(r"(\{[^}]*\})", marked):
+            bare = piece.strip("{}") if piece.startswith("{") else piece
+            if piece.startswith("{"):
+                spans.append(KeySpan(len(text), len(text) + len(bare), "operation"))
+            text += bare
+        return Instruction(text, tuple(spans), origin)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_example(make_instruction):
+    """make_example(marked, input, response): an example with a number of its own."""
+    numbers = itertools.count()
+
+    def make(marked=None, input="ant box river", response="ant, box, river", task="sort"):
+        instruction = make_instruction() if marked is None else make_instruction(marked)
+        return Example(f"{task}-{next(numbers)}", task, instruction, input, (response,))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mixed_examples(make_example):
+    """Five examples of unequal length: with one, two and no key parts, with and without an input."""
+    return (
+        make_example(),
+        make_example("You must {reverse the order of the words}.", "moon tree", "tree moon", "reverse"),
+        make_example("Say something about the list.", "egg fox hat ink jar", "egg", "vague"),
+        make_example("Please {count the words}.", "", "three", "count"),
+        make_example(
+            "Below is a row of words. {Drop the first word} and {write the rest in capital letters}.",
+            "lemon piano anchor airport bird",
+            "PIANO ANCHOR AIRPORT BIRD",
+            "drop",
+        ),
+    )
+
+
+@pytest.fixture
+def model_folder(tmp_path, tokenizer):
+    """model_folder(architecture): a folder as save_pretrained writes it, with the tokenizer."""
+
+    def make(architecture="llama", name="model", seed=0, dropout=0.0):
+        folder = tmp_path / name
+        build_model(architecture, seed, dropout).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of annotated public tasks that lies beside the repository on some machines."""
+    folder = Path(__file__).parents[1].parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("shared/data is not beside the repository")
+    return folder

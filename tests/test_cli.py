@@ -1,0 +1,185 @@
+"""The command line: what it prints, and one clear message for each kind of bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+TASK = {"instruction": "Say the word.", "input": "a", "output": "b"}
+
+
+def kpig(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "kpig", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def refused(*arguments: object, code: int = 1) -> str:
+    """The one message of a command that fails without a traceback."""
+    result = kpig(*arguments)
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def write_tasks(folder: Path, *rows: dict | str) -> Path:
+    folder.mkdir(exist_ok=True)
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (folder / "say.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def write_config(folder: Path, text: str = "") -> Path:
+    path = folder / "my.toml"
+    path.write_text(text)
+    return path
+
+
+def many(**changes: object) -> list[dict]:
+    return [TASK | {"input": f"a{n}"} | changes for n in range(8)]
+
+
+def test_help_of_every_command_shows_an_example():
+    for command in ("quickstart", "run", "check", "eval", "gain", "report", "methods"):
+        result = kpig(command, "--help")
+        assert result.returncode == 0 and "Example: kpig" in result.stdout, command
+
+
+def test_help_loads_neither_torch_nor_transformers():
+    code = "import sys, kpig.cli, kpig.check; print([m for m in ('torch', 'transformers', 'plotly') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_methods_are_listed():
+    listed = kpig("methods").stdout
+    assert all(name in listed for name in ("kpig", "replay", "sequential", "mtl", "init"))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+def test_every_shipped_config_is_sound(path):
+    if path.name == "superni.toml" and not (EXAMPLES.parent.parent / "shared/data").exists():
+        pytest.skip("needs ../shared/data beside the checkout")
+    result = kpig("check", path)
+    assert result.returncode == 0, result.stderr
+    assert "sound" in result.stdout
+
+
+def test_check_lists_every_problem_of_a_config_at_once(tmp_path):
+    path = write_config(
+        tmp_path, "[train]\nbatch_sise = 3\nlearning_rate = -1\n[method]\nname = 'kpig'\n[modle]\n"
+    )
+    message = refused("check", path)
+    assert "[train] has no key 'batch_sise'; did you mean 'batch_size'?" in message
+    assert "[train] learning_rate = -1" in message
+    assert "has no key 'modle'; did you mean 'model'?" in message
+
+
+def test_an_unknown_method_gets_a_suggestion(tmp_path):
+    message = refused("check", write_config(tmp_path, "[method]\nname = 'kpgi'\n"))
+    assert "'kpgi' is not a method; did you mean 'kpig'?" in message and "kpig methods" in message
+
+
+def test_a_setting_that_would_have_no_effect_is_refused(tmp_path):
+    path = write_config(tmp_path, "[model]\nlora_rank = 4\n[stream]\ntrain_per_task = 5\n")
+    message = refused("check", path)
+    assert "'lora_rank' has no effect" in message and "'train_per_task' has no effect" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("[train\n", "not valid TOML"), ("seed = 'x'", "seed = 'x'"), ("train = 3", "train = 3")],
+)
+def test_a_config_that_cannot_be_read_says_why(text, words, tmp_path):
+    assert words in refused("check", write_config(tmp_path, text))
+
+
+def test_a_missing_config_says_so(tmp_path):
+    assert "no such file" in refused("run", tmp_path / "none.toml")
+
+
+def test_misuse_exits_with_2(tmp_path):
+    assert "no assignment" in refused("check", write_config(tmp_path), "--set", "seed", code=2)
+    assert kpig("nonsense").returncode == 2
+    assert "--device 'tpu'" in refused("gain", "tiny", "--tasks", "suite", "--device", "tpu", code=2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (["{not json"], "say.jsonl"),
+        (["{not json"], "line 1"),
+        ([{"input": "a", "output": "b"}], "instruction"),
+        (many(key_parts=["no such span"]), "no such span"),
+        (
+            many(
+                key_parts=[{"text": "Say the", "kind": "operation"}, {"text": "the word", "kind": "content"}]
+            ),
+            "overlap",
+        ),
+        (many(constraints=[{"type": "max_wrods", "n": 1}]), "did you mean 'max_words'"),
+        (many(output=""), "empty"),
+        (many(task="../../x"), "../../x"),
+        ([TASK | {"split": "train"}, TASK | {"split": "test"}], "in train and in test"),
+    ],
+    ids=["malformed", "line", "no instruction", "no span", "overlap", "constraint", "empty", "path", "leak"],
+)
+def test_bad_task_data_are_refused_with_the_reason(rows, words, tmp_path):
+    tasks = write_tasks(tmp_path / "tasks", *rows)
+    message = refused("check", write_config(tmp_path, f'[stream]\npath = "{tasks}"\n'))
+    assert words in message.replace("\n", " ")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_held_out_task_that_is_also_in_the_stream_is_refused(tmp_path):
+    tasks = write_tasks(tmp_path / "tasks", *many())
+    path = write_config(tmp_path, f'[stream]\npath = "{tasks}"\nheld_out = "{tasks}"\n')
+    message = refused("check", path)
+    assert "say" in message and "held" in message
+
+
+def test_a_missing_task_file_is_refused(tmp_path):
+    path = write_config(tmp_path, f'[stream]\npath = "{tmp_path / "nowhere.jsonl"}"\n')
+    assert "nowhere.jsonl" in refused("check", path)
+
+
+def test_a_model_folder_that_cannot_be_loaded_is_refused(tmp_path):
+    (tmp_path / "m").mkdir()
+    path = write_config(tmp_path, f'[model]\npath = "{tmp_path / "m"}"\n')
+    assert "no config.json" in refused("check", path)
+    (tmp_path / "m/config.json").write_text("{}")
+    assert "no weights" in refused("check", path)
+    (tmp_path / "m/pytorch_model.bin").write_bytes(b"x")
+    assert "pickle weights only" in refused("run", path)
+    (tmp_path / "m/model.safetensors").write_bytes(b"x")
+    message = refused("run", path, "--out", tmp_path / "out")
+    assert "cannot be loaded" in message
+
+
+def test_run_eval_gain_and_report_do_what_they_say(tmp_path):
+    text = "[suite]\nnum_steps=2\ntasks_per_step=1\nnum_held_out=1\nnum_train=8\nnum_test=2\n"
+    text += "[train]\nupdates_per_step=2\nbatch_size=4\n[evaluate]\nmax_new_tokens=4\n"
+    done = kpig("run", write_config(tmp_path, text), "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "report.html" in done.stdout and "P" in done.stdout
+    again = kpig("run", tmp_path / "my.toml", "--out", tmp_path / "run")
+    assert again.returncode == 1 and "--resume" in again.stderr
+
+    tasks = write_tasks(tmp_path / "tasks", *many(key_parts=["Say the word"]))
+    model = tmp_path / "run/steps/02/model"
+    scored = kpig("eval", model, "--tasks", tasks, "--out", tmp_path / "scores", "--max-new-tokens", 3)
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads((tmp_path / "scores/scores.json").read_text())["tasks"]["say"]["n"] == 8
+    assert len((tmp_path / "scores/predictions.jsonl").read_text().splitlines()) == 8
+
+    measured = kpig("gain", model, "--tasks", tasks, "--json", tmp_path / "gain.json", "--probes", 3)
+    assert measured.returncode == 0, measured.stderr
+    found = json.loads((tmp_path / "gain.json").read_text())["tasks"]["say"]
+    assert found["num_examples"] == 3 and found["reading"] in measured.stdout
+    assert found["prob"] == pytest.approx(found["instructed"] - found["masked"])
+
+    reported = kpig("report", tmp_path / "run", "--out", tmp_path / "report")
+    assert reported.returncode == 0 and (tmp_path / "report/report.html").exists()
+    assert "scores.json" in refused("report", tmp_path / "tasks")

@@ -1,0 +1,213 @@
+"""The main job end to end: every architecture, every method, killed and resumed, refused where it must be."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kpig import config, job, rundir
+from kpig.errors import DataError, ModelError, RunError
+from kpig.methods import METHODS
+
+SMALL = {
+    "suite": {"num_steps": 2, "tasks_per_step": 2, "num_held_out": 2, "num_train": 24, "num_test": 3},
+    "train": {"updates_per_step": 5, "batch_size": 4, "checkpoint_every": 2, "tokens_per_micro_batch": 512},
+    "replay": {"memory_per_task": 6},
+    "method": {"kpig": {"refresh": 2, "num_probes": 3, "num_tasks": 1}},
+    "evaluate": {"max_new_tokens": 6},
+}
+
+
+def small(method: str = "kpig", **sections) -> config.RunConfig:
+    table = json.loads(json.dumps(SMALL)) | {"seed": 3}
+    table["method"]["name"] = method
+    for name, values in sections.items():
+        table[name] = table.get(name, {}) | values
+    return config.build(table)
+
+
+def without_seconds(scores: dict) -> dict:
+    cost = {key: value for key, value in scores["cost"].items() if not key.endswith("_seconds")}
+    return scores | {"cost": cost}
+
+
+def weights(run: Path, step: int) -> bytes:
+    folder = run / "steps" / f"{step:02d}"
+    found = [*folder.glob("model/*.safetensors"), *folder.glob("adapter/*.safetensors")]
+    assert len(found) == 1
+    return found[0].read_bytes()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gpt2", "gemma2"])
+def test_the_whole_job_runs_on_every_architecture(architecture, model_folder, tmp_path):
+    folder = model_folder(architecture)
+    scores = job.run(small(model={"path": str(folder)}), tmp_path / "run")
+    assert [step["step"] for step in scores["steps"]] == [0, 1, 2]
+    assert scores["cost"]["updates"] == 10
+    assert scores["cost"]["replayed_examples"] == 5 * 2
+    assert set(scores["steps"][2]["seen"]["violations"]) >= {"out_of_scope", "wrong_format", "degenerate"}
+    assert len(list((tmp_path / "run/steps/02/predictions").glob("*.jsonl"))) == 6
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_learns_the_stream_with_full_tuning_and_with_lora(method, tmp_path):
+    for adapter in ("none", "lora"):
+        chosen = small(method, model={"adapter": adapter})
+        scores = job.run(chosen, tmp_path / adapter)
+        assert scores["method"] == method
+        assert scores["final"]["seen"]["num_tasks"] == 4
+        assert scores["cost"]["updates"] == (0 if method == "init" else 10)
+
+
+def test_a_finished_run_holds_what_the_architecture_promises(tmp_path):
+    job.run(small(), tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"config.toml", "environment.json", "stream.json", "events.jsonl", "scores.json", "steps"} <= names
+    step = {path.name for path in (tmp_path / "run/steps/02").iterdir()}
+    assert step == {"model", "state", "predictions", "scores.json", "DONE"}
+    rows = [
+        json.loads(line) for line in (tmp_path / "run/steps/02/predictions").glob("*.jsonl").__next__().open()
+    ]
+    assert {"prompt", "response", "references", "rouge_l", "exact_match", "violations"} <= set(rows[0])
+    events = list(rundir.RunDir(tmp_path / "run").events())
+    assert [event["update"] for event in events] == [1, 2, 3, 4, 5] * 2
+    assert all("divergence" in event and event["tokens"] > 0 for event in events)
+
+
+def test_the_same_run_twice_gives_the_same_numbers(tmp_path):
+    first, second = (job.run(small(), tmp_path / name) for name in ("a", "b"))
+    assert without_seconds(first) == without_seconds(second)
+    assert weights(tmp_path / "a", 2) == weights(tmp_path / "b", 2)
+
+
+def test_a_method_of_a_third_party_runs_by_its_module_and_class(tmp_path):
+    scores = job.run(small("kpig.methods.plain:Sequential"), tmp_path / "run")
+    assert scores["method"] == "kpig.methods.plain:Sequential"
+
+
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(adapter, tmp_path):
+    (tmp_path / "my.toml").write_text(config.dump(small(model={"adapter": adapter})))
+    straight = tmp_path / "straight"
+    assert start(tmp_path, straight).wait() == 0
+    moments = random.Random(f"kills {adapter}")
+    for number in range(3):
+        killed = tmp_path / f"killed{number}"
+        process = start(tmp_path, killed)
+        kill_after(process, killed / "events.jsonl", moments.randint(1, 9), moments.random() * 0.3)
+        assert start(tmp_path, killed, "--resume").wait() == 0
+        for step in (1, 2):
+            assert weights(killed, step) == weights(straight, step)
+        assert read_scores(killed) == read_scores(straight)
+
+
+def start(folder: Path, out: Path, *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "kpig", "run", str(folder / "my.toml"), "--out", str(out), *more]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def kill_after(process: subprocess.Popen, events: Path, count: int, more_seconds: float) -> None:
+    """SIGKILL once `count` updates are logged and a little time has gone by."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if events.exists() and events.read_text().count("\n") >= count:
+            break
+        time.sleep(0.01)
+    time.sleep(more_seconds)
+    assert process.poll() is None, "the run ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def read_scores(run: Path) -> dict:
+    return without_seconds(json.loads((run / "scores.json").read_text()))
+
+
+def test_a_folder_that_holds_another_run_is_refused(tmp_path):
+    job.run(small("init"), tmp_path / "run")
+    with pytest.raises(RunError, match=r"already holds a run.*--resume.*--out"):
+        job.run(small("init"), tmp_path / "run")
+
+
+def test_a_folder_that_holds_anything_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/mine.txt").write_text("dear")
+    with pytest.raises(RunError, match="not empty"):
+        job.run(small("init"), tmp_path / "letters", resume=True)
+    assert [path.name for path in (tmp_path / "letters").iterdir()] == ["mine.txt"]
+
+
+def test_resuming_with_another_config_names_the_differing_keys(tmp_path):
+    job.run(small("init"), tmp_path / "run")
+    with pytest.raises(RunError, match=r"another config; different: seed, train\.learning_rate"):
+        job.run(
+            small("init", train={"learning_rate": 0.5}).model_copy(update={"seed": 9}),
+            tmp_path / "run",
+            resume=True,
+        )
+
+
+def test_resuming_with_changed_data_is_refused(tmp_path):
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    rows = [{"instruction": "Say the word.", "input": f"word {n}", "output": f"w{n}"} for n in range(12)]
+    (tasks / "say.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    chosen = config.build(
+        {"stream": {"path": str(tasks)}, "method": {"name": "init"}, "evaluate": {"max_new_tokens": 2}}
+    )
+    job.run(chosen, tmp_path / "run")
+    (tmp_path / "run/scores.json").unlink()
+    rows[0]["output"] = "another"
+    (tasks / "say.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(RunError, match="task data have changed"):
+        job.run(chosen, tmp_path / "run", resume=True)
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_usable(tmp_path, monkeypatch):
+    from kpig import checkpoint
+
+    straight = job.run(small(), tmp_path / "straight")
+    real, calls = checkpoint.save_file, []
+
+    def full_after_a_while(tensors, path):
+        calls.append(path)
+        if len(calls) == 5:
+            Path(path).write_bytes(b"half a file")
+            raise OSError(28, "No space left on device")
+        real(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", full_after_a_while)
+    with pytest.raises(RunError, match=r"could not be written.*No space left.*--resume"):
+        job.run(small(), tmp_path / "full")
+    assert checkpoint.read(checkpoint.find(tmp_path / "full/steps/01")).update == 2
+    monkeypatch.setattr(checkpoint, "save_file", real)
+    assert without_seconds(job.run(small(), tmp_path / "full", resume=True)) == without_seconds(straight)
+
+
+def test_an_example_that_cannot_fit_is_refused_before_training(tmp_path):
+    with pytest.raises(DataError, match=r"model\.max_length is 16"):
+        job.run(small(model={"max_length": 16}), tmp_path / "run")
+    assert not (tmp_path / "run/events.jsonl").exists()
+
+
+def test_a_missing_model_folder_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="does not exist"):
+        job.run(small(model={"path": str(tmp_path / "nowhere")}), tmp_path / "run")
+
+
+def test_evaluation_covers_seen_later_and_held_out_tasks_in_both_wordings(tmp_path):
+    scores = job.run(small("sequential"), tmp_path / "run")
+    first = scores["steps"][1]
+    assert (first["seen"]["num_tasks"], first["later"]["num_tasks"], first["held_out"]["num_tasks"]) == (
+        2,
+        2,
+        2,
+    )
+    assert first["held_out"]["new_wording"]["num_tasks"] == 2
+    assert scores["matrix"][1][1] is not None and len(scores["matrix"]) == 3
+    assert scores["steps"][0]["later"]["num_tasks"] == 4 and scores["steps"][0]["seen"] == {}

@@ -1,0 +1,357 @@
+"""A report says what scores.json says, shows other people's text as text, and renders odd runs too."""
+
+import html
+import json
+import re
+import subprocess
+import sys
+from dataclasses import asdict
+from html.parser import HTMLParser
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from kpig import report, scores
+from kpig.errors import RunError
+from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Gain, Prediction, Task
+
+SCRIPT = "<script>alert(1)</script>"
+LINK = '<a href="javascript:alert(3)">x</a>'
+IMAGE = "</script><img src=x onerror=alert(2)>"
+COST = {
+    "updates": 7,
+    "train_tokens": 123456,
+    "forward_tokens": 950,
+    "replayed_examples": 3,
+    "gain_seconds": 1.5,
+    "train_seconds": 90.0,
+    "eval_seconds": 12.0,
+}
+
+
+def prediction(task, group, number, right, wording=SEED_WORDING, measured=True, **text):
+    fields = {
+        "task": task,
+        "example": f"{task}-{number}",
+        "group": group,
+        "wording": wording,
+        "prompt": "Say the word.\nInput: pig",
+        "response": "pig" if right else "cow",
+        "references": ("pig",),
+        "finished": True,
+        "exact_match": float(right),
+        "rouge_l": float(right),
+        "violations": () if right else ("out_of_scope",),
+        "num_constraints": 1,
+        "masked_response": "cow" if measured else None,
+        "gain": Gain(0.25 + 0.5 * right, 1.0, 0.75, 0.25) if measured else None,
+    }
+    return Prediction(**fields | text)
+
+
+def write_run(folder, method="kpig", learned=(("a", "b"), ("c",)), held_out=("h",), measured=True, **text):
+    """A finished run folder: three test examples per task, one more right after every step."""
+    tasks = [Task(name, (), (), (), "accuracy") for step in (*learned, held_out) for name in step]
+    steps = []
+    for number in range(len(learned) + 1):
+        groups = {SEEN: learned[:number], LATER: learned[number : number + 1] if number else learned}
+        grouped = [(name, group) for group, part in groups.items() for step in part for name in step]
+        grouped += [(name, HELD_OUT) for name in held_out]
+        rows = [
+            prediction(name, group, i, i < number + (wording == SEED_WORDING), wording, measured, **text)
+            for name, group in grouped
+            for wording in (SEED_WORDING, NEW_WORDING)
+            for i in range(3)
+        ]
+        steps.append(scores.step_scores(number, rows, tasks))
+        predictions = folder / "steps" / f"{number:02d}" / "predictions"
+        predictions.mkdir(parents=True)
+        (predictions.parent / "DONE").touch()
+        for position, name in enumerate(dict.fromkeys(row.task for row in rows)):
+            lines = [json.dumps(asdict(row)) + "\n" for row in rows if row.task == name]
+            (predictions / f"{position}.jsonl").write_text("".join(lines))
+    result = scores.run_scores(method, 0, steps, learned, COST, {"shortened_examples": 5})
+    events = [{"step": 1 + i // 3, "update": 1 + i % 3, "loss": 1.5 / (i + 1)} for i in range(6)]
+    (folder / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events) + '{"step": 9, "up')
+    (folder / "scores.json").write_text(json.dumps(result))
+    (folder / "config.toml").write_text(f"seed = 0\n[method]\nname = {json.dumps(method)}\n")
+    (folder / "environment.json").write_text(
+        json.dumps({"command": f"kpig run {method}", "packages": {"torch": "2"}})
+    )
+    (folder / "stream.json").write_text(
+        json.dumps({"name": "s", "digest": "d", "steps": [{}] * len(learned)})
+    )
+    return folder
+
+
+def written(runs, out_dir):
+    path = report.write(runs, out_dir)
+    page = path.read_text(encoding="utf-8")
+    return re.sub(r"<script.*?</script>", "", page, flags=re.S), page, (out_dir / "report.md").read_text()
+
+
+def table_cells(markdown, name):
+    line = next(line for line in markdown.splitlines() if line.startswith(f"| {name} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def html_cells(page, section, name):
+    part = page.split(f'id="{section}"')[1].split("</section>")[0]
+    row = next(row for row in part.split("<tr") if f"<th>{name}</th>" in row)
+    return [html.unescape(cell) for cell in re.findall(r'<td class="number[^"]*">(.*?)</td>', row)]
+
+
+def printed(runs, width=100):
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(report.terminal_table(runs))
+    return console.export_text()
+
+
+def test_every_number_of_the_comparison_is_the_one_in_scores_json(tmp_path):
+    run = report.read_run(write_run(tmp_path / "run"))
+    _, page, markdown = written([run], tmp_path)
+    final, cost = run.scores["final"], run.scores["cost"]
+    expected = [
+        f"{final['seen']['p_score']:.1f}",
+        f"{final['held_out']['p_score']:.1f}",
+        f"{final['held_out']['new_wording']['p_score']:.1f}",
+        f"{final['seen']['v_score']:.1f}",
+        f"{final['held_out']['v_score']:.1f}",
+        f"{final['forgetting']:.1f}",
+        f"{final['backward_transfer']:.1f}",
+        f"{final['seen']['half_listening']:.1f}/{final['held_out']['half_listening']:.1f}",
+        f"{final['seen']['gain']:.2f}",
+        f"{cost['updates']}",
+        "123.5k",
+        "950",
+        "1.5",
+    ]
+    assert html_cells(page, "comparison", "kpig") == expected
+    assert table_cells(markdown, "kpig")[1:] == expected
+    assert printed([run]).split("\nkpig")[1].split("\n")[0].split() == expected
+
+
+def test_the_untuned_model_is_the_first_row_with_the_scores_of_step_0(tmp_path):
+    run = report.read_run(write_run(tmp_path / "run"))
+    _, page, markdown = written([run], tmp_path)
+    start = run.scores["steps"][0]
+    expected = [f"{start[group]['p_score']:.1f}" for group in ("later", "held_out")]
+    assert html_cells(page, "comparison", "untuned")[:2] == expected
+    assert table_cells(markdown, "untuned")[1:3] == expected
+    assert page.index("<th>untuned</th>") < page.index("<th>kpig</th>")
+
+
+def test_every_number_of_a_task_is_the_one_in_scores_json(tmp_path):
+    run = report.read_run(write_run(tmp_path / "run"))
+    _, page, markdown = written([run], tmp_path)
+    for name, entry in run.scores["steps"][-1]["tasks"].items():
+        numbers = [
+            entry["p_score"],
+            entry["new_wording"]["p_score"],
+            entry["v_score"],
+            entry["half_listening"],
+        ]
+        expected = [f"{number:.1f}" for number in numbers] + [f"{entry['gain']:.2f}"]
+        assert html_cells(page, "tasks", name) == expected
+        assert table_cells(markdown, name)[3:] == expected
+
+
+def test_two_runs_stand_side_by_side(tmp_path):
+    runs = [report.read_run(write_run(tmp_path / name, name)) for name in ("kpig", "sequential")]
+    _, page, markdown = written(runs, tmp_path)
+    assert "<th>kpig</th>" in page and "<th>sequential</th>" in page
+    assert "### kpig" in markdown and "### sequential" in markdown
+    assert markdown.count("| untuned |") == 1
+    assert page.count("kpig run") >= 2
+
+
+def test_runs_of_one_method_are_told_apart_by_their_folders(tmp_path):
+    runs = [report.read_run(write_run(tmp_path / name)) for name in ("one", "two")]
+    text = printed(runs, 120)
+    assert "(one)" in text and "(two)" in text
+    same = printed([runs[0], runs[0]], 120)
+    assert "kpig (one) 2" in same
+
+
+def test_different_starting_scores_and_settings_are_pointed_out(tmp_path):
+    first, second = write_run(tmp_path / "kpig"), write_run(tmp_path / "mtl", "mtl", learned=(("a",),))
+    (second / "config.toml").write_text('seed = 3\n[method]\nname = "mtl"\n')
+    _, page, _ = written([report.read_run(first), report.read_run(second)], tmp_path)
+    assert "untuned (kpig)" in page and "untuned (mtl)" in page
+    assert "Settings beside the method differ: seed." in page
+
+
+class Structure(HTMLParser):
+    """The tags and attribute names of a page, and the text inside its scripts."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.scripts = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, [name for name, _ in attributes]))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1][0] == "script":
+            self.scripts.append(data)
+
+
+def full_of(text, folder):
+    """A run whose method, tasks, prompts, responses and violations all hold the text."""
+    names = {"learned": ((f"a{text}",), (f"b{text}",)), "held_out": (f"h{text}",)}
+    said = {"prompt": text, "response": text, "references": (text,), "violations": (text,)}
+    return report.read_run(write_run(folder, method=f"m{text}", **names, **said))
+
+
+@pytest.mark.parametrize("hostile", [SCRIPT, IMAGE, LINK, "{{ 7*7 }}<b>", "a|b\nc ````"])
+def test_hostile_text_is_shown_and_adds_no_tag(tmp_path, hostile):
+    visible, page, markdown = written([full_of(hostile, tmp_path / "run")], tmp_path)
+    _, harmless, _ = written([full_of("x", tmp_path / "harmless")], tmp_path / "other")
+    assert Structure(page).tags == Structure(harmless).tags
+    assert hostile in html.unescape(visible)
+    assert "<script>alert" not in page and "<img" not in page and 'href="javascript' not in page
+    outside_code = re.sub(r"^(````*)\n.*?^\1$", "", markdown, flags=re.S | re.M)
+    assert not re.search(r"<\w", outside_code)
+    rows = [line for line in outside_code.splitlines() if "accuracy" in line]
+    assert len(rows) == 3 and all(len(re.findall(r"(?<!\\)\|", row)) == 9 for row in rows)
+    printed([full_of(hostile, tmp_path / "again")])
+
+
+def test_plot_labels_hold_no_tags_that_plotly_would_draw(tmp_path):
+    _, page, _ = written([full_of(LINK, tmp_path / "run")], tmp_path)
+    plots = "".join(
+        text for text in Structure(page).scripts if "Plotly.newPlot(" in text and len(text) < 10**5
+    )
+    assert "u003ca href" not in plots and "<a href" not in plots
+    assert "&lt;a href" in plots
+
+
+def test_the_page_needs_no_network(tmp_path):
+    visible, page, _ = written([report.read_run(write_run(tmp_path / "run"))], tmp_path)
+    assert not re.search(r"<script[^>]*src=|<link|<img|@import", visible)
+    assert not re.search(r"<script[^>]*\bsrc=", page)
+    assert "default-src 'none'" in page
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"method": "mtl", "learned": (("a", "b", "c"),)},
+        {"method": "init", "learned": (("a",),), "held_out": ()},
+        {"measured": False},
+        {"held_out": ()},
+    ],
+    ids=[
+        "single step",
+        "single step without held-out tasks",
+        "no gain, no half-listening",
+        "no held-out tasks",
+    ],
+)
+def test_runs_with_gaps_render_dashes(tmp_path, odd):
+    run = report.read_run(write_run(tmp_path / "run", **odd))
+    _, page, markdown = written([run], tmp_path)
+    assert report.NONE in table_cells(markdown, run.name)
+    assert "None" not in html_cells(page, "comparison", run.name)
+    assert "nan" not in " ".join(html_cells(page, "comparison", run.name))
+    assert report.NONE in printed([run])
+
+
+def test_a_run_without_events_and_predictions_renders(tmp_path):
+    folder = write_run(tmp_path / "run")
+    (folder / "events.jsonl").unlink()
+    for path in folder.glob("steps/*/predictions/*"):
+        path.unlink()
+    visible, _, _ = written([report.read_run(folder)], tmp_path)
+    assert "The predictions of the last step are not in the run folder." in visible
+    assert "Loss of every update" not in visible
+
+
+def test_damaged_predictions_are_named(tmp_path):
+    folder = write_run(tmp_path / "run")
+    (folder / "steps/02/predictions/0.jsonl").write_text("{")
+    with pytest.raises(RunError, match=r"0\.jsonl: cannot be read as predictions"):
+        report.write([report.read_run(folder)], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_update_done_twice_counts_once_with_its_later_loss(tmp_path):
+    folder = write_run(tmp_path / "run")
+    with (folder / "events.jsonl").open("a") as file:
+        file.write('\n{"step": 2, "update": 1, "loss": 42.0}\n')
+    events = report.read_run(folder).events
+    assert [(e["step"], e["update"]) for e in events] == [(s, u) for s in (1, 2) for u in (1, 2, 3)]
+    assert events[3]["loss"] == 42.0
+
+
+def test_examples_come_from_the_last_step_one_per_wording(tmp_path):
+    run = report.read_run(write_run(tmp_path / "run"))
+    examples = report._examples([run])
+    assert [entry["task"] for entry in examples] == ["a", "b", "c", "h"]
+    assert all(len(entry["items"]) <= 2 for entry in examples)
+
+
+def test_long_texts_are_shortened_and_say_so():
+    shown = report._shortened("x" * (report.MAX_SHOWN_CHARACTERS + 7))
+    assert shown.endswith("(7 more characters)")
+
+
+def test_the_terminal_table_fits_100_columns_and_names_the_scorer(tmp_path):
+    runs = [report.read_run(write_run(tmp_path / name, name)) for name in ("kpig", "sequential")]
+    text = printed(runs)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "…" not in text
+    assert "superni-rouge 1" in text
+
+
+def test_a_report_inside_the_run_folder_leaves_the_run_readable(tmp_path):
+    folder = write_run(tmp_path / "run")
+    path = report.write([report.read_run(folder)], folder)
+    assert path == folder / "report.html" and path.is_file()
+    assert report.read_run(folder).name == "kpig"
+
+
+def test_a_run_that_is_not_finished_is_refused_with_the_way_to_finish_it(tmp_path):
+    folder = write_run(tmp_path / "run")
+    (folder / "scores.json").unlink()
+    (folder / "steps/02/DONE").unlink()
+    with pytest.raises(RunError, match=r"not finished \(1 of 2 steps done.*--resume"):
+        report.read_run(folder)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="holds no run of kpig"):
+        report.read_run(tmp_path)
+    with pytest.raises(RunError, match="there is no such folder"):
+        report.read_run(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('{"version": 0}', "has version 0, this kpig reads version 1"),
+        ('{"version": 2}', "has version 2"),
+        ('{"accuracy": 3}', "no scores.json of kpig"),
+        ("[]", "no scores.json of kpig"),
+        ('{"version": 1}', "is incomplete"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_scores_of_another_kind_or_version_are_refused(tmp_path, text, message):
+    folder = write_run(tmp_path / "run")
+    (folder / "scores.json").write_text(text)
+    with pytest.raises(RunError, match=message):
+        report.read_run(folder)
+
+
+def test_a_report_of_nothing_is_refused(tmp_path):
+    with pytest.raises(RunError, match="at least one run"):
+        report.write([], tmp_path)
+
+
+def test_importing_the_report_loads_neither_torch_nor_plotly():
+    code = "import sys, kpig.report; print([m for m in ('torch', 'plotly', 'jinja2', 'rich') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

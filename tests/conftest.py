@@ -30,7 +30,10 @@ torch.set_num_threads(1)
 
 
 def architecture_config(name, dropout=0.0):
-    """A config of two small layers; Gemma's soft-caps are low enough to change every logit."""
+    """A config of two small layers; Gemma's soft-caps are low enough to change every logit.
+
+    GPT-2's input and output embeddings are shared, the others' are not, so that greedy answers vary.
+    """
     ends = {"vocab_size": VOCABULARY_SIZE, "bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1}
     if name == "gpt2":
         size = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": LONGEST}
@@ -44,11 +47,12 @@ def architecture_config(name, dropout=0.0):
         "head_dim": 8,
         "max_position_embeddings": LONGEST,
         "attention_dropout": dropout,
+        "tie_word_embeddings": False,
     }
     if name == "gemma2":
         caps = {"final_logit_softcapping": 6.0, "attn_logit_softcapping": 10.0, "sliding_window": 16}
         return Gemma2Config(**ends, **size, **caps, query_pre_attn_scalar=8)
-    return {"llama": LlamaConfig, "qwen3": Qwen3Config}[name](**ends, **size, tie_word_embeddings=False)
+    return {"llama": LlamaConfig, "qwen3": Qwen3Config}[name](**ends, **size)
 
 
 def build_model(architecture, seed=0, dropout=0.0):

@@ -288,7 +288,7 @@ def test_a_template_that_changes_the_instruction_is_refused_with_the_setting_tha
     chat_encoder, make_example
 ):
     example = make_example("You must {sort} the words.")
-    with pytest.raises(ModelError, match="chat template changes the instruction.*chat_template = false"):
+    with pytest.raises(ModelError, match=r"chat template changes the instruction.*chat_template = false"):
         chat_encoder(SHOUTED).encode(example)
     plain = chat_encoder(SHOUTED, use_chat_template=False)
     assert plain.prompt_text(example).startswith("You must sort the words.\n\nInput:")

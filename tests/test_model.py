@@ -190,24 +190,27 @@ def test_generation_stops_at_the_end_of_sequence_row_by_row(make_learner, mixed_
     assert not all(finished for _, finished in found)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"repetition_penalty": 3.0},
+        {"no_repeat_ngram_size": 1},
+        {"suppress_tokens": list(range(2, 3000))},
+        {"do_sample": True, "temperature": 0.6, "top_p": 0.8, "top_k": 20},
+        {"num_beams": 3, "length_penalty": 2.0},
+        {"max_length": 5},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
 def test_generation_settings_that_came_with_the_model_do_not_change_greedy_answers(
-    make_learner, mixed_examples
+    setting, make_learner, mixed_examples
 ):
     learner = make_learner()
     prompts = [learner.encoder.encode(one).prompt for one in mixed_examples]
-    expected = learner.generate(prompts, 9)
-    changes = {
-        "repetition_penalty": 3.0,
-        "no_repeat_ngram_size": 1,
-        "min_new_tokens": 3,
-        "suppress_tokens": list(range(2, 3000)),
-        "temperature": 0.6,
-        "top_p": 0.8,
-        "do_sample": True,
-    }
-    for name, value in changes.items():
+    expected = [greedy(learner, prompt, 15) for prompt in prompts]
+    for name, value in setting.items():
         setattr(learner.model.generation_config, name, value)
-    assert learner.generate(prompts, 9) == expected
+    assert learner.generate(prompts, 15) == expected
 
 
 def test_generation_is_without_dropout_and_leaves_the_mode_alone(make_learner, mixed_examples):

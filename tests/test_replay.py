@@ -1,5 +1,6 @@
 """Memory and selection policies, worked by hand."""
 
+import itertools
 import json
 import math
 import random
@@ -138,7 +139,7 @@ def test_chances_sum_to_1_respect_the_floor_and_favour_low_signals(signals, floo
     assert sum(found.values()) == pytest.approx(1.0)
     assert all(chance >= floor / len(signals) - 1e-12 for chance in found.values())
     ranked = sorted(signals, key=signals.get)
-    assert all(found[low] >= found[high] for low, high in zip(ranked, ranked[1:], strict=False))
+    assert all(found[low] >= found[high] for low, high in itertools.pairwise(ranked))
 
 
 @given(size=st.integers(1, 7), count=st.integers(0, 9), seed=st.integers())

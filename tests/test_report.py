@@ -15,6 +15,8 @@ from rich.console import Console
 from kpig import report, scores
 from kpig.errors import RunError
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Gain, Prediction, Task
+from kpig.report.examples import examples
+from kpig.report.text import MAX_SHOWN_CHARACTERS, NONE, shortened
 
 SCRIPT = "<script>alert(1)</script>"
 LINK = '<a href="javascript:alert(3)">x</a>'
@@ -253,10 +255,10 @@ def test_the_page_needs_no_network(tmp_path):
 def test_runs_with_gaps_render_dashes(tmp_path, odd):
     run = report.read_run(write_run(tmp_path / "run", **odd))
     _, page, markdown = written([run], tmp_path)
-    assert report.NONE in table_cells(markdown, run.name)
+    assert NONE in table_cells(markdown, run.name)
     assert "None" not in html_cells(page, "comparison", run.name)
     assert "nan" not in " ".join(html_cells(page, "comparison", run.name))
-    assert report.NONE in printed([run])
+    assert NONE in printed([run])
 
 
 def test_a_run_without_events_and_predictions_renders(tmp_path):
@@ -288,13 +290,13 @@ def test_an_update_done_twice_counts_once_with_its_later_loss(tmp_path):
 
 def test_examples_come_from_the_last_step_one_per_wording(tmp_path):
     run = report.read_run(write_run(tmp_path / "run"))
-    examples = report._examples([run])
-    assert [entry["task"] for entry in examples] == ["a", "b", "c", "h"]
-    assert all(len(entry["items"]) <= 2 for entry in examples)
+    found = examples([run])
+    assert [entry["task"] for entry in found] == ["a", "b", "c", "h"]
+    assert all(len(entry["items"]) <= 2 for entry in found)
 
 
 def test_long_texts_are_shortened_and_say_so():
-    shown = report._shortened("x" * (report.MAX_SHOWN_CHARACTERS + 7))
+    shown = shortened("x" * (MAX_SHOWN_CHARACTERS + 7))
     assert shown.endswith("(7 more characters)")
 
 

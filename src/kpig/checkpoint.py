@@ -29,9 +29,9 @@ class Checkpoint:
     ledger: dict[str, Any]
 
 
-def capture(update: int, learner: Learner, optimizer: torch.optim.Optimizer | None, method) -> Checkpoint:
-    """The state to save; `optimizer` is None between steps."""
-    saved = {} if optimizer is None else optimizer.state_dict()["state"]
+def capture(update: int, learner: Learner, optimizer: torch.optim.Optimizer, method) -> Checkpoint:
+    """The state to save, at once: the optimizer's tensors are not copied and change with the next update."""
+    saved = optimizer.state_dict()["state"]
     return Checkpoint(update, learner.weights(), saved, method.state_dict(), learner.ledger.as_dict())
 
 

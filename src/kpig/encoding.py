@@ -111,15 +111,21 @@ class Encoder:
         return found if found.example is example else Encoded(example, *_ids(found))
 
     def prompt_text(self, example: Example, masked: bool = False, num_cut: int = 0) -> str:
-        """The prompt as the model sees it; key parts are found again in it by their offsets."""
+        """The prompt as the model sees it, or that of its masked twin.
+
+        Key parts are replaced by their offsets in the instruction, before the chat template is applied: a
+        search in the templated text could hit an input or a system prompt that quotes the instruction.
+        Raises ModelError when the template does not leave the instruction as it is.
+        """
+        instruction = example.instruction.masked(self.mask_text) if masked else example.instruction.text
         kept = example.input[: len(example.input) - num_cut]
-        body = f"{example.instruction.text}\n\nInput: {kept}" if kept else example.instruction.text
-        text = self._templated(body)
-        if not masked:
-            return text
-        start = _find(text, body, example)
-        end = start + len(example.instruction.text)
-        return text[:start] + example.instruction.masked(self.mask_text) + text[end:]
+        text = self._templated(f"{instruction}\n\nInput: {kept}" if kept else instruction)
+        if instruction.strip() not in text:
+            raise ModelError(
+                f"the model's chat template changes the instruction of task {example.task!r}, so its key parts "
+                "cannot be told apart in the prompt. Set model.chat_template = false to use the plain prompt."
+            )
+        return text
 
     def response_ids(self, response: str) -> tuple[int, ...]:
         """Ids of the response with the end of sequence. It is tokenized apart from the prompt."""
@@ -250,18 +256,6 @@ def _ids(encoded: Encoded) -> tuple:
 
 def _longest_prompt(encoded: Encoded) -> int:
     return max(len(encoded.prompt), len(encoded.masked_prompt or ()))
-
-
-def _find(text: str, body: str, example: Example) -> int:
-    start = text.find(body)
-    if start < 0:
-        start = text.rfind(example.instruction.text)
-    if start < 0:
-        raise ModelError(
-            f"the model's chat template changes the instruction of task {example.task!r}, so its key parts cannot be "
-            "found in the prompt. Set model.chat_template = false to use the plain prompt."
-        )
-    return start
 
 
 def token_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

@@ -10,8 +10,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
 from kpig.config import ModelSection
@@ -117,13 +118,12 @@ class Learner:
         ids = torch.tensor([[self.pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
         end = self.tokenizer.eos_token_id
-        with self.evaluating():
-            output = self.model.generate(
+        with self.evaluating(), self._plain_generation():
+            output = self._core.generate(
                 input_ids=ids.to(self.device),
                 attention_mask=mask.to(self.device),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
-                num_beams=1,
                 eos_token_id=end,
                 pad_token_id=self.pad_id,
             )
@@ -145,14 +145,15 @@ class Learner:
         self.tokenizer.save_pretrained(folder)
 
     def restore(self, folder: Path) -> None:
-        """Take over the weights that `save` wrote."""
-        if self.is_adapter:
-            from peft import load_peft_weights, set_peft_model_state_dict
+        """Take over the weights that `save` wrote; ModelError where they are missing or damaged."""
+        with _explained(str(folder)):
+            if self.is_adapter:
+                from peft import load_peft_weights, set_peft_model_state_dict
 
-            set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device="cpu"))
-            return
-        dtype = next(self.model.parameters()).dtype
-        saved = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+                set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device="cpu"))
+                return
+            dtype = next(self.model.parameters()).dtype
+            saved = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         self.load_weights(dict(saved.named_parameters()))
 
     @contextmanager
@@ -165,6 +166,19 @@ class Learner:
             yield
         finally:
             handle.remove()
+
+    @contextmanager
+    def _plain_generation(self) -> Iterator[None]:
+        """Put aside generation settings that came with the model, such as a repetition penalty.
+
+        Transformers fills whatever a call leaves open from them, and greedy would no longer mean greedy.
+        """
+        own = self._core.generation_config
+        self._core.generation_config = GenerationConfig()
+        try:
+            yield
+        finally:
+            self._core.generation_config = own
 
     def _decoded(self, ids: list[int], end: int) -> tuple[str, bool]:
         finished = end in ids
@@ -260,6 +274,6 @@ def _with_lora(model, section: ModelSection, seed: int):
 def _explained(path: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"model {path} cannot be loaded: {first}") from error

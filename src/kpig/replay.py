@@ -85,10 +85,14 @@ def chances(signals: Mapping[str, float], floor: float, temperature: float) -> d
 
 
 def proportional(probability: Mapping[str, float], count: int, rng: random.Random) -> list[str]:
-    """`count` different tasks (all where there are fewer), drawn one after the other by their chances."""
+    """`count` different tasks (all where there are fewer), drawn one after the other by their chances.
+
+    Tasks whose chances have all rounded to 0 are equally likely.
+    """
     left, chosen = dict(probability), []
     while left and len(chosen) < count:
-        name = rng.choices(list(left), weights=list(left.values()))[0]
+        weights = list(left.values()) if sum(left.values()) > 0 else None
+        name = rng.choices(list(left), weights=weights)[0]
         chosen.append(name)
         del left[name]
     return chosen

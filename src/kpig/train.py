@@ -183,6 +183,6 @@ def _order(size: int, seed: str) -> list[int]:
 def _require_finite(what: str, value: torch.Tensor, clock: Clock) -> None:
     if not torch.isfinite(value).all():
         raise TrainingError(
-            f"the {what} is not finite ({float(value)}) at step {clock.step}, update {clock.update + 1}; "
+            f"the {what} is not finite ({float(value.detach())}) at step {clock.step}, update {clock.update + 1}; "
             "no weight was changed by it. Lower train.learning_rate or train.clip, or look at that step's data."
         )

@@ -62,7 +62,8 @@ class Kpig(Method):
         for task in step.tasks:
             self.memory.add(task)
         if self.settings.signal == "gain_drop":
-            now = gain.measure(learner, self._current_probes)
+            probes = self.memory.probes(self.settings.num_probes)
+            now = gain.measure(learner, {task.name: probes[task.name] for task in step.tasks})
             self.learned |= {task: self._in_unit(measured) for task, measured in now.items()}
 
     def state_dict(self) -> dict[str, Any]:

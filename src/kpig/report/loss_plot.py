@@ -1,0 +1,73 @@
+"""The loss of every update, with the divergence beneath it where a method has one."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kpig.report.drawing import UNTUNED_COLOUR, draw, run_colour
+from kpig.report.record import RunRecord
+from kpig.report.text import decimal, plot_label
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
+    """Loss over the updates, a line per run; None where no run kept its losses."""
+    series = [(number, run, [e for e in run.events if "loss" in e]) for number, run in enumerate(runs)]
+    series = [one for one in series if one[2]]
+    if not series:
+        return None
+    traces = []
+    for number, run, events in series:
+        line = {"color": run_colour(number), "width": 1.6}
+        updates = list(range(1, len(events) + 1))
+        common = {"type": "scatter", "mode": "lines", "x": updates, "line": line, "legendgroup": str(number)}
+        traces.append(
+            common
+            | {
+                "name": plot_label(run.name),
+                "y": [e["loss"] for e in events],
+                "customdata": [decimal(e.get("cross_entropy"), 4) for e in events],
+                "hovertemplate": "update %{x}: loss %{y:.4f}, cross-entropy %{customdata}",
+            }
+        )
+        if any("divergence" in e for e in events):
+            traces.append(
+                common
+                | {
+                    "name": f"{plot_label(run.name)}: divergence",
+                    "showlegend": False,
+                    "y": [e.get("divergence") for e in events],
+                    "yaxis": "y2",
+                    "hovertemplate": "update %{x}: divergence %{y:.4f}",
+                }
+            )
+    positive = all(e["loss"] > 0 for _, _, events in series for e in events)
+    two = any(trace.get("yaxis") == "y2" for trace in traces)
+    lower = {"title": {"text": "divergence<br>(nats)", "standoff": 14}, "domain": [0, 0.26]}
+    lower |= {"rangemode": "tozero", "nticks": 4}
+    longest = max((events for _, _, events in series), key=lambda events: events[-1]["step"])
+    return draw(
+        traces,
+        460 if two else 340,
+        showlegend=True,
+        shapes=_step_lines(longest),
+        xaxis={"title": {"text": "update"}, "showgrid": False, "anchor": "y2" if two else "y"},
+        yaxis={
+            "title": {"text": "loss" + " (log scale)" * positive},
+            "type": "log" if positive else "linear",
+            "domain": [0.34 if two else 0, 1],
+            "dtick": 1 if positive else None,
+        },
+        **({"yaxis2": lower} if two else {}),
+    )
+
+
+def _step_lines(events: Sequence[Mapping[str, Any]]) -> list[dict]:
+    """Dotted lines between the last update of a step and the first of the next."""
+    line = {"color": UNTUNED_COLOUR, "width": 1, "dash": "dot"}
+    return [
+        {"type": "line", "yref": "paper", "x0": i + 0.5, "x1": i + 0.5, "y0": 0, "y1": 1, "line": line}
+        for i in range(1, len(events))
+        if events[i]["step"] != events[i - 1]["step"]
+    ]

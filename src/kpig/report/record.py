@@ -1,0 +1,120 @@
+"""A finished run as its folder keeps it: reading, refusing what is no run, labels that tell runs apart."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from kpig import rundir, scores
+from kpig.errors import RunError
+from kpig.rundir import RunDir
+
+_REQUIRED = ("method", "scorer", "steps", "final", "matrix", "cost")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a finished run left behind. `name` is its label: the method, and the folder where needed.
+
+    `scores`, `config`, `environment` and `stream` are the run's files as plain dicts, `events` the lines of
+    events.jsonl; predictions stay on disk until a report shows some.
+    """
+
+    path: Path
+    name: str
+    scores: Mapping[str, Any]
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]] = ()
+    stream: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_run(path: Path) -> RunRecord:
+    """The finished run in a folder. RunError where there is none, and for one of another version."""
+    run = RunDir(Path(path))
+    if not run.path.is_dir():
+        raise RunError(f"{run.path}: there is no such folder; give the folder of a finished run")
+    if not (run.path / "scores.json").is_file():
+        raise RunError(_why_unfinished(run))
+    result = run.read("scores.json")
+    _check_scores(run.path / "scores.json", result)
+    return RunRecord(
+        path=run.path,
+        name=str(result["method"]),
+        scores=result,
+        config=_read_config(run.path / "config.toml"),
+        environment=run.read("environment.json"),
+        events=_losses(run.events()),
+        stream=run.read("stream.json"),
+    )
+
+
+def _why_unfinished(run: RunDir) -> str:
+    if not (run.path / "stream.json").is_file():
+        return f"{run.path}: holds no run of kpig (no scores.json); give the folder of a finished run"
+    planned = f" of {len(run.read('stream.json').get('steps', ()))}"
+    done = len(list(run.path.glob(f"steps/*/{rundir.DONE}"))) - run.is_done(0)
+    return (
+        f"{run.path}: the run is not finished ({max(done, 0)}{planned} steps done, no scores.json); "
+        "finish it with --resume, then ask again"
+    )
+
+
+def _check_scores(path: Path, result: Any) -> None:
+    version = result.get("version") if isinstance(result, dict) else None
+    if version is None:
+        raise RunError(f"{path}: this is no scores.json of kpig (it has no version)")
+    if version != scores.VERSION:
+        raise RunError(
+            f"{path}: has version {version!r}, this kpig reads version {scores.VERSION}; "
+            "make the report with the kpig that made the run, or run again"
+        )
+    missing = [key for key in _REQUIRED if not result.get(key)]
+    if missing:
+        raise RunError(f"{path}: is incomplete, {', '.join(missing)} missing or empty; finish with --resume")
+
+
+def _read_config(path: Path) -> dict:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); the run folder is not whole") from error
+
+
+def _losses(events: Iterable[Any]) -> list[dict]:
+    """The events of updates in order; of an update done twice, before and after a resume, the later one."""
+    kept = {
+        (e["step"], e["update"]): e for e in events if isinstance(e, dict) and {"step", "update"} <= e.keys()
+    }
+    return [kept[key] for key in sorted(kept)]
+
+
+def distinct(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs under labels that differ: the folder is added to a shared label, then a number."""
+    labels = [run.name for run in runs]
+    if len(set(labels)) < len(labels):
+        folders = [f"{run.name} ({run.path.resolve().name})" for run in runs]
+        labels = [
+            long if labels.count(short) > 1 else short for short, long in zip(labels, folders, strict=True)
+        ]
+    numbers = [labels[: i + 1].count(label) for i, label in enumerate(labels)]
+    return [
+        replace(run, name=label if number == 1 else f"{label} {number}")
+        for run, label, number in zip(runs, labels, numbers, strict=True)
+    ]
+
+
+def final_tasks(runs: Sequence[RunRecord]) -> dict[str, Mapping]:
+    """Every task that some run ends with, in order of appearance."""
+    found: dict[str, Mapping] = {}
+    for run in runs:
+        for name, entry in run.scores["steps"][-1]["tasks"].items():
+            found.setdefault(name, entry)
+    return found
+
+
+def scorers(runs: Sequence[RunRecord]) -> str:
+    """The scorers that the runs were scored by, each once."""
+    return ", ".join(dict.fromkeys(str(run.scores["scorer"]) for run in runs))

@@ -1,0 +1,165 @@
+"""Plots of scores: over the steps, by kind of broken rule, every step on every other, gain per task."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kpig.records import HELD_OUT, LATER, SEEN
+from kpig.report.drawing import UNTUNED_COLOUR, draw, run_colour, ticks
+from kpig.report.record import RunRecord, final_tasks
+from kpig.report.table import Row, comparison_rows
+from kpig.report.text import decimal, plot_label
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+KIND_COLOURS = ("#c0504d", "#e0a03c", "#5b8fc7", "#8a6fb5", "#6f7782", "#4fa08b")
+
+
+def step_figure(runs: Sequence[RunRecord], group: str) -> "Figure | None":
+    """P-score of a group of tasks after each step, a line per run."""
+    traces = []
+    for number, run in enumerate(runs):
+        steps = [
+            (
+                step["step"],
+                (step.get(group) or (step.get(LATER) if group == SEEN and not step["step"] else None)),
+            )
+            for step in run.scores["steps"]
+        ]
+        points = [(step, scored["p_score"]) for step, scored in steps if scored]
+        if points:
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": plot_label(run.name),
+                    "x": [step for step, _ in points],
+                    "y": [score for _, score in points],
+                    "line": {"color": run_colour(number), "width": 2.5},
+                    "marker": {"size": 8},
+                    "hovertemplate": "step %{x}: %{y:.1f}",
+                }
+            )
+    if not traces:
+        return None
+    last = max(max(trace["x"]) for trace in traces)
+    return draw(
+        traces,
+        330,
+        showlegend=True,
+        xaxis={"title": {"text": "step"}, "dtick": 1 + last // 12, "showgrid": False},
+        yaxis={"title": {"text": "P-score"}, "range": [-3, 103]},
+    )
+
+
+def violation_figure(rows: Sequence[Row], group: str) -> "Figure | None":
+    """Broken rules by kind, a stack per row, and its V-score."""
+    found = [(row.name, row.seen if group == SEEN else row.held_out) for row in rows]
+    found = [(name, scored) for name, scored in found if scored]
+    if not found:
+        return None
+    positions = list(range(len(found)))
+    kinds = dict.fromkeys(kind for _, scored in found for kind in scored["violations"])
+    traces: list[dict] = [
+        {
+            "type": "bar",
+            "name": plot_label(kind.replace("_", " ")),
+            "x": positions,
+            "y": [scored["violations"].get(kind, 0) for _, scored in found],
+            "marker": {"color": KIND_COLOURS[number % len(KIND_COLOURS)]},
+            "width": 0.55,
+            "hovertemplate": "%{y:.1f} %",
+        }
+        for number, kind in enumerate(kinds)
+        if any(scored["violations"].get(kind) for _, scored in found)
+    ]
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "V-score",
+            "x": positions,
+            "y": [scored["v_score"] for _, scored in found],
+            "marker": {
+                "symbol": "diamond",
+                "size": 11,
+                "color": "#fff",
+                "line": {"color": "#20242b", "width": 2},
+            },
+            "hovertemplate": "%{y:.1f} %",
+        }
+    )
+    return draw(
+        traces,
+        380,
+        barmode="stack",
+        showlegend=True,
+        xaxis=ticks([name for name, _ in found]) | {"showgrid": False, "range": [-0.6, len(found) - 0.4]},
+        yaxis={"title": {"text": "% of responses"}, "rangemode": "tozero"},
+    )
+
+
+def matrix_figure(matrix: Sequence[Sequence[float | None]]) -> "Figure | None":
+    """P-score on the tasks of every step (across) after every step (down)."""
+    if not matrix or not matrix[0]:
+        return None
+    num_columns = len(matrix[0])
+    trace = {
+        "type": "heatmap",
+        "z": [list(row) for row in matrix],
+        "x": list(range(1, num_columns + 1)),
+        "y": list(range(len(matrix))),
+        "text": [["" if value is None else decimal(value) for value in row] for row in matrix],
+        "texttemplate": "%{text}" if num_columns <= 10 else "",
+        "zmin": 0,
+        "zmax": 100,
+        "colorscale": [[0, "#eef2f8"], [0.5, "#86abdd"], [1, "#1f4d96"]],
+        "xgap": 2,
+        "ygap": 2,
+        "hoverongaps": False,
+        "hovertemplate": "after step %{y}, tasks of step %{x}: %{text}<extra></extra>",
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickvals": [0, 50, 100]},
+    }
+    return draw(
+        [trace],
+        120 + 34 * min(len(matrix), 18),
+        xaxis={"title": {"text": "tasks of step i"}, "dtick": 1 + num_columns // 12, "showgrid": False},
+        yaxis={
+            "title": {"text": "after step t"},
+            "dtick": 1 + len(matrix) // 18,
+            "autorange": "reversed",
+            "showgrid": False,
+        },
+    )
+
+
+def gain_figure(runs: Sequence[RunRecord]) -> "Figure | None":
+    """Key-part gain of every task, a bar per run, the untuned model's where it is one for all."""
+    tasks = final_tasks(runs)
+    same_start = sum(row.untuned for row in comparison_rows(runs)) == 1
+    series = [("untuned", runs[0].scores["steps"][0]["tasks"], UNTUNED_COLOUR)] if same_start else []
+    series += [(run.name, run.scores["steps"][-1]["tasks"], run_colour(i)) for i, run in enumerate(runs)]
+    traces = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": plot_label(name),
+            "y": list(range(len(tasks))),
+            "x": [entries.get(task, {}).get("gain") for task in tasks],
+            "marker": {"color": colour},
+            "hovertemplate": "%{y}: %{x:.2f}",
+        }
+        for name, entries, colour in series
+    ]
+    if all(value is None for trace in traces[same_start:] for value in trace["x"]):
+        return None
+    labels = [name + " (held-out)" * (entry["group"] == HELD_OUT) for name, entry in tasks.items()]
+    return draw(
+        traces,
+        110 + len(tasks) * (14 + 11 * len(traces)),
+        barmode="group",
+        bargap=0.25,
+        showlegend=True,
+        xaxis={"title": {"text": "gain"}, "zeroline": True, "zerolinecolor": UNTUNED_COLOUR},
+        yaxis=ticks(labels) | {"autorange": "reversed", "showgrid": False},
+    )

@@ -1,0 +1,55 @@
+"""Numbers and other people's words as text: for a cell, a line of the terminal, a plot, Markdown."""
+
+import html
+
+NONE = "–"
+MAX_SHOWN_CHARACTERS = 1500
+
+
+def decimal(value: float | None, digits: int = 1) -> str:
+    """A number with so many decimals, never a negative zero."""
+    return NONE if value is None else f"{value:z.{digits}f}"
+
+
+def compact(value: float | None) -> str:
+    """A count in at most six characters: 950, 120.5k, 1.2M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value is not None and value >= size:
+            return f"{value / (1e3 if unit == 'k' else size):.1f}{unit}"
+    return NONE if value is None else f"{value:.0f}"
+
+
+def pair(first: float | None, second: float | None) -> str:
+    """Two numbers in one cell: 12.5/40.0."""
+    return NONE if first is None and second is None else f"{decimal(first)}/{decimal(second)}"
+
+
+def plain(text: str) -> str:
+    """On one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning and how much more there is."""
+    rest = len(text) - MAX_SHOWN_CHARACTERS
+    return text if rest <= 0 else f"{text[:MAX_SHOWN_CHARACTERS]} … ({rest} more characters)"
+
+
+def plot_label(text: str, limit: int = 40) -> str:
+    """Text for plotly, which would read tags in it; at most `limit` characters."""
+    line = plain(text)
+    return html.escape(line if len(line) <= limit else line[: limit - 1] + "…", quote=False)
+
+
+def markdown_cell(text: str) -> str:
+    """Text inside a Markdown table or line, shown as it is."""
+    escaped = html.escape(plain(str(text)), quote=False)
+    return "".join(f"\\{c}" if c in "\\|`*[]" else c for c in escaped)
+
+
+def fenced(text: str) -> str:
+    """A code block with a fence longer than any run of backticks inside."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}\n{text}\n{fence}"

@@ -25,7 +25,7 @@ def main() -> None:
     torch.manual_seed(0)
     shape = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "num_attention_heads": 8}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, tie_word_embeddings=True, **shape))
-    tokenizer = load(ModelSection(), "_").tokenizer
+    tokenizer = load(ModelSection()).tokenizer
     learner = Learner(model, tokenizer, Encoder(tokenizer, 1024))
     ids = torch.randint(2, VOCABULARY, (NUM_ROWS, PROMPT + RESPONSE)).tolist()
     rows = pad([(row[:PROMPT], row[PROMPT:]) for row in ids], learner.pad_id)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import random
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -343,3 +344,11 @@ def test_a_response_too_long_to_match_fails_both_pattern_types(name, pattern):
     constraint = parse({"type": name, "pattern": pattern}, "here")
     assert satisfied(constraint, "", "a" * MAX_MATCHED_CHARACTERS)
     assert not satisfied(constraint, "", "a" * (MAX_MATCHED_CHARACTERS + 1))
+
+
+def test_a_pattern_that_would_take_for_ever_is_given_up_and_counts_as_broken():
+    begun = time.monotonic()
+    for name in ("regex", "not_regex"):
+        constraint = parse({"type": name, "pattern": "(a|aa|a+)+(b|bb)+(a+)+$"}, "here")
+        assert not satisfied(constraint, "", "a" * 5000 + "b" * 40 + "a" * 4000 + "c")
+    assert time.monotonic() - begun < 10

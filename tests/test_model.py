@@ -259,7 +259,7 @@ def test_weights_of_another_shape_or_name_are_refused_before_any_is_changed(make
 
 def load(path, **more):
     settings = {key: more.pop(key) for key in list(more) if key in config.ModelSection.model_fields}
-    return model.load(config.ModelSection(path=str(path), **settings), "_", **more)
+    return model.load(config.ModelSection(path=str(path), **settings), **more)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from kpig import __version__
 from kpig.errors import KpigError, UsageError
+from kpig.records import MASK_TEXT
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -151,7 +152,9 @@ def gain(
         Path | None, typer.Option("--json", help="Write the numbers to this file too.")
     ] = None,
     probes: Annotated[int, typer.Option("--probes", min=1, help="Examples per task.")] = 16,
-    mask_text: Annotated[str, typer.Option("--mask-text", help="What stands in place of a key part.")] = "_",
+    mask_text: Annotated[
+        str, typer.Option("--mask-text", help="What stands in place of a key part.")
+    ] = MASK_TEXT,
     device: Device = "auto",
 ) -> None:
     """Does the model listen? Per task, how much its answer depends on the instruction's key parts.
@@ -162,8 +165,8 @@ def gain(
     from kpig.progress import Bars
 
     _quiet()
-    section = _model_section(path)
-    gains = diagnose.measure_tasks(section, _tasks(tasks), probes, mask_text, _device(device), Bars())
+    section = _model_section(path, mask_text)
+    gains = diagnose.measure_tasks(section, _tasks(tasks), probes, _device(device), Bars())
     result = diagnose.gain_json(section, gains)
     _print(_gain_table(path, result))
     if json_path is not None:
@@ -231,10 +234,10 @@ def _quiet() -> None:
     logging.set_verbosity_error()
 
 
-def _model_section(path: str):
+def _model_section(path: str, mask_text: str = MASK_TEXT):
     from kpig.config import ModelSection
 
-    return ModelSection(path=path)
+    return ModelSection(path=path, mask_text=mask_text)
 
 
 def _evaluate_section(max_new_tokens: int):

@@ -48,6 +48,7 @@ class ModelSection(Section):
         1024, description="tokens of prompt and response at most"
     )
     chat_template: bool = Field(True, description="use the tokenizer's chat template where it has one")
+    mask_text: str = Field(MASK_TEXT, description="what stands in place of a key part in the masked twin")
     trust_remote_code: bool = Field(
         False, description="run Python code that comes with the model: only if you trust it"
     )
@@ -152,7 +153,6 @@ class KpigSection(Section):
     reference: Literal["initial", "previous"] = Field(
         "initial", description="the masked twin is held to the starting model, or to that of the step's start"
     )
-    mask_text: str = Field(MASK_TEXT, description="what stands in place of a key part")
 
 
 class MethodSection(Section):

@@ -12,6 +12,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+import regex
+
 from kpig.errors import DataError, nearest
 from kpig.records import Constraint
 
@@ -21,6 +23,7 @@ OUT_OF_SCOPE, WRONG_FORMAT, WRONG_LENGTH, MISSING_CONTENT, DEGENERATE = KINDS
 DOCUMENTATION_KEYS = ("source", "strength", "note", "match")
 DOCUMENTATION_PREFIX = "gold_"
 MAX_MATCHED_CHARACTERS = 10_000
+MAX_MATCH_SECONDS = 1.0
 MIN_COPIED_WORDS = 20
 
 Reader = Callable[[Any], Any]
@@ -68,8 +71,8 @@ def parse(raw: Mapping, where: str) -> Constraint:
 def satisfied(constraint: Constraint, input_text: str, response: str) -> bool:
     """Whether the response meets the constraint for this input.
 
-    A pattern is tried on a response of at most MAX_MATCHED_CHARACTERS; a longer response fails it, be it
-    wanted or not. That bounds a slow pattern but does not exclude one: it comes from the task's author.
+    A pattern comes from a task file and can be slow beyond measure: it is tried on at most
+    MAX_MATCHED_CHARACTERS for at most MAX_MATCH_SECONDS, and what that leaves open counts as broken.
     """
     return CONSTRAINTS[constraint.type].check(input_text, response.strip(), **constraint.params)
 
@@ -188,10 +191,10 @@ def _capturing_pattern(value: Any) -> str:
     return value
 
 
-def _compiled(value: Any) -> re.Pattern:
+def _compiled(value: Any) -> regex.Pattern:
     try:
-        return re.compile(_text(value))
-    except (re.error, OverflowError, RecursionError) as error:
+        return regex.compile(_text(value))
+    except (regex.error, OverflowError, RecursionError) as error:
         raise ValueError(f"a regular expression that Python can compile ({error})") from error
 
 
@@ -239,11 +242,21 @@ def _is_not_one_of(
 
 
 def _matches(input_text: str, response: str, pattern: str) -> bool:
-    return len(response) <= MAX_MATCHED_CHARACTERS and re.fullmatch(pattern, response) is not None
+    return _full_match(pattern, response) is True
 
 
 def _does_not_match(input_text: str, response: str, pattern: str) -> bool:
-    return len(response) <= MAX_MATCHED_CHARACTERS and re.fullmatch(pattern, response) is None
+    return _full_match(pattern, response) is False
+
+
+def _full_match(pattern: str, response: str) -> bool | None:
+    """Whether the pattern matches the whole response; None where the limits leave that open."""
+    if len(response) > MAX_MATCHED_CHARACTERS:
+        return None
+    try:
+        return regex.fullmatch(pattern, response, timeout=MAX_MATCH_SECONDS) is not None
+    except TimeoutError:
+        return None
 
 
 def _is_json(input_text: str, response: str, shape: str | None = None) -> bool:
@@ -294,7 +307,10 @@ def _captured_number(pattern: str, text: str) -> int | None:
 
 
 def _captured(pattern: str, text: str) -> str | None:
-    found = re.search(pattern, text)
+    try:
+        found = regex.search(pattern, text, timeout=MAX_MATCH_SECONDS)
+    except TimeoutError:
+        return None
     return found.group(1) if found else None
 
 

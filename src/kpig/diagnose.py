@@ -9,7 +9,7 @@ from kpig import evaluate, gain, metrics, model, rundir, scores
 from kpig.config import EvaluateSection, ModelSection
 from kpig.errors import DataError
 from kpig.progress import Watcher
-from kpig.records import MASK_TEXT, SEEN, Example, Gain, Prediction, Task
+from kpig.records import SEEN, Example, Gain, Prediction, Task
 
 
 def evaluate_model(
@@ -19,7 +19,7 @@ def evaluate_model(
 
     The dict has "all" (over the tasks) and "tasks", shaped as in scores.json.
     """
-    learner = model.load(section, MASK_TEXT, device=device)
+    learner = model.load(section, device=device)
     probes = evaluate.probes({SEEN: tasks}, settings)
     with watch.phase("evaluate", evaluate.num_answers(probes, settings)):
         predictions = evaluate.score(learner, probes, settings, watch.advance)
@@ -29,10 +29,10 @@ def evaluate_model(
 
 
 def measure_tasks(
-    section: ModelSection, tasks: Sequence[Task], num_probes: int, mask_text: str, device: str, watch: Watcher
+    section: ModelSection, tasks: Sequence[Task], num_probes: int, device: str, watch: Watcher
 ) -> dict[str, Gain]:
     """The key-part gain of each task over its first `num_probes` test examples (training ones if it has none)."""
-    learner = model.load(section, mask_text, device=device)
+    learner = model.load(section, device=device)
     chosen = {task.name: _probes(task, num_probes) for task in tasks}
     gains: dict[str, Gain] = {}
     with watch.phase("gain", len(chosen)):

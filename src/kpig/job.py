@@ -40,9 +40,7 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
         return RunDir(path).read("scores.json")
     method = methods.create(config)
     device = choose_device(config.train.device)
-    learner = model.load(
-        config.model, config.method.kpig.mask_text, method.needs_initial, device, config.seed
-    )
+    learner = model.load(config.model, method.needs_initial, device, config.seed)
     if not learner.parameters():
         raise RunError(
             f"model {config.model.path} has no trainable weights; give a whole model, not an adapter"

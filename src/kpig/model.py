@@ -186,9 +186,7 @@ class Learner:
         return self.tokenizer.decode(kept, skip_special_tokens=True).strip(), finished
 
 
-def load(
-    section: ModelSection, mask_text: str, keep_initial: bool = False, device: str = "cpu", seed: int = 0
-) -> Learner:
+def load(section: ModelSection, keep_initial: bool = False, device: str = "cpu", seed: int = 0) -> Learner:
     """The learner that a config's [model] section describes.
 
     A folder with a PEFT adapter is loaded on top of the base model that it names, for evaluation only.
@@ -212,7 +210,7 @@ def load(
     elif section.adapter == "lora":
         model = _with_lora(model, section, seed)
     limit = getattr(model.config, "max_position_embeddings", None) or section.max_length
-    encoder = Encoder(tokenizer, min(section.max_length, limit), mask_text, section.chat_template)
+    encoder = Encoder(tokenizer, min(section.max_length, limit), section.mask_text, section.chat_template)
     return Learner(model.to(device), tokenizer, encoder, keep_initial)
 
 

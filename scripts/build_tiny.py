@@ -158,7 +158,7 @@ laptop; it knows nothing but the suite's base skills.
 | trained on | the {len(accuracy)} base skills of `kpig.suite` (`suite.base_skills()`); no composition of its streams or held-out tasks |
 | updates | {facts["updates"]} of 64 examples, AdamW 2e-3 cosine, β₂ 0.98 |
 | tokens | {facts["train_tokens"]:,} |
-| time | {facts["train_seconds"]} s on {torch.get_num_threads()} CPU threads, torch {torch.__version__}, Python {platform.python_version()} |
+| time | {facts["train_seconds"]} s on {torch.get_num_threads()} CPU thread(s), torch {torch.__version__}, Python {platform.python_version()} |
 | base skills | {100 * mean(accuracy):.1f} % of fresh responses equal the gold to the letter ({TESTS_PER_SKILL} per skill, wordings mixed) |
 | weakest | {", ".join(f"{name} {100 * accuracy[name]:.0f} %" for name in worst)} |
 | other compositions | {100 * mean(facts["accuracy_unseen"]):.1f} % of the {len(facts["accuracy_unseen"])} that it never saw |

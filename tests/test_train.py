@@ -12,7 +12,7 @@ from conftest import scatter
 from kpig import checkpoint, config, gain, methods, suite, train
 from kpig.encoding import Encoder, collate, token_batches
 from kpig.errors import RunError, TrainingError
-from kpig.methods.base import Clock, Loss, Method, Step
+from kpig.methods.base import Clock, Loss, Method, Step, create
 from kpig.model import Learner
 from kpig.objective import jsd
 from kpig.records import Gain
@@ -118,7 +118,7 @@ def in_double(learner):
 
 def prepared(name, learner, **tables):
     """A method in the middle of a step whose gains are known."""
-    method = methods.create(configured(name, **tables))
+    method = create(configured(name, **tables))
     method.begin_step(step_of(1, *TASKS), learner)
     method.gains = gains_of(0.25, -0.5, 0.75)
     return method
@@ -175,7 +175,7 @@ def test_trained_weights_do_not_depend_on_the_micro_batch_budget(make_learner):
     found = []
     for budget in (16, 10_000):
         learner, settings = make_learner(), configured(train={"tokens_per_micro_batch": budget})
-        log, _ = fit(learner, methods.create(settings), step_of(1, *TASKS), settings)
+        log, _ = fit(learner, create(settings), step_of(1, *TASKS), settings)
         found.append([record["loss"] for record in log])
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
@@ -252,7 +252,7 @@ def test_no_gradient_reaches_the_reference(make_learner, mixed_examples):
 def test_logged_means_are_per_response_token_of_the_update(make_learner):
     settings = configured("kpig")
     learner = make_learner(keep_initial=True)
-    log, _ = fit(learner, methods.create(settings), step_of(1, *TASKS), settings)
+    log, _ = fit(learner, create(settings), step_of(1, *TASKS), settings)
     for record in log:
         assert record["loss"] >= record["cross_entropy"] - 1e-6
         assert 0 <= record["divergence"] <= math.log(2)
@@ -264,7 +264,7 @@ def test_logged_means_are_per_response_token_of_the_update(make_learner):
 
 def test_training_lowers_the_loss_of_every_bound_that_trains(make_learner):
     settings = configured(train={"updates_per_step": 12, "learning_rate": 1e-2})
-    log, _ = fit(make_learner(), methods.create(settings), step_of(1, TASKS[1], num_updates=12), settings)
+    log, _ = fit(make_learner(), create(settings), step_of(1, TASKS[1], num_updates=12), settings)
     assert log[-1]["loss"] < 0.7 * log[0]["loss"]
 
 
@@ -296,7 +296,7 @@ class NotFiniteGradient(NotFinite):
 def test_a_loss_or_gradient_that_is_not_finite_stops_before_any_weight_changes(method_class, make_learner):
     learner, straight = make_learner(), make_learner()
     settings = configured(train={"checkpoint_every": 2})
-    _, saved = fit(straight, methods.create(settings), step_of(1, *TASKS), settings)
+    _, saved = fit(straight, create(settings), step_of(1, *TASKS), settings)
     with pytest.raises(TrainingError, match=f"the {method_class.where} is not finite.*step 1, update 3"):
         fit(learner, method_class(settings), step_of(1, *TASKS), settings)
     assert saved[0].update == 2
@@ -331,7 +331,7 @@ def test_an_interrupted_step_resumed_from_disk_equals_a_straight_one_to_the_bit(
 ):
     name, kpig = VARIANTS[variant]
     settings = configured(name, kpig=kpig, train={"checkpoint_every": 2})
-    method = methods.create(settings)
+    method = create(settings)
     learner = make_learner("gpt2", keep_initial=method.needs_initial, dropout=0.1)
     fit(learner, method, step_of(1, TASKS[0]), settings)
     between, kept = learner.weights(), through_files(method.state_dict(), tmp_path / "state")
@@ -339,7 +339,7 @@ def test_an_interrupted_step_resumed_from_disk_equals_a_straight_one_to_the_bit(
     assert [one.update for one in saved] == [2, 4, 5]
 
     resumed = make_learner("gpt2", keep_initial=method.needs_initial, dropout=0.1)
-    again = methods.create(settings)
+    again = create(settings)
     resumed.load_weights(between)
     again.load_state_dict(kept)
     tail, _ = fit(resumed, again, step_of(2, *TASKS[1:]), settings, published(saved[0], tmp_path / "step"))
@@ -355,10 +355,10 @@ def test_an_interrupted_lora_step_resumed_from_disk_equals_a_straight_one_to_the
     name, make_learner, tmp_path
 ):
     settings = configured(name, train={"checkpoint_every": 2})
-    method, learner = methods.create(settings), make_learner("gpt2", adapter=True, dropout=0.1)
+    method, learner = create(settings), make_learner("gpt2", adapter=True, dropout=0.1)
     log, saved = fit(learner, method, step_of(1, *TASKS), settings)
     for index, state in enumerate(saved[:2]):
-        resumed, again = make_learner("gpt2", adapter=True, dropout=0.1), methods.create(settings)
+        resumed, again = make_learner("gpt2", adapter=True, dropout=0.1), create(settings)
         tail, more = fit(
             resumed, again, step_of(1, *TASKS), settings, published(state, tmp_path / str(index))
         )
@@ -372,7 +372,7 @@ def test_dropout_is_on_while_training_and_the_same_for_the_same_seed(make_learne
     settings, step = configured(), step_of(1, *TASKS)
     runs = []
     for dropout in (0.1, 0.1, 0.0):
-        log, _ = fit(make_learner("gpt2", dropout=dropout), methods.create(settings), step, settings)
+        log, _ = fit(make_learner("gpt2", dropout=dropout), create(settings), step, settings)
         runs.append([record["loss"] for record in log])
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
@@ -383,7 +383,7 @@ def test_a_method_behaves_the_same_after_its_state_went_through_a_file(
     name, make_learner, mixed_examples, tmp_path
 ):
     settings = configured(name)
-    method, again = methods.create(settings), methods.create(settings)
+    method, again = create(settings), create(settings)
     learner = make_learner(keep_initial=method.needs_initial)
     fit(learner, method, step_of(1, *TASKS[:2]), settings)
     step = step_of(2, TASKS[2])
@@ -406,7 +406,7 @@ def test_a_method_behaves_the_same_after_its_state_went_through_a_file(
 
 def test_a_damaged_checkpoint_is_refused_and_a_half_written_one_is_not_found(make_learner, tmp_path):
     settings = configured(train={"checkpoint_every": 5})
-    _, saved = fit(make_learner(), methods.create(settings), step_of(1, *TASKS), settings)
+    _, saved = fit(make_learner(), create(settings), step_of(1, *TASKS), settings)
     checkpoint.publish(saved[0], tmp_path)
     folder = checkpoint.find(tmp_path)
     (folder / "weights.safetensors").write_bytes(b"short")
@@ -431,7 +431,7 @@ def staged(monkeypatch, make_learner):
             return {task: gains[task] for task in probes}
 
         monkeypatch.setattr(gain, "measure", measure)
-        method, learner = methods.create(configured("kpig", kpig=settings)), make_learner()
+        method, learner = create(configured("kpig", kpig=settings)), make_learner()
         for number, task in enumerate(TASKS[:2], 1):
             method.begin_step(step_of(number, task), learner)
             method.end_step(step_of(number, task), learner)
@@ -491,7 +491,7 @@ def test_the_gain_drop_is_counted_from_when_the_task_was_learned(staged):
 def test_the_gain_of_a_task_that_forgot_nothing_has_not_dropped(make_learner):
     """Measured again by the same weights, every task's signal must be 0: the probes have to be the same."""
     settings = configured("kpig", kpig={"signal": "gain_drop", "num_probes": 3})
-    method, learner = methods.create(settings), make_learner(keep_initial=True)
+    method, learner = create(settings), make_learner(keep_initial=True)
     method.begin_step(step_of(1, *TASKS[:2]), learner)
     method.end_step(step_of(1, *TASKS[:2]), learner)
     now = gain.measure(learner, method.memory.probes(3))
@@ -532,7 +532,7 @@ def test_every_selection_draws_distinct_past_tasks_the_same_for_the_same_clock(s
 
 def test_nothing_is_replayed_or_measured_for_replay_in_the_first_step(make_learner, monkeypatch):
     monkeypatch.setattr(gain, "measure", lambda *_: pytest.fail("there is nothing to decide"))
-    method, learner = methods.create(configured("kpig", kpig={"weighting": "none"})), make_learner()
+    method, learner = create(configured("kpig", kpig={"weighting": "none"})), make_learner()
     method.begin_step(step_of(1, TASKS[0]), learner)
     assert method.replay(clock_at(0, 1), learner) == []
 
@@ -555,9 +555,9 @@ def test_the_divergence_of_a_batch_is_the_mean_over_its_own_tokens_in_every_spli
 
 def test_mtl_learns_all_steps_at_once_and_init_not_at_all(make_learner):
     steps = [TASKS[:1], TASKS[1:]]
-    assert methods.create(configured("mtl")).arrange(steps) == [TASKS]
+    assert create(configured("mtl")).arrange(steps) == [TASKS]
     settings = configured("init", train={"checkpoint_every": 0})
-    method, learner = methods.create(settings), make_learner()
+    method, learner = create(settings), make_learner()
     before = learner.weights()
     step = step_of(1, *TASKS, num_updates=method.num_updates(5))
     assert fit(learner, method, step, settings) == ([], [])
@@ -567,5 +567,5 @@ def test_mtl_learns_all_steps_at_once_and_init_not_at_all(make_learner):
 def test_a_learner_of_ones_own_can_be_trained(tokenizer, make_learner):
     """`fit_step` needs no folder and no job: a model, its tokenizer and an encoder are enough."""
     learner = Learner(make_learner().model, tokenizer, Encoder(tokenizer, 64))
-    log, _ = fit(learner, methods.create(configured()), step_of(1, TASKS[0], num_updates=1), configured())
+    log, _ = fit(learner, create(configured()), step_of(1, TASKS[0], num_updates=1), configured())
     assert len(log) == 1 and not learner.model.training

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from kpig import checkpoint, evaluate, methods, model, rundir, scores, stream, train
+from kpig import checkpoint, evaluate, model, rundir, scores, stream, train
 from kpig.config import RunConfig
 from kpig.errors import RunError
-from kpig.methods.base import Method, Step
+from kpig.methods.base import Method, Step, create
 from kpig.model import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Prediction, Stream, Task
@@ -38,7 +38,7 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
     if (path / "scores.json").is_file():
         watch.say(f"{path}: already finished")
         return RunDir(path).read("scores.json")
-    method = methods.create(config)
+    method = create(config)
     device = choose_device(config.train.device)
     learner = model.load(config.model, method.needs_initial, device, config.seed)
     if not learner.parameters():

@@ -1,14 +1,6 @@
-"""The table of methods. Importing it loads no torch; `create` loads the one method that is asked for."""
+"""The table of methods. It names them only; `kpig.methods.base.create` loads the one that is asked for."""
 
-import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from kpig.errors import ConfigError
-
-if TYPE_CHECKING:
-    from kpig.config import RunConfig
-    from kpig.methods.base import Method
 
 
 @dataclass(frozen=True)
@@ -31,15 +23,3 @@ METHODS = {
     "mtl": Entry("kpig.methods.plain:Mtl", "all steps' training data at once; the upper bound"),
     "init": Entry("kpig.methods.plain:Init", "the starting model, untouched"),
 }
-
-
-def create(config: "RunConfig") -> "Method":
-    """The method that a config names, or the `module:Class` of a third party."""
-    name = config.method.name
-    module, _, attribute = (METHODS[name].target if name in METHODS else name).partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)(config)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"[method] {name!r} cannot be imported: {error}; expected module:Class on the Python path"
-        ) from error

@@ -1,19 +1,20 @@
 """The one interface behind which every method learns a stream, and the plain data it works with."""
 
+import importlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from kpig.config import RunConfig
 from kpig.encoding import Batch
+from kpig.errors import ConfigError
+from kpig.methods import METHODS
 from kpig.model import Learner
 from kpig.objective import cross_entropy_sum
 from kpig.records import Example, Task
-
-if TYPE_CHECKING:
-    from kpig.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Method:
     needs_initial = False
     """Whether `loss` compares with the starting model, so that its weights must be kept."""
 
-    def __init__(self, config: "RunConfig"):
+    def __init__(self, config: RunConfig):
         self.config = config
 
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
@@ -97,3 +98,15 @@ class Method:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned, after `begin_step` where a step is under way."""
+
+
+def create(config: RunConfig) -> Method:
+    """The method that a config names, or the `module:Class` of a third party; ConfigError if it has none."""
+    name = config.method.name
+    module, _, attribute = (METHODS[name].target if name in METHODS else name).partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)(config)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"[method] {name!r} cannot be imported: {error}; expected module:Class on the Python path"
+        ) from error

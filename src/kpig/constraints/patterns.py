@@ -1,0 +1,33 @@
+"""Patterns tried on a text within limits: they come from a task file and can be slow beyond measure."""
+
+import regex
+
+MAX_MATCHED_CHARACTERS = 10_000
+MAX_MATCH_SECONDS = 1.0
+
+
+def full_match(pattern: str, response: str) -> bool | None:
+    """Whether the pattern matches the whole response; None where the limits leave that open."""
+    if len(response) > MAX_MATCHED_CHARACTERS:
+        return None
+    try:
+        return regex.fullmatch(pattern, response, timeout=MAX_MATCH_SECONDS) is not None
+    except TimeoutError:
+        return None
+
+
+def captured_number(pattern: str, text: str) -> int | None:
+    """What the pattern captures, as an integer; None where it captures nothing or no number."""
+    try:
+        return int(captured(pattern, text) or "")
+    except ValueError:
+        return None
+
+
+def captured(pattern: str, text: str) -> str | None:
+    """The first group of the first match in the text; None for no match within MAX_MATCH_SECONDS."""
+    try:
+        found = regex.search(pattern, text, timeout=MAX_MATCH_SECONDS)
+    except TimeoutError:
+        return None
+    return found.group(1) if found else None

@@ -22,6 +22,8 @@ VARIANTS: dict[str, dict] = {
     "kpig-lambda-5": {"name": "kpig", "kpig": {"twin_weight": 5.0}},
     "kpig-uniform": {"name": "kpig", "kpig": {"selection": "uniform", "num_tasks": 1000}},
     "kpig-proportional": {"name": "kpig", "kpig": {"selection": "proportional", "refresh": 25}},
+    "kpig-proportional-m8": {"name": "kpig", "kpig": {"selection": "proportional", "num_tasks": 8}},
+    "kpig-uniform-lambda-5": {"name": "kpig", "kpig": {"selection": "uniform", "num_tasks": 1000, "twin_weight": 5.0}},
     "kpig-drop": {"name": "kpig", "kpig": {"signal": "gain_drop"}},
     "kpig-m8": {"name": "kpig", "kpig": {"num_tasks": 8}},
     "kpig-previous": {"name": "kpig", "kpig": {"reference": "previous"}},

@@ -134,7 +134,7 @@ class KpigSection(Section):
         "gain", description="the gain itself, or how far it has fallen"
     )
     gain_unit: Literal["prob", "log"] = Field("prob", description="probability gain, or log gain in nats")
-    num_tasks: Count = Field(4, description="tasks replayed at a time (M)")
+    num_tasks: Count = Field(8, description="tasks replayed at a time (M)")
     examples_per_task: Count = Field(50, description="examples of each in the replay pool (N)")
     refresh: CountOrAll = Field(
         50, description="updates between gain measurements; 0: only when a step begins"

@@ -12,7 +12,9 @@ def test_the_example_config_of_the_suite_is_the_quickstart():
 
 
 def test_both_methods_run_on_equal_terms_and_again_without_work(tmp_path, monkeypatch):
-    monkeypatch.setitem(quickstart.SETTINGS, "suite", {"num_steps": 2, "num_train": 16, "num_test": 2, "num_held_out": 1})
+    monkeypatch.setitem(
+        quickstart.SETTINGS, "suite", {"num_steps": 2, "num_train": 16, "num_test": 2, "num_held_out": 1}
+    )
     monkeypatch.setitem(quickstart.SETTINGS, "train", {"updates_per_step": 2, "batch_size": 4})
     records = quickstart.run(tmp_path)
     assert [record.name for record in records] == ["sequential", "kpig"]

@@ -16,10 +16,11 @@ HEAVY = ("torch", "transformers", "accelerate", "peft", "safetensors.torch")
 MAY_BE_HEAVY = {
     f"kpig.{name}"
     for name in ("encoding", "objective", "model", "gain", "checkpoint", "train", "evaluate", "job")
-}
+} | {"kpig.annotate.by_gain", "kpig.annotate.best"}
 # Programs above the stages; the command line imports them inside its commands.
 ON_TOP = {"kpig.diagnose", "kpig.quickstart"}
 LIGHT_ENTRIES = ("kpig.cli", "kpig.config", "kpig.stream", "kpig.report", "kpig.methods", "kpig.suite")
+LIGHT_ENTRIES += ("kpig.llm", "kpig.annotate.job", "kpig.diversify", "kpig.show", "kpig.check")
 
 
 def module_name(path):

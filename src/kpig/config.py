@@ -66,6 +66,9 @@ class StreamSection(Section):
     )
     order_seed: int = Field(0, description="seed of the shuffled order")
     held_out: str = Field("", description="file or folder of tasks that are never trained on")
+    variants: str = Field(
+        "", description="further wordings (kpig diversify); empty: variants.json beside the tasks"
+    )
     kind: Literal["auto", "superni", "jsonl", "hf"] = Field("auto", description="format of the task files")
     train_per_task: CountOrAll = Field(0, description="training examples per task at most; 0: all")
     test_per_task: CountOrAll = Field(0, description="test examples per task at most; 0: all")
@@ -256,7 +259,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _find_beside(folder: Path, table: dict[str, Any]) -> None:
-    for section, key in (("model", "path"), ("stream", "path"), ("stream", "held_out")):
+    for section, key in (
+        ("model", "path"),
+        ("stream", "path"),
+        ("stream", "held_out"),
+        ("stream", "variants"),
+    ):
         inner = table.get(section)
         value = inner.get(key) if isinstance(inner, dict) else None
         if isinstance(value, str) and value not in ("", TINY, SUITE):

@@ -70,6 +70,7 @@ class Draft:
     constraints: tuple[Constraint, ...] = ()
     metric: str | None = None
     step: int | None = None
+    evaluation_instructions: tuple[Instruction, ...] = ()
 
 
 def build(
@@ -93,6 +94,7 @@ def build(
         metric=draft.metric or choose_metric([row.references[0] for row in draft.rows], draft.constraints),
         categories=draft.categories,
         constraints=draft.constraints,
+        evaluation_instructions=draft.evaluation_instructions,
     )
 
 

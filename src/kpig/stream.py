@@ -13,6 +13,7 @@ from kpig import readers, suite
 from kpig.config import SUITE, RunConfig, SuiteSection
 from kpig.drafts import Draft, Problems, build
 from kpig.errors import ConfigError, DataError
+from kpig.readers.variants import Wordings
 from kpig.records import Example, Instruction, Stream, Task
 
 
@@ -20,6 +21,7 @@ def load(
     path: str | Path,
     *,
     held_out: str | Path | None = None,
+    variants: str | Path | None = None,
     kind: str = "auto",
     order: str | Sequence[int] = "given",
     seed: int = 0,
@@ -32,6 +34,8 @@ def load(
 ) -> Stream:
     """The stream at `path` (kinds: readers.KINDS), and the held-out tasks at `held_out` (any kind).
 
+    `variants` is a file of further wordings (`kpig diversify`), or a folder with a variants.json, for
+    both; without it, each uses the variants.json beside its tasks, if there is one.
     Examples that state no split are split by rule (drafts.split_by_rule), in held-out tasks all are test
     examples. Every limit keeps the first; 0 or None keeps all. `tasks_per_step` cuts the tasks into steps
     of that many; without it the steps are the source's own, or one task each where it states none.
@@ -50,8 +54,10 @@ def load(
     }
     _check_limits(limits)
     problems = Problems()
-    drafts = _read(path, kind, problems)
-    held_out_drafts = _read(held_out, "auto", problems) if held_out else []
+    wordings = _wordings(variants, problems)
+    drafts = _read(path, kind, problems, wordings)
+    held_out_drafts = _read(held_out, "auto", problems, wordings) if held_out else []
+    _check_wordings(wordings, [*drafts, *held_out_drafts], problems)
     _check_apart(drafts, held_out_drafts, problems)
     with problems.collected():
         steps = _steps(drafts, tasks_per_step)
@@ -91,6 +97,7 @@ def reordered(stream: Stream, order: str | Sequence[int], seed: int) -> Stream:
 def load_tasks(
     path: str | Path,
     *,
+    variants: str | Path | None = None,
     kind: str = "auto",
     train_per_task: int | None = None,
     test_per_task: int | None = None,
@@ -100,23 +107,30 @@ def load_tasks(
     """All tasks at `path`, those of all steps in order, to be evaluated; none needs training examples.
 
     Examples that state no split are all test examples; with `split_by_rule` they are split as `load` does.
+    `variants` is as for `load`.
     Raises ConfigError and DataError as `load` does.
     """
     limits = {"train_per_task": train_per_task, "test_per_task": test_per_task, "max_tasks": max_tasks}
     _check_limits(limits)
     problems = Problems()
-    drafts = _read(path, kind, problems)
+    wordings = _wordings(variants, problems)
+    drafts = _read(path, kind, problems, wordings)
+    _check_wordings(wordings, drafts, problems)
     unsplit: Literal["rule", "test"] = "rule" if split_by_rule else "test"
     tasks = _build_all(drafts, problems, unsplit, train_per_task, test_per_task)
     problems.check()
     return tuple(tasks.values())[: max_tasks or None]
 
 
-def _read(path: str | Path, kind: str, problems: Problems) -> list[Draft]:
+def _wordings(path: str | Path | None, problems: Problems) -> Wordings | None:
+    return readers.read_wordings(Path(path).expanduser(), problems) if path else None
+
+
+def _read(path: str | Path, kind: str, problems: Problems, wordings: Wordings | None) -> list[Draft]:
     """The drafts at `path`; tasks with a name that an earlier one has are a problem and left out."""
     drafts: list[Draft] = []
     with problems.collected():
-        drafts = readers.read(Path(path).expanduser(), kind, problems)
+        drafts = readers.read(Path(path).expanduser(), kind, problems, wordings)
     for name, count in Counter(draft.name for draft in drafts).items():
         if count > 1:
             problems.found.append(f"{path}: {count} tasks are named '{name}'; names must differ")
@@ -159,6 +173,13 @@ def _check_limits(limits: Mapping[str, int | None]) -> None:
 
 def _is_count(value: object) -> bool:
     return type(value) is int and value >= 0
+
+
+def _check_wordings(wordings: Wordings | None, drafts: Sequence[Draft], problems: Problems) -> None:
+    """A file of variants may cover more tasks than were read, but not none of them."""
+    names = {draft.name for draft in drafts}
+    if wordings is not None and wordings.entries and not names & set(wordings.entries) and not problems.found:
+        wordings.refuse_strangers(names, problems)
 
 
 def _check_apart(drafts: Sequence[Draft], held_out: Sequence[Draft], problems: Problems) -> None:

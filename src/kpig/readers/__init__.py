@@ -7,13 +7,18 @@ from kpig.errors import ConfigError, DataError
 from kpig.readers.files import STREAM_FILE, missing
 from kpig.readers.superni import read_superni, task_files
 from kpig.readers.tables import read_hf, read_jsonl
+from kpig.readers.variants import Wordings, read_wordings, reworded, wordings_beside
 
 KINDS = ("auto", "superni", "jsonl", "hf")
 
 
-def read(path: Path, kind: str, problems: Problems) -> list[Draft]:
+__all__ = ["KINDS", "detect", "read", "read_wordings"]
+
+
+def read(path: Path, kind: str, problems: Problems, wordings: Wordings | None = None) -> list[Draft]:
     """The tasks at `path`, in the order stated there, else by name (`kind` is one of KINDS).
 
+    They get the variants of `wordings`, without it those of a variants.json beside the tasks.
     Problems inside the files are collected in `problems`, and what has one is left out of the result.
     Raises DataError where nothing at `path` can be read at all, ConfigError for an unknown kind.
     """
@@ -23,7 +28,18 @@ def read(path: Path, kind: str, problems: Problems) -> list[Draft]:
         raise missing(path)
     found = detect(path) if kind == "auto" else kind
     readers = {"superni": read_superni, "jsonl": read_jsonl, "hf": read_hf}
-    return readers[found](path, problems)
+    drafts = readers[found](path, problems)
+    if wordings is None:
+        folder = path if path.is_dir() and found != "hf" else path.parent
+        wordings = wordings_beside(folder, problems)
+        if path.is_dir() and not problems.found:
+            wordings.refuse_strangers(_names(drafts, path), problems)
+    return reworded(drafts, wordings, problems)
+
+
+def _names(drafts: list[Draft], path: Path) -> set[str]:
+    """The tasks of a folder, with those that its stream file leaves out."""
+    return {draft.name for draft in drafts} | {file.stem for file in task_files(path)}
 
 
 def detect(path: Path) -> str:

@@ -13,6 +13,8 @@ from kpig.errors import DataError, nearest
 from kpig.records import Constraint, KeySpan
 
 STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE = "stream.json", "keyparts.json", "constraints.json"
+VARIANTS_FILE, REJECTED_FILE = "variants.json", "variants_rejected.json"
+NO_TASK_FILES = (STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, REJECTED_FILE)
 
 log = logging.getLogger(__name__)
 
@@ -173,19 +175,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def read_annotations(folder: Path, problems: Problems) -> Annotations:
     """The annotation files of `folder`, or of its parent where the folder is one called `tasks`."""
-    folders = [folder, folder.parent] if folder.name == "tasks" else [folder]
     found: dict[str, Path] = {}
     contents: dict[str, dict] = {KEY_PARTS_FILE: {}, CONSTRAINTS_FILE: {}}
     for file_name in contents:
-        found[file_name] = next(
-            (f / file_name for f in folders if (f / file_name).exists()), folder / file_name
-        )
+        found[file_name] = annotation_path(folder, file_name)
         if found[file_name].exists():
             with problems.collected():
                 contents[file_name] = parse_object(read_text(found[file_name]), str(found[file_name]))
     return Annotations(
         found[KEY_PARTS_FILE], found[CONSTRAINTS_FILE], contents[KEY_PARTS_FILE], contents[CONSTRAINTS_FILE]
     )
+
+
+def annotation_path(folder: Path, file_name: str) -> Path:
+    """Where the annotation file is: in `folder`, else in its parent where the folder is called `tasks`."""
+    folders = [folder, folder.parent] if folder.name == "tasks" else [folder]
+    return next((one / file_name for one in folders if (one / file_name).exists()), folder / file_name)
 
 
 def parse_constraints(entries: object, where: str) -> tuple[Constraint, ...]:

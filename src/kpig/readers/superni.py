@@ -7,8 +7,7 @@ from pathlib import Path, PurePosixPath
 from kpig.drafts import SPLITS, Draft, Problems, Row, check_name
 from kpig.errors import DataError
 from kpig.readers.files import (
-    CONSTRAINTS_FILE,
-    KEY_PARTS_FILE,
+    NO_TASK_FILES,
     STREAM_FILE,
     Annotations,
     checked_metric,
@@ -67,7 +66,7 @@ def task_files(folder: Path) -> list[Path]:
     """The task files of `folder/tasks`, else of the folder itself, by name."""
     inner = folder / "tasks"
     files = sorted((inner if inner.is_dir() else folder).glob("*.json"))
-    return [file for file in files if file.name not in (STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE)]
+    return [file for file in files if file.name not in NO_TASK_FILES]
 
 
 def _file_entries(paths: Sequence[Path], problems: Problems) -> list[_Entry]:

@@ -1,16 +1,18 @@
 """report.html and report.md: content into the templates, text onto the disk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from kpig import rundir
 from kpig.errors import RunError
+from kpig.rendering import render
 from kpig.report.content import content
 from kpig.report.examples import examples
 from kpig.report.plots import figures
 from kpig.report.record import RunRecord, distinct
 from kpig.report.text import fenced, markdown_cell, plain
+
+FILTERS = {"cell": markdown_cell, "fenced": fenced, "plain": plain}
 
 
 def write(runs: Sequence[RunRecord], out_dir: Path) -> Path:
@@ -23,22 +25,10 @@ def write(runs: Sequence[RunRecord], out_dir: Path) -> Path:
         raise RunError("a report needs at least one run")
     runs = distinct(runs)
     shown = content(runs)
-    page = _render("report.html.j2", True, shown | {"figures": figures(runs), "examples": examples(runs)})
-    text = _render("report.md.j2", False, shown)
+    page = render(
+        "report.html.j2", shown | {"figures": figures(runs), "examples": examples(runs)}, True, FILTERS
+    )
+    text = render("report.md.j2", shown, False, FILTERS)
     rundir.publish(Path(out_dir) / "report.md", text)
     rundir.publish(Path(out_dir) / "report.html", page)
     return Path(out_dir) / "report.html"
-
-
-def _render(template: str, autoescape: bool, shown: Mapping[str, Any]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("kpig", "templates"),
-        autoescape=autoescape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"cell": markdown_cell, "fenced": fenced, "plain": plain}
-    return environment.get_template(template).render(shown)

@@ -1,0 +1,203 @@
+"""Key parts by a chat model: ask for spans as JSON, find each one exactly, reject the rest with reasons.
+
+What the model says is untrusted: only texts that stand in the instruction and kinds that exist are kept.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kpig.llm import Answer, Failure, Request, TextBackend
+from kpig.llm.backend import OnProgress
+from kpig.records import KEY_PART_KINDS, KeySpan
+from kpig.rendering import render
+
+TEMPLATE = "annotate.txt.j2"
+MOST_PREVIOUS_CHARACTERS = 4000
+QUOTES = "\"'`´“”„‟‘’‚‛«»‹›"
+FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
+# Not behind a letter where the span begins with one, and not before one where it ends with one.
+INSIDE_WORD = (r"(?<![A-Za-z0-9](?=[A-Za-z0-9]))", r"(?!(?<=[A-Za-z0-9])[A-Za-z0-9])")
+SCHEMA: Mapping = {
+    "type": "object",
+    "properties": {
+        "key_parts": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"text": {"type": "string"}, "kind": {"enum": list(KEY_PART_KINDS)}},
+                "required": ["text", "kind"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["key_parts"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Something in an answer that cannot be used.
+
+    `reason` is a phrase to count by: not in the instruction, overlaps another part, unknown kind, not a
+    key part, not JSON, cut off, no key parts, or no answer. `message` tells the model (and people) more.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """The spans of one instruction; None where there was no answer to read. `retried` if it took two."""
+
+    spans: tuple[KeySpan, ...] | None
+    rejections: tuple[Rejection, ...] = ()
+    retried: bool = False
+
+
+def find_all(
+    backend: TextBackend, texts: Mapping[str, str], on_progress: OnProgress | None = None
+) -> dict[str, Found]:
+    """The key parts of each named instruction, in order.
+
+    An answer with a mistake is asked for once more, with the mistake shown; of the two the one with fewer
+    rejections counts, the later one where they are even. `on_progress` hears of the first answers only.
+    Raises LlmError as the backend does.
+    """
+    names = list(texts)
+    answers = backend.complete([request(texts[name]) for name in names], on_progress)
+    first = {
+        name: read(texts[name], answer) if isinstance(answer, Answer) else _unanswered(answer)
+        for name, answer in zip(names, answers, strict=True)
+    }
+    previous = {
+        name: answer.text
+        for name, answer in zip(names, answers, strict=True)
+        if isinstance(answer, Answer) and first[name].rejections
+    }
+    again = [request(texts[name], text, first[name].rejections) for name, text in previous.items()]
+    seconds = zip(previous, backend.complete(again) if again else [], strict=True)
+    better = {name: _better(texts[name], first[name], answer) for name, answer in seconds}
+    return first | better
+
+
+def request(text: str, previous: str = "", rejections: Sequence[Rejection] = ()) -> Request:
+    """What is asked about the instruction `text`: the first time, or again after a rejected answer."""
+    values = {
+        "instruction": text,
+        "previous": previous[:MOST_PREVIOUS_CHARACTERS],
+        "mistakes": [rejection.message for rejection in rejections],
+    }
+    prompt = render(TEMPLATE, values, autoescape=False)
+    return Request(prompt, max_tokens=max(1024, len(text)), json_schema=SCHEMA)
+
+
+def read(text: str, answer: Answer) -> Found:
+    """The key parts that an answer names, each located in the instruction `text`, and what was rejected."""
+    parts, problem = _parts(answer)
+    if problem is not None:
+        return Found(None, (problem,))
+    spans: list[KeySpan] = []
+    rejections = []
+    for part in parts:
+        place = _placed(text, part, spans)
+        if isinstance(place, Rejection):
+            rejections.append(place)
+        else:
+            spans.append(place)
+    if not parts:
+        rejections.append(Rejection("no key parts", "you named no key part; every instruction has one"))
+    return Found(tuple(sorted(spans)), tuple(rejections))
+
+
+def locate(text: str, wanted: str, taken: Sequence[KeySpan] = (), kind: str = "operation") -> KeySpan | str:
+    """Where `wanted` stands in `text`, or the reason why it cannot be used.
+
+    White space and quotes may differ; everything else must agree, and words must be whole. Of several
+    places that are free, the first behind the part that was placed last counts, else the first.
+    """
+    places = [KeySpan(*match.span(), kind) for match in _pattern(wanted).finditer(text)]
+    free = [
+        place
+        for place in places
+        if not any(place.start < other.end and other.start < place.end for other in taken)
+    ]
+    if not free:
+        return "overlaps another part" if places else "not in the instruction"
+    behind = taken[-1].end if taken else 0
+    return next((place for place in free if place.start >= behind), free[0])
+
+
+def _pattern(wanted: str) -> re.Pattern:
+    """A pattern for the text with any white space between its words and any quote for a quote."""
+    words = [
+        "".join(f"[{re.escape(QUOTES)}]" if letter in QUOTES else re.escape(letter) for letter in word)
+        for word in wanted.split()
+    ]
+    return re.compile(INSIDE_WORD[0] + r"\s+".join(words) + INSIDE_WORD[1])
+
+
+def _placed(text: str, part: object, taken: Sequence[KeySpan]) -> KeySpan | Rejection:
+    wanted, kind = (part.get("text"), part.get("kind")) if isinstance(part, dict) else (None, None)
+    if not isinstance(wanted, str) or not wanted.strip():
+        return Rejection(
+            "not a key part", f"{_shown(part)} is no object with a non-empty 'text' and a 'kind'"
+        )
+    name = re.sub(r"[\s-]+", "_", kind.strip().lower()) if isinstance(kind, str) else None
+    if name not in KEY_PART_KINDS:
+        allowed = ", ".join(KEY_PART_KINDS)
+        return Rejection(
+            "unknown kind", f"{_shown(wanted)} is of kind {_shown(kind)}; the kinds are {allowed}"
+        )
+    place = locate(text, wanted, taken, name)
+    if isinstance(place, str):
+        return Rejection(
+            place, f"{_shown(wanted)}: {place}; copy it exactly from the instruction, and only once"
+        )
+    return place
+
+
+def _parts(answer: Answer) -> tuple[list, Rejection | None]:
+    """The list of parts in an answer, whatever stands around the JSON."""
+    fenced = FENCE.search(answer.text)
+    for text in (answer.text, fenced.group(1) if fenced else "", _from_first_brace(answer.text)):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        parts = value.get("key_parts") if isinstance(value, dict) else value
+        if isinstance(parts, list):
+            return parts, None
+    if answer.truncated:
+        return [], Rejection("cut off", "the answer was cut off; make it shorter")
+    return [], Rejection(
+        "not JSON",
+        'the answer is not one JSON object of the form {"key_parts": [{"text": ..., "kind": ...}]}',
+    )
+
+
+def _from_first_brace(text: str) -> str:
+    """From the first to the last curly bracket."""
+    return text[text.find("{") : text.rfind("}") + 1] if "{" in text else ""
+
+
+def _better(text: str, first: Found, second: Answer | Failure) -> Found:
+    again = read(text, second) if isinstance(second, Answer) else _unanswered(second)
+    best = first if again.spans is None or _faults(first) < _faults(again) else again
+    return Found(best.spans, best.rejections, retried=True)
+
+
+def _faults(found: Found) -> tuple[bool, int]:
+    return found.spans is None, len(found.rejections)
+
+
+def _unanswered(failure: Failure) -> Found:
+    return Found(None, (Rejection("no answer", f"no answer: {failure.reason} {failure.detail}".strip()),))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."

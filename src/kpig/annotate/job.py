@@ -1,0 +1,126 @@
+"""Annotate tasks: find the key parts of their seed instructions by one of four ways. No torch by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kpig.annotate import by_llm, rules
+from kpig.annotate.by_llm import Rejection
+from kpig.annotate.cost import Cost
+from kpig.errors import UsageError, nearest
+from kpig.llm import Progress, TextBackend
+from kpig.progress import Watcher
+from kpig.records import Example, KeySpan, Task
+
+if TYPE_CHECKING:
+    from kpig.model import Learner
+
+WAYS = ("llm", "rules", "gain", "best")
+NUM_EXAMPLES = 8
+
+Finder = Callable[[Task], tuple[tuple[KeySpan, ...] | None, Cost]]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The key parts found for each task, in order; a task without a result is not among `spans`.
+
+    `rejections` tells by task what was refused, and why a task has no result.
+    """
+
+    spans: Mapping[str, tuple[KeySpan, ...]]
+    rejections: Mapping[str, tuple[Rejection, ...]] = field(default_factory=dict)
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def num_rejected(self) -> Counter[str]:
+        """Rejections counted by reason."""
+        return Counter(one.reason for found in self.rejections.values() for one in found)
+
+
+def annotate(
+    tasks: Sequence[Task],
+    by: str,
+    backend: TextBackend | None = None,
+    learner: Learner | None = None,
+    num_examples: int = NUM_EXAMPLES,
+    watch: Watcher | None = None,
+) -> Annotation:
+    """The key parts of every task's seed instruction.
+
+    `by` is one of WAYS: "llm" needs `backend`, "gain" needs `learner`, "best" uses it where there is one.
+    Gain uses the first `num_examples` training examples, or test examples of a task that has no others.
+    Raises UsageError for an unknown way or a missing helper, and what the ways raise.
+    """
+    _check(by, backend, learner)
+    watch = watch or Watcher()
+    if by == "llm":
+        return _by_llm(tasks, backend, watch)
+    return _one_by_one(tasks, _finder(by, learner, num_examples), watch)
+
+
+def _check(by: str, backend: TextBackend | None, learner: Learner | None) -> None:
+    if by not in WAYS:
+        near = nearest(by, WAYS)
+        hint = f"did you mean '{near}'?" if near else f"expected one of {', '.join(WAYS)}"
+        raise UsageError(f"'{by}' is not a way to find key parts; {hint}")
+    if by == "llm" and backend is None:
+        raise UsageError("key parts by llm need a chat model; name one, or annotate by rules")
+    if by == "gain" and learner is None:
+        raise UsageError("key parts by gain need a model; name one, or annotate by rules")
+
+
+def _by_llm(tasks: Sequence[Task], backend: TextBackend, watch: Watcher) -> Annotation:
+    before, settled = backend.usage, 0
+
+    def tell(progress: Progress) -> None:
+        nonlocal settled
+        watch.advance(progress.done - settled)
+        settled = progress.done
+
+    with watch.phase("annotate", len(tasks)):
+        found = by_llm.find_all(backend, {task.name: task.instruction.text for task in tasks}, tell)
+    after = backend.usage
+    return Annotation(
+        spans={name: one.spans for name, one in found.items() if one.spans is not None},
+        rejections={name: one.rejections for name, one in found.items() if one.rejections},
+        cost=Cost(requests=after.requests - before.requests, llm_tokens=after.tokens - before.tokens),
+    )
+
+
+def _one_by_one(tasks: Sequence[Task], find: Finder, watch: Watcher) -> Annotation:
+    spans, rejections, cost = {}, {}, Cost()
+    with watch.phase("annotate", len(tasks)):
+        for task in tasks:
+            found, spent = find(task)
+            cost += spent
+            if found is None:
+                message = "hiding the whole instruction does not change the answer clearly"
+                rejections[task.name] = (Rejection("no effect", message),)
+            else:
+                spans[task.name] = found
+            watch.advance()
+    return Annotation(spans, rejections, cost)
+
+
+def _finder(by: str, learner: Learner | None, num_examples: int) -> Finder:
+    if by == "rules" or learner is None:
+        return lambda task: (rules.find(task.instruction.text), Cost())
+    from kpig.annotate import best, by_gain
+
+    def by_best(task: Task) -> tuple[tuple[KeySpan, ...], Cost]:
+        return best.find(learner, task.instruction.text, _examples(task, num_examples))
+
+    def by_its_gain(task: Task) -> tuple[tuple[KeySpan, ...] | None, Cost]:
+        text = task.instruction.text
+        spans, cost = by_gain.find(learner, text, _examples(task, num_examples), by_gain.candidates(text))
+        return spans or None, cost
+
+    return by_best if by == "best" else by_its_gain
+
+
+def _examples(task: Task, count: int) -> tuple[Example, ...]:
+    return (task.train or task.test)[:count]

@@ -1,0 +1,71 @@
+"""keyparts.json: the key parts of tasks in a file made to be corrected by hand.
+
+One entry per task: `definition` (the instruction), `key_parts` (text, kind, start, end, in order), and
+where a program wrote it `made_by` and `check`. A hand that corrects an entry makes it differ from its
+`check`, and an entry written by hand has none: both are the user's and are not overwritten.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kpig import rundir
+from kpig.readers.files import parse_object, read_text
+from kpig.records import Instruction
+
+
+@dataclass(frozen=True)
+class Written:
+    """The names of the tasks that were written, and of those whose entry by hand was kept instead."""
+
+    tasks: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def write(
+    path: Path, instructions: Mapping[str, Instruction], made_by: str, overwrite: bool = False
+) -> Written:
+    """Write each task's instruction and key parts into the file, beside the entries that it has.
+
+    Entries made by hand are kept unless `overwrite`; other tasks' entries stay in any case. Raises
+    DataError where the file is there and no JSON object, RunError where it cannot be written.
+    """
+    entries = _entries(path)
+    kept = () if overwrite else tuple(name for name in instructions if _is_by_hand(entries.get(name)))
+    new = {name: entry(one, made_by) for name, one in instructions.items() if name not in kept}
+    rundir.publish_json(path, entries | new)
+    return Written(tuple(new), kept)
+
+
+def by_hand(path: Path) -> frozenset[str]:
+    """The tasks whose entry in the file was made or corrected by hand; raises DataError as `write` does."""
+    return frozenset(name for name, one in _entries(path).items() if _is_by_hand(one))
+
+
+def entry(instruction: Instruction, made_by: str) -> dict[str, Any]:
+    """The entry of one task, as JSON values."""
+    text = instruction.text
+    parts = [
+        {"text": text[span.start : span.end], "kind": span.kind, "start": span.start, "end": span.end}
+        for span in instruction.key_parts
+    ]
+    content = {"definition": text, "key_parts": parts}
+    return {**content, "made_by": made_by, "check": _check(content)}
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    return parse_object(read_text(path), str(path)) if path.exists() else {}
+
+
+def _is_by_hand(entry: object) -> bool:
+    """Whether there is an entry that is not, to the letter, what a program wrote."""
+    return entry is not None and (not isinstance(entry, Mapping) or entry.get("check") != _check(entry))
+
+
+def _check(content: Mapping[str, Any]) -> str:
+    """Eight hex digits that stand for definition and key parts."""
+    values = [content.get("definition"), content.get("key_parts")]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,136 @@
+"""Surroundings: what an instruction as a whole says of its output, input and labels, to settle a statement."""
+
+import re
+from dataclasses import dataclass, field
+
+from kpig.annotate import kinds
+from kpig.annotate.lexicon import (
+    BASIS,
+    CONDITION,
+    EXEMPTION,
+    FINITE,
+    NOT_VERBS,
+    OBLIGATION,
+    OUTPUT_SUBJECT,
+    STOP_WORDS,
+)
+
+PURPOSE = re.compile(r"to\s[^,]*,\s*", re.IGNORECASE)
+WISH = re.compile(
+    r"we\s+(?:only\s+|just\s+)?(?:need|want|require|expect|are\s+looking\s+for)\b", re.IGNORECASE
+)
+EXISTENCE = re.compile(r"there\s+(?:is|are|can|could|may|might|will)\b", re.IGNORECASE)
+TRUTH_RULE = re.compile(r"\s(?:only\s+)?(?:if|when|unless)\s")
+IF = re.compile(r"(?:if|when|while)\s+", re.IGNORECASE)
+PHRASE_END = re.compile(
+    r"[,.:;(]|\b(?:of|in|from|for|with|to|into|that|which|who|on|at|between|by|about|based|such|whose|where)\b"
+)
+NAME_OF = re.compile(r"\b(name|type|kind|number|count|list|set|one)s?\s+of\b")
+_ITEM = r"[\w-]+(?:\s[A-Z][\w-]*)?"
+_SEPARATOR = r"\s*,\s*(?:(?:and|or)\s+)?|\s+(?:or|and)\s+(?:an?\s+)?|/"
+LISTED = re.compile(
+    rf"(?::|\bas|\binto|\bis|\bare)\s+(?:either\s+)?(?:an?\s+)?({_ITEM}(?:(?:{_SEPARATOR}){_ITEM}){{1,12}})\W*$"
+)
+
+
+@dataclass
+class Surroundings:
+    """Words of the output and of the input, as stems, and the labels, in lower case."""
+
+    output: set[str] = field(default_factory=set)
+    input: set[str] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
+
+    def learn_input(self, clause: str) -> None:
+        """Take in a clause that describes the input."""
+        self.input |= _stems(clause, NOT_VERBS)
+
+    def learn_labels(self, clause: str) -> None:
+        """Take in the labels that a key clause quotes, or lists after a colon, "as", "into" or "is"."""
+        found = kinds.quotes(clause)
+        listed = LISTED.search(clause)
+        if listed:
+            found |= {label.lower() for label in re.split(_SEPARATOR, listed.group(1)) if label}
+        self.labels |= found - NOT_VERBS
+
+    def learn_output(self, clause: str) -> None:
+        """Take in the object of an operation; the whole question where it asks whether something holds."""
+        phrase = clause.split(None, 1)[-1]
+        if not re.search(r"\b(?:whether|if)\b", clause):
+            phrase = PHRASE_END.split(NAME_OF.sub(r"\1", phrase))[0]
+        self.output |= _stems(phrase)
+
+
+def is_key(clause: str, around: Surroundings) -> bool:
+    """Whether a statement is key: it speaks of the output, of a label, or of the object of the operation.
+
+    A statement about what was given as input is not, unless its verb obliges the output.
+    """
+    purpose = PURPOSE.match(clause)
+    if purpose:
+        return is_key(clause[purpose.end() :], around)
+    if EXISTENCE.match(clause):
+        return kinds.lists_labels(clause)
+    if any(cue.match(clause) for cue in (BASIS, WISH, EXEMPTION)):
+        return True
+    return _speaks_of_output(clause, around) or _names_label(clause, around) or _rules_output(clause, around)
+
+
+def _speaks_of_output(clause: str, around: Surroundings) -> bool:
+    condition = IF.match(clause)
+    output = OUTPUT_SUBJECT.match(clause, condition.end() if condition else 0)
+    if not output:
+        return False
+    given = _stems(output.group(), frozenset()) & around.input
+    return _obliges(clause) or "your" in output.group().lower() or not given
+
+
+def _names_label(clause: str, around: Surroundings) -> bool:
+    if kinds.quotes(clause) & around.labels:
+        return True
+    subject = clause.split(",")[0] if CONDITION.match(clause) else _subject(clause)
+    return any(
+        re.search(rf"\b{re.escape(label)}\b", subject, re.IGNORECASE)
+        for label in around.labels
+        if len(label) > 1
+    )
+
+
+def _rules_output(clause: str, around: Surroundings) -> bool:
+    """Whether the clause defines, conditions or restricts what the operation is about."""
+    subject, produced = _head(clause), around.output - around.input
+    if subject & produced or (_obliges(clause) and (subject & around.output or not subject & around.input)):
+        return True
+    if CONDITION.match(clause):
+        return bool(_stems(clause) & produced)
+    rule = TRUTH_RULE.search(clause)
+    return bool(rule and _stems(clause[: rule.start()]) & produced)
+
+
+def _obliges(clause: str) -> bool:
+    """Whether the first finite verb of the clause is one of obligation ("must", "should")."""
+    finite = FINITE.search(clause)
+    return bool(finite and OBLIGATION.match(clause, finite.start()))
+
+
+def _subject(clause: str) -> str:
+    """What stands before the first finite verb, without "if" and without what a comma sets off."""
+    condition = IF.match(clause)
+    start = condition.end() if condition else 0
+    finite = FINITE.search(clause, start)
+    return re.split(r"[,:;]", clause[start : finite.start()])[0] if finite else ""
+
+
+def _head(clause: str) -> set[str]:
+    """Stems of the subject's words before any preposition, relative clause or bracket."""
+    return _stems(PHRASE_END.split(_subject(clause))[0])
+
+
+def _stems(text: str, ignored: frozenset[str] = STOP_WORDS) -> set[str]:
+    words = re.findall(r"[a-z][a-z-]+", text.lower())
+    return {_stem(word) for word in words if word not in ignored}
+
+
+def _stem(word: str) -> str:
+    stem = re.sub(r"(?:ing|ed|es|s|e)$", "", re.sub(r"ies$", "y", word))
+    return stem if len(stem) > 2 else word

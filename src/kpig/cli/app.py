@@ -1,0 +1,63 @@
+"""The command line's root: the app that commands join, the options that several share, what they print."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kpig.errors import UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Keep teaching one language model new tasks without it half-listening.\n\n"
+    "Start with: [bold]kpig quickstart[/bold]",
+)
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated."),
+]
+ConfigPath = Annotated[Path, typer.Argument(help="A TOML config; examples/ has some.", metavar="CONFIG")]
+ModelPath = Annotated[
+    str, typer.Argument(help="A model folder, an adapter folder, a hub name, or 'tiny'.", metavar="MODEL")
+]
+TasksOption = Annotated[str, typer.Option("--tasks", help="A file or folder of tasks, or 'suite'.")]
+TasksPath = Annotated[str, typer.Argument(help="A file or folder of tasks, or 'suite'.", metavar="TASKS")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+
+
+def show_table(table: Table) -> None:
+    """To standard output, as wide as it needs to be where that is no terminal."""
+    console = Console()
+    (console if console.is_terminal else Console(width=max(console.width, 132))).print(table)
+
+
+def quiet() -> None:
+    """Keep the libraries' own notices off the screen; errors still show."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+
+
+def choose_device(name: str) -> str:
+    """The device that `--device` names."""
+    from kpig import job
+
+    if name not in ("auto", "cpu", "cuda", "mps"):
+        raise UsageError(f"--device {name!r} is not known; expected auto, cpu, cuda or mps")
+    return job.choose_device(name)
+
+
+def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False):
+    """The tasks at a path, or the built-in suite's; `for_training` splits examples that state no split."""
+    from kpig import stream, suite
+    from kpig.config import SUITE
+
+    if path == SUITE:
+        built = suite.stream(num_train=16, num_test=test_per_task or 20)
+        return (*built.tasks, *built.held_out)
+    return stream.load_tasks(path, test_per_task=test_per_task, split_by_rule=for_training)

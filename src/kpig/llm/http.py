@@ -1,0 +1,188 @@
+"""Answers from an OpenAI-compatible server, with retries, by several threads at a time."""
+
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Any
+
+from kpig.llm import trouble
+from kpig.llm.backend import Deliver
+from kpig.llm.budget import Budget
+from kpig.llm.exchange import BUDGET, Answer, Failure, LlmError, Outcome, Request
+from kpig.llm.reply import detail, parse, read_body
+from kpig.llm.settings import HttpSettings, read_key
+from kpig.llm.trouble import Trouble
+
+STOPPED = Failure("stopped", "the job ended before this request")
+NO_SCHEMA = (400, 422)
+NO_CONNECTION = ("ConnectError", "ProxyError")
+
+
+class HttpModel:
+    """A model behind an OpenAI-compatible HTTP interface.
+
+    The key is read from the environment once, here, and lives in the client only. `rng` draws the
+    jitter. Raises LlmError when the key or the `openai` package is missing.
+    """
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        environment: Mapping[str, str] = os.environ,
+        rng: random.Random | None = None,
+    ):
+        self.settings = settings
+        self.model = settings.model
+        self._rng = rng or random.Random()
+        self._client = _client(settings, read_key(settings, environment))
+        self._answered = False
+        self._takes_schema = True
+
+    def answer(self, requests: Sequence[Request], deliver: Deliver, budget: Budget) -> None:
+        """Deliver outcomes as they come, at most `max_concurrency` requests at a time.
+
+        When the job fails or is interrupted, nothing new is sent, and what is on its way is waited for
+        and delivered. Raises LlmError for a rejected key, an unknown model or a server out of reach.
+        """
+        stop = threading.Event()
+
+        def answer_one(index: int) -> None:
+            outcome = self._ask(requests[index], budget, stop)
+            if outcome is not STOPPED:
+                deliver(index, outcome)
+
+        pool = ThreadPoolExecutor(self.settings.max_concurrency, thread_name_prefix="kpig-llm")
+        try:
+            futures = [pool.submit(answer_one, index) for index in range(len(requests))]
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        finally:
+            stop.set()
+            pool.shutdown(wait=True)
+
+    def _ask(self, request: Request, budget: Budget, stop: threading.Event) -> Outcome:
+        """Attempts until there is an answer, no hope, no retry left or no budget."""
+        with_schema = request.json_schema is not None and self._takes_schema
+        retry = 0
+        while not stop.is_set():
+            if not budget.reserve(request):
+                return Failure(BUDGET, "not sent: the budget is spent")
+            result = self._paid_attempt(request, with_schema, budget)
+            if isinstance(result, Answer):
+                self._answered = True
+                self._takes_schema &= with_schema or request.json_schema is None
+                return result
+            if with_schema and result.status in NO_SCHEMA:
+                with_schema = False
+                continue
+            spent = retry == self.settings.max_retries
+            self._raise_if_hopeless(result, spent)
+            if spent or not result.again:
+                return result.failure
+            stop.wait(self._pause(result, retry))
+            retry += 1
+        return STOPPED
+
+    def _raise_if_hopeless(self, result: Trouble, spent: bool) -> None:
+        if result.hopeless and (result.certain or not self._answered or (result.again and spent)):
+            raise LlmError(result.hopeless)
+
+    def _pause(self, result: Trouble, retry: int) -> float:
+        settings = self.settings
+        return trouble.wait_before(retry, result.wait_s, settings.backoff_s, settings.max_wait_s, self._rng)
+
+    def _paid_attempt(self, request: Request, with_schema: bool, budget: Budget) -> Answer | Trouble:
+        result: Answer | Trouble | None = None
+        try:
+            result = self._attempt(request, with_schema)
+            return result
+        finally:
+            answer = result if isinstance(result, Answer) else None
+            billed = isinstance(result, Trouble) and result.may_be_billed
+            budget.settle(request, answer, may_be_billed=billed)
+
+    def _attempt(self, request: Request, with_schema: bool) -> Answer | Trouble:
+        """One request on the wire. The client's exceptions carry headers, so they end here."""
+        import openai
+
+        timeout_s = self.settings.timeout_s
+        deadline = time.monotonic() + timeout_s
+        try:
+            create = self._client.chat.completions.with_streaming_response.create
+            with create(**self._body(request, with_schema)) as response:
+                body = read_body(response.iter_bytes(), deadline)
+            return parse(body, request, self._client.api_key)
+        except (openai.APITimeoutError, TimeoutError):
+            return trouble.timed_out(timeout_s)
+        except openai.APIConnectionError as error:
+            return self._no_connection(error)
+        except openai.APIStatusError as error:
+            return self._refusal(error)
+        except _transport_errors() as error:
+            is_timeout = "Timeout" in type(error).__name__
+            return trouble.timed_out(timeout_s) if is_timeout else trouble.cut_off(type(error).__name__)
+        except ValueError as error:
+            return trouble.malformed(self._clean(str(error)))
+
+    def _body(self, request: Request, with_schema: bool) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self.settings.model, "messages": request.messages}
+        body[self.settings.limit_parameter] = request.max_tokens
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if with_schema:
+            schema = {"name": "answer", "schema": dict(request.json_schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body
+
+    def _no_connection(self, error: Exception) -> Trouble:
+        cause = error.__cause__ or error
+        if type(cause).__name__ in NO_CONNECTION:
+            return trouble.unreachable(self.settings.base_url, self._clean(str(cause)))
+        return trouble.cut_off(type(cause).__name__)
+
+    def _refusal(self, error: Any) -> Trouble:
+        status, url = error.status_code, self.settings.base_url
+        code, words = _code_and_words(error.body)
+        words = self._clean(words)
+        if status in (401, 403):
+            return trouble.rejected_key(url, self.settings.key_variable, status)
+        if status == 404 or code == "model_not_found":
+            return trouble.not_found(url, self.settings.model, f"HTTP {status}: {words}")
+        return trouble.of_status(status, code, words, trouble.asked_wait(error.response.headers))
+
+    def _clean(self, words: str) -> str:
+        return detail(words, self._client.api_key)
+
+
+def _client(settings: HttpSettings, key: str) -> Any:
+    try:
+        import openai
+    except ImportError:
+        raise LlmError("the openai package is not installed; pip install 'kpig[llm]'") from None
+    return openai.OpenAI(
+        api_key=key or "none", base_url=settings.base_url, max_retries=0, timeout=settings.timeout_s
+    )
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What the HTTP library under the client raises while a body is read; the client wraps none of it.
+
+    openai 2 stands on httpx, openai 3 on httpx2.
+    """
+    loaded = (sys.modules.get(name) for name in ("httpx", "httpx2"))
+    return tuple(library.HTTPError for library in loaded if library is not None)
+
+
+def _code_and_words(body: object) -> tuple[str, str]:
+    """The error code and message of an error's body, whatever its form."""
+    if not isinstance(body, dict):
+        return "", str(body or "")
+    inner = body.get("error") if isinstance(body.get("error"), dict) else body
+    words = next((inner[name] for name in ("message", "detail", "error") if inner.get(name)), "")
+    return str(inner.get("code") or ""), str(words)

@@ -22,11 +22,17 @@ VARIANTS: dict[str, dict] = {
     "kpig-lambda-5": {"name": "kpig", "kpig": {"twin_weight": 5.0}},
     "kpig-uniform": {"name": "kpig", "kpig": {"selection": "uniform", "num_tasks": 1000}},
     "kpig-proportional": {"name": "kpig", "kpig": {"selection": "proportional"}},
-    "kpig-uniform-lambda-5": {"name": "kpig", "kpig": {"selection": "uniform", "num_tasks": 1000, "twin_weight": 5.0}},
+    "kpig-uniform-lambda-5": {
+        "name": "kpig",
+        "kpig": {"selection": "uniform", "num_tasks": 1000, "twin_weight": 5.0},
+    },
     "kpig-drop": {"name": "kpig", "kpig": {"signal": "gain_drop"}},
     "kpig-m4": {"name": "kpig", "kpig": {"num_tasks": 4}},
     "kpig-m4-no-twin": {"name": "kpig", "kpig": {"num_tasks": 4, "twin_weight": 0.0}},
-    "kpig-m4-proportional": {"name": "kpig", "kpig": {"num_tasks": 4, "selection": "proportional", "refresh": 25}},
+    "kpig-m4-proportional": {
+        "name": "kpig",
+        "kpig": {"num_tasks": 4, "selection": "proportional", "refresh": 25},
+    },
     "kpig-previous": {"name": "kpig", "kpig": {"reference": "previous"}},
     "kpig-unweighted": {"name": "kpig", "kpig": {"weighting": "none"}},
 }

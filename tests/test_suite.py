@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from kpig import suite
+from kpig import constraints, suite
 from kpig.constraints import violations
 from kpig.suite import DEMANDS, OPERATIONS, WORDS
 
@@ -176,3 +176,10 @@ def test_base_examples_are_base_skills_with_their_gold_under_trained_wordings():
         assert composition in skills
         assert example.response == suite.solve(composition, example.input.split())
         assert not re.search(r"[{}]", example.instruction.text)
+
+
+def test_every_constraint_is_one_that_a_task_file_may_state():
+    for composition in (*suite.base_skills(), *suite.free_compositions()):
+        for one in suite.constraints(composition):
+            entry = {"type": one.type, **one.params} | ({"kind": one.kind} if one.kind else {})
+            assert constraints.parse(entry, "suite").type == one.type

@@ -239,12 +239,11 @@ def constraints(composition: Composition) -> tuple[Constraint, ...]:
             "offset": operation.offset + extra,
         }
         length = (Constraint("count", of_input, "wrong_length"),)
-    ignored = ["answer"] if extra else []
     if operation.name == "count":
         numbers = "|".join(COUNT_WORDS.values())
         scope = Constraint("regex", {"pattern": rf"(?is).*\b({numbers})\b.*"}, "out_of_scope")
     else:
-        scope = Constraint("words_from_input", {"ignore": ignored})
+        scope = Constraint("words_from_input", {"ignore": ["answer"]} if extra else {})
     return (*demand.constraints, *length, scope)
 
 

@@ -1,0 +1,83 @@
+"""The commands that make tasks ready: what they write is read with the tasks, and hand-made work is kept."""
+
+import json
+
+import pytest
+
+from test_cli import TASK, kpig, refused, write_tasks
+
+INSTRUCTION = "You are given a word. Your task is to say the word twice. Answer in capital letters."
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    rows = [TASK | {"instruction": INSTRUCTION, "input": f"w{n}", "output": f"W{n} W{n}"} for n in range(8)]
+    return write_tasks(tmp_path / "tasks", *rows)
+
+
+def test_annotated_key_parts_are_read_with_the_tasks_and_kept_when_corrected_by_hand(tasks):
+    out = tasks / "keyparts.json"
+    assert kpig("annotate", tasks, "--by", "rules", "--out", out).returncode == 0
+    found = json.loads(out.read_text())
+    assert [part["text"] for part in found["say"]["key_parts"]] == [
+        "say the word twice",
+        "Answer in capital letters",
+    ]
+    shown = kpig("show", tasks).stdout.replace("\n", " ")
+    assert "[say the word twice](operation)" in shown and "Your task is to _. _." in shown
+    found["say"]["key_parts"].pop()
+    out.write_text(json.dumps(found))
+    again = kpig("annotate", tasks, "--by", "rules", "--out", out)
+    assert "1 made by hand were kept" in again.stdout
+    assert len(json.loads(out.read_text())["say"]["key_parts"]) == 1
+
+
+def test_variants_written_beside_the_tasks_are_trained_on_and_never_replaced_unasked(tasks, tmp_path):
+    kpig("annotate", tasks, "--by", "rules", "--out", tasks / "keyparts.json")
+    done = kpig("diversify", tasks, "--n", 5, "--out", tasks)
+    assert done.returncode == 0 and "breadth 5" in done.stdout, done.stderr
+    config = tmp_path / "my.toml"
+    config.write_text(f'[stream]\npath = "{tasks}"\n')
+    line = next(line for line in kpig("check", config).stdout.splitlines() if " say " in line)
+    assert line.split("│")[6].strip() == "5", "the seed and four variants; one is kept for evaluation"
+    assert "--overwrite" in refused("diversify", tasks, "--out", tasks, code=2)
+    assert kpig("diversify", tasks, "--n", 3, "--out", tasks, "--overwrite").returncode == 0
+
+
+def test_a_page_per_task_can_be_written(tasks, tmp_path):
+    assert kpig("show", tasks, "--html", tmp_path / "pages").returncode == 0
+    assert "say the word twice" in (tmp_path / "pages/say.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["annotate", "--by", "llm"], "name a chat model with --llm"),
+        (["annotate", "--by", "magic"], "'magic' is not a way"),
+        (["annotate", "--by", "gain"], "need a model"),
+        (["diversify", "--ways", "constraint", "--out", "nowhere"], "need a language model"),
+        (["show", "--task", "sya"], "did you mean 'say'"),
+    ],
+    ids=["llm", "way", "gain", "ways", "task"],
+)
+def test_what_cannot_be_done_is_refused_with_the_next_step(arguments, words, tasks):
+    command, *options = arguments
+    assert words in refused(command, tasks, *options, code=2)
+
+
+def test_a_missing_key_names_its_variable_and_a_dead_server_its_address(tasks, monkeypatch, tmp_path):
+    options = (
+        "--by",
+        "llm",
+        "--llm",
+        "some-model",
+        "--base-url",
+        "http://127.0.0.1:9/v1",
+        "--cache",
+        tmp_path / "cache",
+    )
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert "OPENAI_API_KEY is not set" in refused("annotate", tasks, *options)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-this-is-secret")
+    message = refused("annotate", tasks, *options)
+    assert "http://127.0.0.1:9/v1" in message and "sk-this-is-secret" not in message

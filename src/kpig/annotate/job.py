@@ -78,7 +78,9 @@ def _by_llm(tasks: Sequence[Task], backend: TextBackend, watch: Watcher) -> Anno
 
     def tell(progress: Progress) -> None:
         nonlocal settled
-        watch.advance(progress.done - settled)
+        watch.advance(
+            progress.done - settled, f"{progress.usage.requests} requests, {progress.usage.tokens} tokens"
+        )
         settled = progress.done
 
     with watch.phase("annotate", len(tasks)):

@@ -75,6 +75,8 @@ def annotate(
     keyparts.write(out, entries, by, overwrite)
     show_table(_annotated(found, texts))
     _print_counts("rejected", found.num_rejected)
+    if found.cost.requests:
+        print(f"paid for {found.cost.requests} requests, {found.cost.llm_tokens} tokens")
     if found.cost.forward_tokens:
         print(f"gain read {found.cost.forward_tokens} tokens in {found.cost.seconds:.1f} s")
     print(
@@ -115,6 +117,7 @@ def diversify(
     Example: [bold]kpig diversify my/tasks --n 20 --out my/tasks[/bold]
     """
     from kpig import diversify as rewriting
+    from kpig.progress import Bars
 
     if (out / "variants.json").exists() and not overwrite:
         raise UsageError(
@@ -123,7 +126,18 @@ def diversify(
     chosen = read_tasks(tasks, for_training=True)
     backend = _backend(llm, base_url, key_variable, max_requests, max_tokens, cache, device) if llm else None
     wanted = tuple(way.strip() for way in ways.split(",")) if ways else None
-    report = rewriting.diversify(chosen, count, wanted, backend, seed=seed, evaluation_share=evaluation_share)
+    bars = Bars()
+    with bars.phase("diversify", len(chosen)):
+        report = rewriting.diversify(
+            chosen,
+            count,
+            wanted,
+            backend,
+            seed=seed,
+            evaluation_share=evaluation_share,
+            on_task=lambda name: bars.advance(),
+            on_progress=lambda progress: bars.advance(0, _spent(progress)),
+        )
     rewriting.write(report, out, overwrite)
     show_table(_diversified(report))
     _print_counts("accepted", report.by_way)
@@ -192,6 +206,12 @@ def _learner(model: str, device: str):
 
     quiet()
     return models.load(ModelSection(path=model), device=choose_device(device))
+
+
+def _spent(progress) -> str:
+    """What an LLM job has cost so far."""
+    usage = progress.usage
+    return f"{progress.done}/{progress.total} requests, {progress.cached} cached, {usage.tokens} tokens paid"
 
 
 def _annotated(found, texts: dict[str, str]) -> Table:

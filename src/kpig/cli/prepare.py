@@ -103,6 +103,10 @@ def diversify(
         typer.Option("--evaluation-share", min=0.0, max=1.0, help="Share of variants never trained on."),
     ] = 0.2,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the choice among possible variants.")] = 0,
+    temperature: Annotated[
+        float,
+        typer.Option("--temperature", min=0.0, help="Of the chat model; a local folder answers greedily."),
+    ] = 0.9,
     llm: LlmName = "",
     base_url: LlmUrl = "",
     key_variable: KeyVariable = "OPENAI_API_KEY",
@@ -135,6 +139,7 @@ def diversify(
             backend,
             seed=seed,
             evaluation_share=evaluation_share,
+            temperature=0.0 if llm and Path(llm).is_dir() else temperature,
             on_task=lambda name: bars.advance(),
             on_progress=lambda progress: bars.advance(0, _spent(progress)),
         )
@@ -190,7 +195,7 @@ def _backend(
     if not llm and not os.environ.get("OPENAI_MODEL"):
         raise UsageError("name a chat model with --llm (and --base-url for a server), or use --by rules")
     budget = Budget(max_requests or None, max_tokens or None)
-    if Path(llm).is_dir():
+    if llm and Path(llm).is_dir():
         quiet()
         return TextBackend(load_local(llm, choose_device(device)), cache, budget)
     given = {"model": llm, "base_url": base_url, "key_variable": key_variable}

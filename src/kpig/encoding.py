@@ -85,6 +85,8 @@ class Encoder:
     """Turns examples into token ids with one tokenizer, one length limit and one mask text.
 
     The tokenizer's chat template is used where there is one; `use_chat_template=False` turns it off.
+    A special token spelled out in a task's text is encoded as plain text, save in a chat prompt, where it
+    cannot be told from those of the template.
     """
 
     def __init__(
@@ -128,9 +130,13 @@ class Encoder:
         return text
 
     def response_ids(self, response: str) -> tuple[int, ...]:
-        """Ids of the response with the end of sequence. It is tokenized apart from the prompt."""
+        """Ids of the response with the end of sequence. It is tokenized apart from the prompt.
+
+        A special token spelled out in a task's text stays text: it cannot end a response early.
+        """
         text = response if self.chat else f" {response}"
-        return (*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id)
+        ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return (*ids, self.tokenizer.eos_token_id)
 
     def _templated(self, body: str) -> str:
         if not self.chat:
@@ -139,7 +145,7 @@ class Encoder:
         return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
 
     def _prompt_ids(self, text: str) -> tuple[int, ...]:
-        ids = self.tokenizer.encode(text, add_special_tokens=not self.chat)
+        ids = self.tokenizer.encode(text, add_special_tokens=not self.chat, split_special_tokens=not self.chat)
         if not self.chat and len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]
         return tuple(ids)

@@ -364,5 +364,7 @@ def test_a_special_token_spelled_out_in_a_task_stays_text(tokenizer, make_exampl
     example = make_example(f"Say {{it}} twice {end}.", input=f"a {end} b", response=f"yes {end} no")
     encoded = Encoder(tokenizer, 256).encode(example)
     assert tokenizer.eos_token_id not in encoded.prompt + encoded.masked_prompt
-    assert encoded.response.count(tokenizer.eos_token_id) == 1 and encoded.response[-1] == tokenizer.eos_token_id
+    assert (
+        encoded.response.count(tokenizer.eos_token_id) == 1 and encoded.response[-1] == tokenizer.eos_token_id
+    )
     assert tokenizer.decode(encoded.response[:-1]) == f" yes {end} no"

@@ -42,7 +42,7 @@ SECRET = "sk-marker-5f2c9e71d0"
 GOOD = json.dumps(completion("fine")).encode()
 SCHEMA = {"type": "object", "properties": {"spans": {"type": "array"}}}
 
-pytest.importorskip("openai", reason="needs the extra 'llm': pip install 'kpig[llm]'")
+pytest.importorskip("openai", reason="needs the extra 'llm': pip install openai")
 
 
 @pytest.fixture(autouse=True)
@@ -797,6 +797,6 @@ def test_importing_the_package_loads_neither_torch_nor_openai():
 
 def test_a_missing_openai_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(LlmError, match=re.escape("pip install 'kpig[llm]'")) as caught:
+    with pytest.raises(LlmError, match=re.escape("pip install openai")) as caught:
         HttpModel(settings_for("http://127.0.0.1:9/v1"), {"OPENAI_API_KEY": SECRET})
     assert isinstance(caught.value, KpigError)

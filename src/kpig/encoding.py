@@ -145,7 +145,9 @@ class Encoder:
         return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
 
     def _prompt_ids(self, text: str) -> tuple[int, ...]:
-        ids = self.tokenizer.encode(text, add_special_tokens=not self.chat, split_special_tokens=not self.chat)
+        ids = self.tokenizer.encode(
+            text, add_special_tokens=not self.chat, split_special_tokens=not self.chat
+        )
         if not self.chat and len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]
         return tuple(ids)

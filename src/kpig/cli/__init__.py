@@ -1,14 +1,20 @@
 """The command line. Heavy imports wait inside each command, so help and checks start in a blink."""
 
+import importlib
 import sys
 from typing import Annotated
 
 import typer
 
 from kpig import __version__
-from kpig.cli import judge, prepare, runs  # noqa: F401  (their commands join the app, in this order)
 from kpig.cli.app import app
 from kpig.errors import KpigError
+
+COMMANDS = ("kpig.cli.runs", "kpig.cli.prepare", "kpig.cli.judge")
+"""Where the commands are; they join the app, and its help, in this order."""
+
+for _module in COMMANDS:
+    importlib.import_module(_module)
 
 
 @app.callback(invoke_without_command=True)

@@ -164,7 +164,7 @@ def _client(settings: HttpSettings, key: str) -> Any:
     try:
         import openai
     except ImportError:
-        raise LlmError("the openai package is not installed; pip install 'kpig[llm]'") from None
+        raise LlmError("the openai package is not installed; pip install openai") from None
     return openai.OpenAI(
         api_key=key or "none", base_url=settings.base_url, max_retries=0, timeout=settings.timeout_s
     )

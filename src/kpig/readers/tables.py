@@ -72,7 +72,7 @@ def read_hf(path: Path, problems: Problems) -> list[Draft]:
     try:
         import datasets
     except ImportError as error:
-        raise DataError(f"{path}: the package 'datasets' is needed; pip install 'kpig[datasets]'") from error
+        raise DataError(f"{path}: the package 'datasets' is needed; pip install datasets") from error
     try:
         loaded = datasets.load_from_disk(str(path))
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ from kpig import config, metrics, stream, suite
 from kpig import job as runs
 from kpig.config import ModelSection
 from kpig.encoding import Encoder
-from kpig.errors import ConfigError, DataError, RunError
+from kpig.errors import ConfigError, DataError, ModelError, RunError
 from kpig.methods.base import create
 from kpig.model import load
 from kpig.pretrain import card, job, mixture, predictors, speed
@@ -225,3 +225,35 @@ def test_a_damaged_packed_file_is_named(tasks_file, tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=rf"{name}.*gzip"):
             stream.load(tmp_path / name)
+
+
+def test_one_base_goes_on_from_another_with_its_tokenizer_and_renamed_labels(recipe, tasks_file, tmp_path):
+    from dataclasses import replace
+
+    rows = [json.loads(line) for line in tasks_file.read_text().splitlines()]
+    for row in rows:
+        if row["output"] in ("yes", "no"):
+            row["definition"] += " Answer yes or no."
+    tasks_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    job.run(recipe, tmp_path / "one")
+    further = replace(recipe, start=str(tmp_path / "one" / "model"), renamed_labels=1.0, size="medium")
+    found = job.run(further, tmp_path / "two")
+    one, start, two = (
+        load_file(tmp_path / folder / "model.safetensors")
+        for folder in ("one/model", "two/start", "two/model")
+    )
+    assert all(torch.equal(one[name], start[name]) for name in one)
+    assert any(not torch.equal(two[name], start[name]) for name in two)
+    assert (tmp_path / "one/model/tokenizer.json").read_bytes() == (
+        tmp_path / "two/model/tokenizer.json"
+    ).read_bytes()
+    assert found["shape"]["width"] == MINI.width
+    text = (tmp_path / "two" / "model" / "README.md").read_text()
+    assert "--from model " in text and "--renamed-labels 1" in text and "--size" not in text
+
+
+def test_only_a_model_of_its_own_kind_is_gone_on_from(recipe, tmp_path, model_folder):
+    from dataclasses import replace
+
+    with pytest.raises(ModelError, match="gpt2"):
+        job.run(replace(recipe, start=str(model_folder("gpt2"))), tmp_path / "base")

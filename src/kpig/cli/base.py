@@ -20,6 +20,9 @@ def pretrain(
     held_out: Annotated[
         str, typer.Option("--held-out", help="Tasks to judge it on that it never trains on.")
     ] = "",
+    start: Annotated[
+        str, typer.Option("--from", help="A base model to go on from, with its tokenizer and size.")
+    ] = "",
     size: Annotated[
         str, typer.Option("--size", help="small (3.4 M weights, for a CPU) or medium (15.5 M, for a GPU).")
     ] = "small",
@@ -29,6 +32,15 @@ def pretrain(
     max_length: Annotated[
         int, typer.Option("--max-length", min=96, help="Longest example in tokens; longer ones are left out.")
     ] = 448,
+    renamed_labels: Annotated[
+        float,
+        typer.Option(
+            "--renamed-labels",
+            min=0,
+            max=1,
+            help="Share of examples whose labels get other names, in instruction and response: teaches to read them.",
+        ),
+    ] = 0.0,
     precision: Annotated[
         str,
         typer.Option("--precision", help="auto (what this machine multiplies faster), float32, bfloat16."),
@@ -51,11 +63,13 @@ def pretrain(
     recipe = job.Recipe(
         tasks=tasks,
         held_out=held_out,
+        start=start,
         size=size,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         max_length=max_length,
+        renamed_labels=renamed_labels,
         precision=job.settled_precision(precision, out),
         seed=seed,
     )

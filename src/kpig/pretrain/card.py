@@ -50,7 +50,7 @@ def markdown(found: Mapping) -> str:
     own, shape, rate = found["own"], found["shape"], found["speed"]
     recipe = found["recipe"]
     lines = [
-        f"# A base model of {found['parameters'] / 1e6:.1f} M parameters, trained from random weights",
+        f"# A base model of {found['parameters'] / 1e6:.1f} M parameters, trained from {_start(recipe)}",
         "",
         f"Llama architecture: width {shape['width']}, {shape['layers']} layers, {shape['heads']} heads, inner width "
         f"{shape['inner']}, tied embeddings; byte-level BPE tokenizer of {shape['vocabulary']} tokens trained on the "
@@ -63,7 +63,8 @@ def markdown(found: Mapping) -> str:
         f"| left out | {found['left_out_too_long']:,} examples that exceed {recipe['max_length']} tokens, "
         f"{found['left_out_input_is_tested']:,} whose input is a test input of some task |",
         f"| training | {recipe['epochs']:g} epochs, {found['updates']:,} updates of {recipe['batch_size']} examples, "
-        f"peak learning rate {recipe['learning_rate']:g}, {recipe['precision']}, seed {recipe['seed']} |",
+        f"peak learning rate {recipe['learning_rate']:g}, {recipe['precision']}, seed {recipe['seed']}"
+        f"{_renaming(recipe)} |",
         f"| cost | {found['train_tokens'] / 1e6:.1f} M tokens forward and backward (shared instructions once), "
         f"{found['train_seconds']:,} s on {found['device']}, {found['threads']} threads |",
         f"| speed | {rate['tokens_per_second']:,.0f} tokens/s; {rate['flops_per_second'] / 1e9:.0f} GFLOP/s, "
@@ -157,20 +158,38 @@ def _thinned(curve: Sequence) -> list:
     return [point for place, point in enumerate(curve) if place % stride == 0 or place == len(curve) - 1]
 
 
+def _start(recipe: Mapping) -> str:
+    return f"the weights of `{recipe['start']}`" if recipe.get("start") else "random weights"
+
+
+def _renaming(recipe: Mapping) -> str:
+    share = recipe.get("renamed_labels", 0.0)
+    return (
+        f"; label sets under other names in {100 * share:g} % of the examples that have one" if share else ""
+    )
+
+
 def _command(recipe: Mapping) -> str:
     options = {
         "tasks": "--tasks",
         "held_out": "--held-out",
+        "start": "--from",
         "size": "--size",
         "epochs": "--epochs",
         "batch_size": "--batch-size",
         "learning_rate": "--learning-rate",
         "max_length": "--max-length",
+        "renamed_labels": "--renamed-labels",
         "precision": "--precision",
         "seed": "--seed",
     }
+    unsaid = ({"size"} if recipe.get("start") else set()) | (
+        set() if _renaming(recipe) else {"renamed_labels"}
+    )
     given = " ".join(
-        f"{flag} {recipe[key]}" for key, flag in options.items() if recipe.get(key) not in ("", None)
+        f"{flag} {recipe[key]}"
+        for key, flag in options.items()
+        if key not in unsaid and recipe.get(key) not in ("", None)
     )
     return f"kpig pretrain {given} --out DIR"
 
@@ -186,6 +205,6 @@ def write(out: Path, prepared: Mapping, run: Path) -> dict:
 def _without_folders(recipe: Mapping) -> dict:
     """Where the files lay is nobody's business; what they are called is."""
     return {
-        key: Path(value).name if key in ("tasks", "held_out") and value else value
+        key: Path(value).name if key in ("tasks", "held_out", "start") and value else value
         for key, value in recipe.items()
     }

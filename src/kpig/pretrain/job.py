@@ -2,19 +2,21 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kpig import config as configuration
 from kpig import job, rundir
-from kpig.config import RunConfig
+from kpig.config import ModelSection, RunConfig
 from kpig.encoding import Encoder
 from kpig.errors import RunError
-from kpig.model import Learner
+from kpig.model import Learner, load
 from kpig.pretrain import card, mixture, shapes, speed
 from kpig.pretrain.shapes import SHAPES
 from kpig.pretrain.tokenizer import train_tokenizer
 from kpig.progress import Watcher
+from kpig.records import Task
 
 MIXTURE, START, RUN, MODEL, PREPARED = "mixture.jsonl.gz", "start", "run", "model", "prepared.json"
 MAX_NEW_TOKENS = 64
@@ -26,17 +28,21 @@ class Recipe:
     """Everything that decides the base model. `tasks` and `held_out` are what `stream.load` reads.
 
     `size` names one of SHAPES. `max_length` is the longest example, in tokens, and the length of the
-    rows that examples share; `group_size` how many examples of a task are drawn together.
+    rows that examples share; `group_size` how many examples of a task are drawn together; `renamed_labels`
+    the share of examples whose label set gets other names. `start` is a model folder to go on from, with
+    its tokenizer; then `size` says nothing.
     """
 
     tasks: str
     held_out: str = ""
+    start: str = ""
     size: str = "small"
     epochs: float = 4.0
     batch_size: int = 64
     learning_rate: float = 2e-3
     max_length: int = 448
     group_size: int = 4
+    renamed_labels: float = 0.0
     test_per_task: int = 5
     precision: str = "float32"
     seed: int = 0
@@ -59,19 +65,15 @@ def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict:
         return found
     watch.say("reading the tasks")
     tasks, dropped = mixture.read_mixture(recipe.tasks, recipe.test_per_task)
-    shape = SHAPES[recipe.size]
-    watch.say(f"training the tokenizer, {shape.vocabulary} tokens")
-    tokenizer = train_tokenizer(tasks, shape.vocabulary)
-    encoder = Encoder(tokenizer, recipe.max_length)
-    kept = mixture.fitting(tasks, encoder, MAX_NEW_TOKENS, dropped)
+    learner = starting_model(recipe, tasks, watch)
+    kept = mixture.fitting(tasks, learner.encoder, MAX_NEW_TOKENS, dropped)
     mixture.write_mixture(kept, out / MIXTURE)
     shutil.rmtree(out / START, ignore_errors=True)
-    model = shapes.build(shape, tokenizer, recipe.seed)
-    Learner(model, tokenizer, encoder).save(out / START)
+    learner.save(out / START)
     facts = {
         "recipe": wanted,
-        "shape": asdict(shape),
-        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "shape": asdict(shapes.shape_of(learner.model)),
+        "parameters": sum(weight.numel() for weight in learner.model.parameters()),
         "tasks": len(kept.tasks),
         "train_examples": kept.num_train,
         "test_examples": sum(len(task.test) for task in kept.tasks),
@@ -80,6 +82,18 @@ def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict:
     }
     rundir.publish_json(out / PREPARED, facts)
     return facts
+
+
+def starting_model(recipe: Recipe, tasks: Sequence[Task], watch: Watcher) -> Learner:
+    """The model to go on from, or one of random weights with a tokenizer trained on the tasks."""
+    if recipe.start:
+        return load(ModelSection(path=recipe.start, max_length=recipe.max_length))
+    shape = SHAPES[recipe.size]
+    watch.say(f"training the tokenizer, {shape.vocabulary} tokens")
+    tokenizer = train_tokenizer(tasks, shape.vocabulary)
+    return Learner(
+        shapes.build(shape, tokenizer, recipe.seed), tokenizer, Encoder(tokenizer, recipe.max_length)
+    )
 
 
 def run_config(recipe: Recipe, out: Path, num_tasks: int) -> RunConfig:
@@ -93,7 +107,7 @@ def run_config(recipe: Recipe, out: Path, num_tasks: int) -> RunConfig:
                 "held_out": recipe.held_out,
                 "tasks_per_step": num_tasks,
             },
-            "method": {"name": "pretrain"},
+            "method": {"name": "pretrain", "pretrain": {"renamed_labels": recipe.renamed_labels}},
             "train": {
                 "epochs": recipe.epochs,
                 "batch_size": recipe.batch_size,

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from kpig.errors import ModelError
 
 POSITIONS = 2048
 
@@ -49,3 +51,20 @@ def build(shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaF
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)
+
+
+def shape_of(model: PreTrainedModel) -> Shape:
+    """The shape of a model that `build` made; ModelError for one of another architecture."""
+    config = model.config
+    if config.model_type != "llama" or not config.tie_word_embeddings:
+        raise ModelError(
+            f"cannot go on from a {config.model_type} model; expected one that kpig pretrain made "
+            "(Llama architecture, tied embeddings)"
+        )
+    return Shape(
+        vocabulary=config.vocab_size,
+        width=config.hidden_size,
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        inner=config.intermediate_size,
+    )

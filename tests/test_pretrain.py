@@ -227,16 +227,11 @@ def test_a_damaged_packed_file_is_named(tasks_file, tmp_path):
             stream.load(tmp_path / name)
 
 
-def test_one_base_goes_on_from_another_with_its_tokenizer_and_renamed_labels(recipe, tasks_file, tmp_path):
+def test_one_base_goes_on_from_another_with_its_tokenizer(recipe, tmp_path):
     from dataclasses import replace
 
-    rows = [json.loads(line) for line in tasks_file.read_text().splitlines()]
-    for row in rows:
-        if row["output"] in ("yes", "no"):
-            row["definition"] += " Answer yes or no."
-    tasks_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     job.run(recipe, tmp_path / "one")
-    further = replace(recipe, start=str(tmp_path / "one" / "model"), renamed_labels=1.0, size="medium")
+    further = replace(recipe, start=str(tmp_path / "one" / "model"), size="medium")
     found = job.run(further, tmp_path / "two")
     one, start, two = (
         load_file(tmp_path / folder / "model.safetensors")
@@ -249,7 +244,7 @@ def test_one_base_goes_on_from_another_with_its_tokenizer_and_renamed_labels(rec
     ).read_bytes()
     assert found["shape"]["width"] == MINI.width
     text = (tmp_path / "two" / "model" / "README.md").read_text()
-    assert "--from model " in text and "--renamed-labels 1" in text and "--size" not in text
+    assert "--from model " in text and "--size" not in text
 
 
 def test_only_a_model_of_its_own_kind_is_gone_on_from(recipe, tmp_path, model_folder):

@@ -32,15 +32,6 @@ def pretrain(
     max_length: Annotated[
         int, typer.Option("--max-length", min=96, help="Longest example in tokens; longer ones are left out.")
     ] = 448,
-    renamed_labels: Annotated[
-        float,
-        typer.Option(
-            "--renamed-labels",
-            min=0,
-            max=1,
-            help="Share of examples whose labels get other names, in instruction and response: teaches to read them.",
-        ),
-    ] = 0.0,
     precision: Annotated[
         str,
         typer.Option("--precision", help="auto (what this machine multiplies faster), float32, bfloat16."),
@@ -69,7 +60,6 @@ def pretrain(
         batch_size=batch_size,
         learning_rate=learning_rate,
         max_length=max_length,
-        renamed_labels=renamed_labels,
         precision=job.settled_precision(precision, out),
         seed=seed,
     )

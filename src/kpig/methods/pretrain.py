@@ -1,15 +1,12 @@
 """Training from random weights: the model also learns to predict the inputs (`kpig pretrain`)."""
 
-import random
 from collections.abc import Sequence
-from dataclasses import replace
 
 from kpig.batch import Batch
 from kpig.errors import ConfigError
-from kpig.methods.base import Loss, Method, Step
+from kpig.methods.base import Loss, Method
 from kpig.model import Learner
 from kpig.objective import cross_entropy_sum
-from kpig.pretrain.labels import with_other_names
 from kpig.records import Task
 
 
@@ -17,8 +14,7 @@ class Pretrain(Method):
     """Cross-entropy of responses + `reading_weight` times that of the inputs, all tasks in one step.
 
     A starting model knows the language of its inputs; one of random weights has to learn it, and the
-    inputs hold several times the tokens of the responses. A share of `renamed_labels` of the examples
-    have their label set under other names. ConfigError where there are no shared rows.
+    inputs hold several times the tokens of the responses. ConfigError where there are no shared rows.
     """
 
     def __init__(self, config):
@@ -33,11 +29,6 @@ class Pretrain(Method):
 
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
         return [tuple(task for step in steps for task in step)]
-
-    def begin_step(self, step: Step, learner: Learner) -> Step:
-        share = self.config.method.pretrain.renamed_labels
-        rng = random.Random(f"{self.config.seed}/labels/{step.number}")
-        return replace(step, tasks=with_other_names(step.tasks, share, rng)) if share else step
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
         logits, target = learner.response_logits(batch.rows), batch.rows.target

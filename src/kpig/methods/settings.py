@@ -45,10 +45,6 @@ class PretrainSection(Section):
     reading_weight: Annotated[float, Field(ge=0)] = Field(
         0.3, description="weight of an input token's cross-entropy, where a response token's is 1"
     )
-    renamed_labels: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0,
-        description="share of examples whose label set gets other names, in instruction and response alike",
-    )
 
 
 class L2Section(Section):

@@ -63,8 +63,7 @@ def markdown(found: Mapping) -> str:
         f"| left out | {found['left_out_too_long']:,} examples that exceed {recipe['max_length']} tokens, "
         f"{found['left_out_input_is_tested']:,} whose input is a test input of some task |",
         f"| training | {recipe['epochs']:g} epochs, {found['updates']:,} updates of {recipe['batch_size']} examples, "
-        f"peak learning rate {recipe['learning_rate']:g}, {recipe['precision']}, seed {recipe['seed']}"
-        f"{_renaming(recipe)} |",
+        f"peak learning rate {recipe['learning_rate']:g}, {recipe['precision']}, seed {recipe['seed']} |",
         f"| cost | {found['train_tokens'] / 1e6:.1f} M tokens forward and backward (shared instructions once), "
         f"{found['train_seconds']:,} s on {found['device']}, {found['threads']} threads |",
         f"| speed | {rate['tokens_per_second']:,.0f} tokens/s; {rate['flops_per_second'] / 1e9:.0f} GFLOP/s, "
@@ -162,13 +161,6 @@ def _start(recipe: Mapping) -> str:
     return f"the weights of `{recipe['start']}`" if recipe.get("start") else "random weights"
 
 
-def _renaming(recipe: Mapping) -> str:
-    share = recipe.get("renamed_labels", 0.0)
-    return (
-        f"; label sets under other names in {100 * share:g} % of the examples that have one" if share else ""
-    )
-
-
 def _command(recipe: Mapping) -> str:
     options = {
         "tasks": "--tasks",
@@ -179,13 +171,10 @@ def _command(recipe: Mapping) -> str:
         "batch_size": "--batch-size",
         "learning_rate": "--learning-rate",
         "max_length": "--max-length",
-        "renamed_labels": "--renamed-labels",
         "precision": "--precision",
         "seed": "--seed",
     }
-    unsaid = ({"size"} if recipe.get("start") else set()) | (
-        set() if _renaming(recipe) else {"renamed_labels"}
-    )
+    unsaid = {"size"} if recipe.get("start") else set()
     given = " ".join(
         f"{flag} {recipe[key]}"
         for key, flag in options.items()

@@ -28,9 +28,8 @@ class Recipe:
     """Everything that decides the base model. `tasks` and `held_out` are what `stream.load` reads.
 
     `size` names one of SHAPES. `max_length` is the longest example, in tokens, and the length of the
-    rows that examples share; `group_size` how many examples of a task are drawn together; `renamed_labels`
-    the share of examples whose label set gets other names. `start` is a model folder to go on from, with
-    its tokenizer; then `size` says nothing.
+    rows that examples share; `group_size` how many examples of a task are drawn together. `start` is the
+    folder of a base model to go on from, with its tokenizer; then `size` says nothing.
     """
 
     tasks: str
@@ -42,7 +41,6 @@ class Recipe:
     learning_rate: float = 2e-3
     max_length: int = 448
     group_size: int = 4
-    renamed_labels: float = 0.0
     test_per_task: int = 5
     precision: str = "float32"
     seed: int = 0
@@ -107,7 +105,7 @@ def run_config(recipe: Recipe, out: Path, num_tasks: int) -> RunConfig:
                 "held_out": recipe.held_out,
                 "tasks_per_step": num_tasks,
             },
-            "method": {"name": "pretrain", "pretrain": {"renamed_labels": recipe.renamed_labels}},
+            "method": {"name": "pretrain"},
             "train": {
                 "epochs": recipe.epochs,
                 "batch_size": recipe.batch_size,

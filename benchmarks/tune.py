@@ -1,8 +1,8 @@
 """The same small search for every method, before the ladder: six settings each on a short stream of its own.
 
-    python benchmarks/tune.py spec > runs/tune.toml      # the search as a sweep
+    python benchmarks/tune.py spec full > runs/tune.toml      # the search as a sweep; lora: with LoRA adapters
     kpig sweep runs/tune.toml --out runs/tune --workers 2
-    python benchmarks/tune.py best runs/tune             # the best of each method, as [[settings]] for a sweep
+    python benchmarks/tune.py best full runs/tune             # the best of each method, as [[settings]] for a sweep
 
 Stream (suite seed 100) and training seed (100) are none of the ladder's. A method's main setting is tried at three
 values times two learning rates; methods without one at six learning rates. Best is the highest mean of P-score on
@@ -18,7 +18,9 @@ import tomli_w
 
 RATE = "train.learning_rate"
 TWO, SIX = (3e-4, 1e-3), (1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3)
-GRID: dict[str, tuple[str, tuple] | None] = {
+TWO_LORA, SIX_LORA = (1e-3, 3e-3), (3e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3)
+Grid = dict[str, tuple[str, tuple] | None]
+FULL: Grid = {
     "kpig": ("method.kpig.twin_weight", (0.3, 1.0, 3.0)),
     "replay": None,
     "periodic_replay": ("method.periodic_replay.every", (2, 4, 8)),
@@ -38,6 +40,12 @@ GRID: dict[str, tuple[str, tuple] | None] = {
     "a_gem": None,
     "migu": ("method.migu.threshold", (0.3, 0.5, 0.7)),
 }
+LORA: Grid = {
+    "kpig": ("method.kpig.twin_weight", (0.3, 1.0, 3.0)),
+    "replay": None,
+    "sequential": None,
+    "o_lora": ("method.o_lora.orthogonality", (0.05, 0.5, 5.0)),
+}
 BASE = {
     "suite": {
         "seed": 100,
@@ -52,43 +60,55 @@ BASE = {
 }
 
 
+KINDS = {
+    "full": (FULL, TWO, SIX, BASE),
+    "lora": (
+        LORA,
+        TWO_LORA,
+        SIX_LORA,
+        BASE | {"model": {"adapter": "lora", "lora_rank": 16, "lora_alpha": 32}},
+    ),
+}
+
+
 def main() -> None:
     """Print the spec, or the best settings of a finished sweep."""
-    if sys.argv[1:] == ["spec"]:
-        print(tomli_w.dumps(spec()))
-    elif sys.argv[1:2] == ["best"] and len(sys.argv) == 3:
-        print(tomli_w.dumps({"settings": best(Path(sys.argv[2]))}))
-    else:
-        sys.exit(__doc__)
+    match sys.argv[1:]:
+        case ["spec", "full" | "lora" as kind]:
+            print(tomli_w.dumps(spec(kind)))
+        case ["best", "full" | "lora" as kind, out]:
+            print(tomli_w.dumps({"settings": best(kind, Path(out))}))
+        case _:
+            sys.exit(__doc__)
 
 
-def spec() -> dict:
+def spec(kind: str) -> dict:
     """The search as `kpig sweep` reads it."""
-    settings = [one for method in GRID for one in settings_of(method)]
-    axes = {"methods": list(GRID), "seeds": [100], "orders": ["given"], "include_default": False}
-    return axes | {"settings": settings, "base": BASE}
+    grid, _, _, base = KINDS[kind]
+    settings = [one for method in grid for one in settings_of(kind, method)]
+    axes = {"methods": list(grid), "seeds": [100], "orders": ["given"], "include_default": False}
+    return axes | {"settings": settings, "base": base}
 
 
-def settings_of(method: str) -> list[dict]:
+def settings_of(kind: str, method: str) -> list[dict]:
     """Six settings of a method, named by number."""
-    if GRID[method] is None:
-        tried = [{RATE: rate} for rate in SIX]
+    grid, two, six, _ = KINDS[kind]
+    if grid[method] is None:
+        tried = [{RATE: rate} for rate in six]
     else:
-        key, values = GRID[method]
-        tried = [{RATE: rate, key: value} for rate, value in itertools.product(TWO, values)]
+        key, values = grid[method]
+        tried = [{RATE: rate, key: value} for rate, value in itertools.product(two, values)]
     return [{"name": f"try{number}", "method": method, "set": one} for number, one in enumerate(tried, 1)]
 
 
-def best(out: Path) -> list[dict]:
+def best(kind: str, out: Path) -> list[dict]:
     """Each method's best setting, under the name "tuned"; ties go to the earlier one."""
     found = []
-    for method in GRID:
-        scored = [
-            (score(out / f"{method}-{one['name']}-seed100-ordergiven"), one) for one in settings_of(method)
-        ]
-        ranked = sorted(scored, key=lambda pair: -pair[0])
-        print(f"# {method}: " + ", ".join(f"{value:.1f}" for value, _ in scored), file=sys.stderr)
-        found.append(ranked[0][1] | {"name": "tuned"})
+    for method in KINDS[kind][0]:
+        tried = settings_of(kind, method)
+        scored = [score(out / f"{method}-{one['name']}-seed100-ordergiven") for one in tried]
+        print(f"# {method}: " + ", ".join(f"{value:.1f}" for value in scored), file=sys.stderr)
+        found.append(tried[scored.index(max(scored))] | {"name": "tuned"})
     return found
 
 

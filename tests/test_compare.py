@@ -195,6 +195,34 @@ def test_average_ranks_count_only_cells_that_every_label_has():
     assert found == {"a": (1 + 3) / 2, "b": (2.5 + 2) / 2, "c": (2.5 + 1) / 2}
     assert average_ranks([{}]) == ({}, 0)
 
+def suites(folder, per_seed, sizes=(6, 6)):
+    """Runs of two methods and two seeds whose tasks differ from seed to seed."""
+    for method in ("kpig", "replay"):
+        for seed in (0, 1):
+            suite = {"seed": seed if per_seed else 0, "num_steps": sizes[seed]}
+            tasks = tuple(f"{task} {seed}" for task in TASKS)
+            write_run(folder / f"{method}-{seed}", method, seed, p_seen=50.0 + seed, tasks=tasks, suite=suite)
+    return folder
+
+
+def test_a_suite_of_its_own_for_every_seed_is_no_difference_and_is_said(tmp_path):
+    comparison = compare([suites(tmp_path, per_seed=True)])
+    assert not comparison.unequal
+    assert "every seed has a stream of its own from the built-in suite" in comparison.notes
+    assert set(line_of(comparison, "kpig").runs) == {(0, "given"), (1, "given")}
+    assert line_of(comparison, "replay").contrasts["p_seen"].difference.n == 2
+
+
+def test_other_data_that_are_not_the_seed_s_own_suite_are_still_refused(tmp_path):
+    with pytest.raises(RunError, match="data: "):
+        compare([suites(tmp_path / "a", per_seed=False)])
+    with pytest.raises(RunError, match="data: "):
+        compare([suites(tmp_path / "b", per_seed=True, sizes=(6, 5))])
+    folder = suites(tmp_path / "c", per_seed=True)
+    write_run(folder / "other", "sequential", 1, tasks=("another",), suite={"seed": 1, "num_steps": 6})
+    with pytest.raises(RunError, match="data: "):
+        compare([folder])
+
 
 def test_every_number_of_the_comparison_is_the_one_of_the_runs(ladder):
     comparison = compare([ladder])

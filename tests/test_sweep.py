@@ -90,6 +90,19 @@ def test_what_a_spec_names_by_a_relative_path_is_found_beside_it(tmp_path):
     assert inline == beside and inline[0].config.stream.path == str(tmp_path / "tasks")
 
 
+def test_a_suite_for_each_seed_is_that_seed_and_nothing_else_may_set_it(tmp_path):
+    runs = sweep.load(write_spec(tmp_path, seeds=[3, 1], suite_per_seed=True)).runs
+    assert {(run.seed, run.config.suite.seed) for run in runs} == {(3, 3), (1, 1)}
+    assert {run.config.suite.seed for run in sweep.load(write_spec(tmp_path, seeds=[3, 1])).runs} == {0}
+    setting = {"name": "other", "set": {"suite.seed": 5}}
+    assert "'suite.seed' is decided by the sweep" in problems(
+        tmp_path, suite_per_seed=True, settings=[setting]
+    )
+    (tmp_path / "tasks.jsonl").write_text("")
+    base = SMALL | {"stream": {"path": "tasks.jsonl"}}
+    assert "suite_per_seed needs the built-in suite" in problems(tmp_path, suite_per_seed=True, base=base)
+
+
 def test_the_spec_that_a_sweep_keeps_stands_for_the_same_runs(tmp_path):
     settings = [{"name": "hot", "method": "kpig", "set": {"train.learning_rate": 1e-3}}]
     planned = sweep.load(write_spec(tmp_path, settings=settings, orders=["given", 1, [2, 1]]))

@@ -8,7 +8,7 @@ from typing import Any
 from kpig.compare.equality import differences, sentence
 from kpig.compare.labels import TUNED, label_runs
 from kpig.compare.measures import COSTS, MEASURES, RANKED, Measure
-from kpig.compare.runs import Cell, Run, cell_name, read_all
+from kpig.compare.runs import Cell, Run, cell_name, has_suite_per_seed, read_all
 from kpig.compare.statistics import Contrast, Estimate, average_ranks, contrasts, estimate
 from kpig.errors import RunError, UsageError, nearest
 
@@ -169,6 +169,7 @@ def _notes(lines: Sequence[Line], left_out: Sequence[str]) -> list[str]:
         *left_out,
         *_missing_cells(lines),
         *_too_few([run.cell for run in runs]),
+        *(["every seed has a stream of its own from the built-in suite"] if has_suite_per_seed(runs) else []),
         *_varying("learning rate", lines, lambda run: f"{run.settings[TUNED]:g}"),
         *_varying("device", lines, lambda run: _of_environment(run, "device")),
         *_varying("commit of kpig", lines, lambda run: _of_environment(run, "commit")),

@@ -1,13 +1,12 @@
 """What all compared runs must share (METHOD.md section 8), and where they do not."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kpig.compare.runs import Run, held_out_tasks, learned_tasks
+from kpig.compare.runs import Run, data_digest, has_suite_per_seed, held_out_tasks, learned_tasks
 from kpig.model_folder import resolve
 
 SECTIONS = ("model.", "train.", "replay.", "evaluate.")
@@ -42,7 +41,8 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
         for key in keys
         if key not in INDIFFERENT
     }
-    checks = _weights(runs) | {"data": _data, "scorer": lambda run: str(run.record.scores["scorer"])} | by_key
+    data = {} if has_suite_per_seed(runs) else {"data": data_digest}
+    checks = _weights(runs) | data | {"scorer": lambda run: str(run.record.scores["scorer"])} | by_key
     found = [Difference(key, tuple(read(run) for run in runs)) for key, read in checks.items()]
     return [
         Difference(one.key, one.values, _changed_tasks(runs) if one.key == "data" else "")
@@ -79,17 +79,10 @@ def _place(path: str) -> str:
     return str(found.resolve()) if found.exists() else str(found)
 
 
-def _data(run: Run) -> str:
-    """A digest of all tasks and of which of them are learned together, whatever the order of the steps."""
-    steps = sorted(sorted(task["digest"] for task in step) for step in learned_tasks(run))
-    held_out = sorted(task["digest"] for task in held_out_tasks(run))
-    return hashlib.sha256(json.dumps([steps, held_out]).encode()).hexdigest()[:12]
-
-
 def _changed_tasks(runs: Sequence[Run]) -> str:
     """How the data of the first run that has others differ from those of the first run."""
     first = _tasks(runs[0])
-    other = next(run for run in runs if _data(run) != _data(runs[0]))
+    other = next(run for run in runs if data_digest(run) != data_digest(runs[0]))
     second = _tasks(other)
     changed = sorted(name for name in first.keys() & second.keys() if first[name] != second[name])
     parts = [

@@ -1,5 +1,7 @@
 """Finished runs at or under the folders that a user names, each in its cell of seed and stream order."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -70,6 +72,27 @@ def held_out_tasks(run: Run) -> list[dict]:
     return run.record.stream["held_out"]
 
 
+def data_digest(run: Run) -> str:
+    """A digest of all tasks and of which of them are learned together, whatever the order of the steps."""
+    steps = sorted(sorted(task["digest"] for task in step) for step in learned_tasks(run))
+    held_out = sorted(task["digest"] for task in held_out_tasks(run))
+    return hashlib.sha256(json.dumps([steps, held_out]).encode()).hexdigest()[:12]
+
+
+def has_suite_per_seed(runs: Sequence[Run]) -> bool:
+    """Whether every seed has a stream of its own from the built-in suite, the same one for all its runs."""
+    data: dict[int, set[str]] = {}
+    for run in runs:
+        data.setdefault(run.cell[0], set()).add(data_digest(run))
+    sizes = [{k: v for k, v in run.settings.items() if k.startswith("suite.")} for run in runs]
+    drawn = all(
+        run.settings["stream.path"] == configuration.SUITE and size.pop("suite.seed") == run.cell[0]
+        for run, size in zip(runs, sizes, strict=True)
+    )
+    alike = all(size == sizes[0] for size in sizes) and all(len(found) == 1 for found in data.values())
+    return drawn and alike and len(data) > 1
+
+
 def _folders(path: Path) -> Iterator[Path]:
     """Run folders at or under a path, by name; a run folder is not searched for others."""
     if not path.is_dir():
@@ -112,9 +135,10 @@ def _check_stream(record: RunRecord) -> None:
 
 def _ordered(runs: Sequence[Run]) -> list[Run]:
     """The runs with the names of their stream orders, which tell every two orders apart."""
-    names: dict[tuple, str] = {}
+    by_data: dict[str, dict[tuple, str]] = {}
     named = []
     for run in runs:
+        names = by_data.setdefault(data_digest(run), {})
         sequence = tuple(tuple(task["task"] for task in step) for step in learned_tasks(run))
         if sequence not in names:
             name = _order_name(run.settings)

@@ -2,12 +2,12 @@
 
 Each run is done by a process of its own, in a folder of its own, under a lock of its own, so that neither a
 crash nor a second sweep in the same folder spoils one. What is finished is never done again.
-The files import downwards only: queue, child; state, folder; lock, spec.
+The files import downwards only: queue, child; state, folder; lock, plan; spec.
 """
 
 from kpig.sweep.folder import check_folder, keep_spec
+from kpig.sweep.plan import PlannedRun, Sweep, load
 from kpig.sweep.queue import shard, work
-from kpig.sweep.spec import PlannedRun, Sweep, load
 from kpig.sweep.state import FAILED, State, look
 
 __all__ = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kpig import config as configuration
 from kpig.errors import ConfigError, RunError
-from kpig.sweep.spec import PlannedRun, Sweep
+from kpig.sweep.plan import PlannedRun, Sweep
 
 SPEC = "sweep.toml"
 

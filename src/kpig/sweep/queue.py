@@ -13,7 +13,7 @@ from pathlib import Path
 from kpig import config as configuration
 from kpig.progress import Watcher
 from kpig.sweep import lock, state
-from kpig.sweep.spec import PlannedRun
+from kpig.sweep.plan import PlannedRun
 from kpig.sweep.state import State
 
 POLL_SECONDS = 0.2

@@ -1,26 +1,20 @@
-"""A sweep's spec: methods x seeds x stream orders x settings in one TOML file, as a list of checked runs."""
+"""What a sweep's TOML file says, read and checked by itself."""
 
 import copy
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tomli_w
 from pydantic import Field, PlainValidator, ValidationError
 
 from kpig import config as configuration
-from kpig import stream
-from kpig.config import RunConfig, Section
-from kpig.errors import ConfigError, KpigError, nearest
-from kpig.model_folder import check_folder, is_adapter, resolve
+from kpig.config import SUITE, Section
+from kpig.errors import ConfigError, nearest
 
 AXES = ("seed", "method.name", "stream.order", "stream.order_seed")
 """What the sweep itself decides: its values replace those of `base`, and no setting may hold them."""
 
-MOST_LISTED = 3
 LONGEST_LABEL = 60
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -91,58 +85,24 @@ class Spec(Section):
     orders: tuple[Annotated[Any, PlainValidator(_order)], ...] = Field(
         ("given",), min_length=1, description="'given', the seed of a shuffled order, or a list of steps"
     )
+    suite_per_seed: bool = Field(
+        False, description="give every seed a stream of its own from the built-in suite: suite.seed = seed"
+    )
     include_default: bool = Field(
         True, description="run a method that has settings also with the base config alone"
     )
     settings: tuple[Setting, ...] = Field((), description="further variants; none: the base config alone")
 
 
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of a sweep: the name of its folder, where it stands on each axis, and its whole config.
-
-    `setting` is "" for the base config alone, `order` the label of the stream order.
-    """
-
-    name: str
-    method: str
-    setting: str
-    seed: int
-    order: str
-    config: RunConfig
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """The runs in the order of the queue, and the spec they come from as TOML that needs no other file."""
-
-    runs: tuple[PlannedRun, ...]
-    text: str
-
-
-def load(path: Path) -> Sweep:
-    """Read a spec and check all of it: every run's config, its model folder and its stream.
-
-    Seeds are outermost, then orders, methods and settings, so that an interrupted sweep leaves runs that
-    can be compared. Raises ConfigError listing every problem.
-    """
-    spec = _parsed(path)
-    base = _base_table(spec, path)
-    _refuse(path, _contradictions(spec, base))
-    runs = _planned(spec, base, path)
-    _check_sources(runs, path)
-    resolved = spec.model_dump(mode="json", exclude_none=True) | {"base": base}
-    return Sweep(runs, tomli_w.dumps(resolved))
-
-
-def _parsed(path: Path) -> Spec:
+def read(path: Path) -> Spec:
+    """The spec at `path`; ConfigError with everything that is wrong with its own keys."""
     try:
         return Spec.model_validate(configuration.read_table(path))
     except ValidationError as error:
         raise ConfigError(_listed(path, [_explain(problem) for problem in error.errors()])) from None
 
 
-def _base_table(spec: Spec, path: Path) -> dict[str, Any]:
+def base_table(spec: Spec, path: Path) -> dict[str, Any]:
     """The base config as a plain table, what it names by a relative path found beside its file."""
     source = path if isinstance(spec.base, dict) else path.parent / Path(spec.base).expanduser()
     table = copy.deepcopy(spec.base) if isinstance(spec.base, dict) else configuration.read_table(source)
@@ -150,7 +110,8 @@ def _base_table(spec: Spec, path: Path) -> dict[str, Any]:
     return table
 
 
-def _contradictions(spec: Spec, base: Mapping[str, Any]) -> list[str]:
+def contradictions(spec: Spec, base: Mapping[str, Any]) -> list[str]:
+    """What the keys of a spec say against each other or against its base."""
     problems = []
     for axis in ("methods", "seeds", "orders"):
         values = getattr(spec, axis)
@@ -159,12 +120,17 @@ def _contradictions(spec: Spec, base: Mapping[str, Any]) -> list[str]:
     order = section.get("order", "given") if isinstance(section, dict) else "given"
     if "orders" not in spec.model_fields_set and order != "given":
         problems.append(f"base has stream.order = {order!r}, which a sweep replaces; state orders = [...]")
+    if spec.suite_per_seed and isinstance(section, dict) and section.get("path", SUITE) != SUITE:
+        problems.append(
+            f"suite_per_seed needs the built-in suite, but base has stream.path = {section['path']!r}"
+        )
+    axes = (*AXES, "suite.seed") if spec.suite_per_seed else AXES
     for setting in spec.settings:
         where = f"settings {setting.name!r}"
         if setting.method and setting.method not in spec.methods:
             problems.append(f"{where}: method {setting.method!r} is not among methods{_hint(setting, spec)}")
         keys = configuration.flat(setting.set)
-        taken = [key for key in keys if any(f"{key}.".startswith(f"{axis}.") for axis in AXES)]
+        taken = [key for key in keys if any(f"{key}.".startswith(f"{axis}.") for axis in axes)]
         problems += [f"{where}: {key!r} is decided by the sweep itself" for key in taken]
         if not keys:
             problems.append(f"{where}: set is empty; expected section.key = value")
@@ -174,120 +140,6 @@ def _contradictions(spec: Spec, base: Mapping[str, Any]) -> list[str]:
 def _hint(setting: Setting, spec: Spec) -> str:
     near = nearest(setting.method, spec.methods, cutoff=0.5)
     return f"; did you mean {near!r}?" if near else f" ({', '.join(spec.methods)})"
-
-
-def _planned(spec: Spec, base: Mapping[str, Any], path: Path) -> tuple[PlannedRun, ...]:
-    runs: dict[str, PlannedRun | None] = {}
-    problems: dict[str, list[str]] = {}
-    for seed in spec.seeds:
-        for order in spec.orders:
-            for method in spec.methods:
-                for setting in _settings_of(method, spec):
-                    name = _run_name(method, setting, seed, order)
-                    if name.lower() in runs:
-                        problems.setdefault("two runs would share this folder", []).append(name)
-                    runs[name.lower()] = None
-                    try:
-                        config = _config(base, method, setting, seed, order, path)
-                    except ConfigError as error:
-                        for problem in _single_problems(error):
-                            problems.setdefault(problem, []).append(name)
-                        continue
-                    label = setting.name if setting else ""
-                    runs[name.lower()] = PlannedRun(name, method, label, seed, order_label(order), config)
-    _refuse(path, [_with_runs(problem, names, len(runs)) for problem, names in problems.items()])
-    return tuple(run for run in runs.values() if run is not None)
-
-
-def _settings_of(method: str, spec: Spec) -> list[Setting | None]:
-    """The settings a method runs with; None is the base config alone."""
-    found: list[Setting | None] = [one for one in spec.settings if one.method in (None, method)]
-    return [None, *found] if spec.include_default or not found else found
-
-
-def _run_name(method: str, setting: Setting | None, seed: int, order: Order) -> str:
-    middle = f"-{setting.name}" if setting else ""
-    return f"{method.replace(':', '-')}{middle}-seed{seed}-order{order_label(order)}"
-
-
-def order_label(order: Order) -> str:
-    """A stream order as it stands in a folder's name; a long list of steps is named by its digest."""
-    if not isinstance(order, tuple):
-        return str(order)
-    text = "-".join(map(str, order))
-    return f"steps-{text if len(text) <= 24 else hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _config(
-    base: Mapping[str, Any], method: str, setting: Setting | None, seed: int, order: Order, path: Path
-) -> RunConfig:
-    shuffled = type(order) is int
-    values = configuration.flat(setting.set) if setting else {}
-    values |= {
-        "seed": seed,
-        "method.name": method,
-        "stream.order": "shuffled" if shuffled else list(order) if isinstance(order, tuple) else order,
-        "stream.order_seed": order if shuffled else 0,
-    }
-    table = copy.deepcopy(dict(base))
-    for key, value in values.items():
-        _put(table, key, value)
-    configuration.find_beside(path.parent, table)
-    return configuration.build(table, where="")
-
-
-def _put(table: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        table = table.setdefault(parent, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{key!r} cannot be set: {parent!r} is no table")
-    table[last] = value
-
-
-def _check_sources(runs: Sequence[PlannedRun], path: Path) -> None:
-    """Refuse model folders and streams that cannot be used; each is looked at once."""
-    problems: dict[str, list[str]] = {}
-    seen: dict[Any, list[str]] = {}
-    for run in runs:
-        checks = {run.config.model.path: _check_model, _stream_key(run.config): stream.configured}
-        for key, check in checks.items():
-            if key not in seen:
-                seen[key] = _problems_of(check, run.config)
-            for problem in seen[key]:
-                problems.setdefault(problem, []).append(run.name)
-    _refuse(path, [_with_runs(problem, names, len(runs)) for problem, names in problems.items()])
-
-
-def _stream_key(config: RunConfig) -> str:
-    return config.stream.model_dump_json() + config.suite.model_dump_json()
-
-
-def _problems_of(check, config: RunConfig) -> list[str]:
-    try:
-        check(config)
-    except KpigError as error:
-        return [f"[{'model' if check is _check_model else 'stream'}] {error}"]
-    return []
-
-
-def _check_model(config: RunConfig) -> None:
-    folder = resolve(config.model.path)
-    check_folder(folder)
-    if is_adapter(folder):
-        raise ConfigError(f"{folder} is an adapter; train from a whole model")
-
-
-def _single_problems(error: ConfigError) -> list[str]:
-    """The problems that one message of `config.build` lists."""
-    return [line.removeprefix(":").strip() for line in str(error).split("\n")]
-
-
-def _with_runs(problem: str, names: Sequence[str], num_runs: int) -> str:
-    if len(names) == num_runs:
-        return problem
-    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-    return f"{problem} ({', '.join(names[:MOST_LISTED])}{more})"
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
@@ -306,7 +158,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
     return f"{where}{name} = {problem['input']!r}: {message[0].lower() + message[1:]}"
 
 
-def _refuse(path: Path, problems: Sequence[str]) -> None:
+def refuse(path: Path, problems: Sequence[str]) -> None:
+    """ConfigError with all the problems, if there are any."""
     if problems:
         raise ConfigError(_listed(path, problems))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kpig import rundir
 from kpig.sweep import lock
-from kpig.sweep.spec import PlannedRun
+from kpig.sweep.plan import PlannedRun
 
 DONE, RUNNING, FAILED, BEGUN, TO_DO = "done", "running", "failed", "begun", "to do"
 

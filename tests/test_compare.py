@@ -195,6 +195,7 @@ def test_average_ranks_count_only_cells_that_every_label_has():
     assert found == {"a": (1 + 3) / 2, "b": (2.5 + 2) / 2, "c": (2.5 + 1) / 2}
     assert average_ranks([{}]) == ({}, 0)
 
+
 def suites(folder, per_seed, sizes=(6, 6)):
     """Runs of two methods and two seeds whose tasks differ from seed to seed."""
     for method in ("kpig", "replay"):

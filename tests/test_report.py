@@ -207,6 +207,17 @@ def full_of(text, folder):
     return report.read_run(write_run(folder, method=f"m{text}", **names, **said))
 
 
+def test_what_a_method_could_not_do_stands_above_the_numbers(tmp_path):
+    folder = write_run(tmp_path / "ssr", "ssr")
+    record = json.loads((folder / "scores.json").read_text())
+    record["notes"] = [f"wrote 2 of 100 examples for task {SCRIPT}"]
+    (folder / "scores.json").write_text(json.dumps(record))
+    visible, page, markdown = written([report.read_run(folder)], tmp_path / "report")
+    assert f"ssr: wrote 2 of 100 examples for task {SCRIPT}" in html.unescape(visible)
+    assert "ssr: wrote 2 of 100 examples for task" in markdown
+    assert SCRIPT not in page + markdown
+
+
 @pytest.mark.parametrize("hostile", [SCRIPT, IMAGE, LINK, "{{ 7*7 }}<b>", "a|b\nc ````"])
 def test_hostile_text_is_shown_and_adds_no_tag(tmp_path, hostile):
     visible, page, markdown = written([full_of(hostile, tmp_path / "run")], tmp_path)

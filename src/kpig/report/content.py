@@ -77,7 +77,7 @@ def _cautions(runs: Sequence[RunRecord], settings: Sequence[tuple[str, list[str]
     unequal = [key for key, _, differs in settings if differs and not key.startswith("method.")]
     if unequal:
         found.append(f"Settings beside the method differ: {', '.join(unequal)}.")
-    return found
+    return found + [f"{run.name}: {note}" for run in runs for note in run.scores.get("notes", ())]
 
 
 def _details(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:

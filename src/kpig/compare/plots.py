@@ -58,7 +58,7 @@ def figures(comparison: Comparison) -> list[dict]:
 
 def step_figure(lines: Sequence[Line], group: str) -> "Figure | None":
     """Mean P-score of a group of tasks after each step, a line and its interval per label."""
-    series = [(number, line, _over_steps(line, group)) for number, line in enumerate(lines)]
+    series = [(number, line, over_steps(line, group)) for number, line in enumerate(lines)]
     series = [one for one in series if one[2]]
     if not series:
         return None
@@ -102,7 +102,7 @@ def cost_figure(lines: Sequence[Line], group: str) -> "Figure | None":
     )
 
 
-def _over_steps(line: Line, group: str) -> dict[int, Estimate]:
+def over_steps(line: Line, group: str) -> dict[int, Estimate]:
     """The mean P-score over the line's runs after every step that some run has."""
     scores: dict[int, list[float]] = {}
     for run in line.runs.values():

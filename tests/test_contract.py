@@ -9,6 +9,7 @@ import json
 import math
 import random
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field, fields
 
 import pytest
@@ -261,6 +262,8 @@ def test_what_is_saved_does_not_grow_with_the_updates(history):
 def test_replay_keeps_to_the_budget_on_average_and_to_past_tasks(history):
     counts = [len(drawn) for drawn in history.drawn]
     assert [record["replayed"] for record in history.log] == counts
+    told = [record.get("replayed_tasks", {}) for record in history.log]
+    assert told == [Counter(example.task for example in drawn) for drawn in history.drawn]
     past = {task.name for step in history.steps[:-1] for task in step.tasks}
     assert {example.task for drawn in history.drawn for example in drawn} <= past
     if history.name in REHEARSES:

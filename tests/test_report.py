@@ -16,6 +16,7 @@ from kpig import report, scores
 from kpig.errors import RunError
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Gain, Prediction, Task
 from kpig.report.examples import examples
+from kpig.report.replay_plot import replay_shares
 from kpig.report.text import MAX_SHOWN_CHARACTERS, NONE, shortened
 
 SCRIPT = "<script>alert(1)</script>"
@@ -288,6 +289,26 @@ def test_damaged_predictions_are_named(tmp_path):
     with pytest.raises(RunError, match=r"0\.jsonl: cannot be read as predictions"):
         report.write([report.read_run(folder)], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_step_replayed_is_counted_over_its_updates_and_drawn(tmp_path):
+    folder = write_run(tmp_path / "run")
+    events = [
+        {"step": 1, "update": 1, "loss": 1.0, "replayed": 0},
+        {"step": 2, "update": 1, "loss": 1.0, "replayed_tasks": {"a": 3, "b": 1}},
+        {"step": 2, "update": 2, "loss": 1.0, "replayed_tasks": {"a": 4}},
+        {"step": 3, "update": 1, "loss": 1.0, "replayed_tasks": {SCRIPT: 8}},
+    ]
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    run = report.read_run(folder)
+    assert replay_shares(run) == {2: {"a": 87.5, "b": 12.5}, 3: {SCRIPT: 100.0}}
+    visible, page, _ = written([run], tmp_path / "report")
+    assert "What each step replayed" in visible and SCRIPT not in page
+
+
+def test_a_run_without_replay_has_no_plot_of_it(tmp_path):
+    visible, _, _ = written([report.read_run(write_run(tmp_path / "run"))], tmp_path / "report")
+    assert "What each step replayed" not in visible
 
 
 def test_an_update_done_twice_counts_once_with_its_later_loss(tmp_path):

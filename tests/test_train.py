@@ -503,12 +503,14 @@ def test_the_gain_of_a_task_that_forgot_nothing_has_not_dropped(make_learner):
 @pytest.mark.parametrize(("refresh", "expected"), [(3, [0, 3, 6]), (0, [0]), (1, list(range(8)))])
 def test_gains_are_measured_when_a_step_begins_and_every_refresh_updates(refresh, expected, staged):
     method, learner, calls = staged(toy_gains(0.5, 0.1, 0.3), refresh=refresh)
-    measured = []
+    measured, told = [], []
     for update in range(8):
         before = len(calls)
         method.replay(clock_at(update), learner)
         measured += [update] * (len(calls) - before)
-    assert measured == expected
+        told += [update] * bool(method.measured(clock_at(update)))
+    assert measured == told == expected
+    assert method.measured(clock_at(0))["gain"] == {name: one.prob for name, one in method.gains.items()}
     assert calls[0] == {TASKS[0].name, TASKS[1].name, "third", TASKS[2].name}
 
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -186,7 +187,9 @@ def _update(
     means = {name: round(value, 9 if name in fine else 6) for name, value in means.items()}
     if found := ratios(means, method.penalties):
         means["penalty_ratio"] = float(f"{sum(found.values()):.4g}")
-    return {**means, "tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
+    counts = {"tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
+    by_task = {"replayed_tasks": Counter(example.task for example in replayed)} if replayed else {}
+    return {**means, **counts, **by_task, **method.measured(clock)}
 
 
 def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:

@@ -103,6 +103,10 @@ class Method:
         """Past examples to mix into this update."""
         return ()
 
+    def measured(self, clock: Clock) -> dict[str, Any]:
+        """What `replay` has just measured to decide this update's, as JSON values for its record; {} for nothing."""
+        return {}
+
     def loss(self, learner: Learner, batch: Batch) -> Loss:
         """The loss of one micro-batch; cross-entropy over response tokens unless overridden."""
         logits = learner.response_logits(batch.rows)

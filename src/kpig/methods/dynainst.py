@@ -7,7 +7,7 @@ import torch
 
 from kpig.batch import Batch, collate, token_batches
 from kpig.gain import TOKENS_PER_BATCH
-from kpig.methods.base import Clock, Loss, Method, Step
+from kpig.methods.base import Clock, Loss, Method
 from kpig.model import Learner
 from kpig.objective import cross_entropy_sum, entropy, mean_by_example, uniform_divergence
 from kpig.records import Example
@@ -54,10 +54,6 @@ class Dynainst(Method):
         term = self.settings.entropy_weight * distance
         log = {"cross_entropy": total.detach(), "uniform_divergence": distance.detach()}
         return Loss(total + term, batch.num_tokens, log | {"uniform_penalty": term.detach()})
-
-    def end_step(self, step: Step, learner: Learner) -> None:
-        for task in step.tasks:
-            self.memory.add(task)
 
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self.memory.state(), "uncertainty": self.uncertainty, "chosen": self.chosen}

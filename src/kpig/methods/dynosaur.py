@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kpig.methods import embeddings
-from kpig.methods.base import Clock, Method, Step
+from kpig.methods.base import Clock, Method
 from kpig.model import Learner
 from kpig.records import Example
 from kpig.replay import Memory, leading
@@ -35,10 +35,6 @@ class Dynosaur(Method):
             sizes = {name: len(kept.examples) for name, kept in self.memory.tasks.items()}
             self.chosen = leading(self._ranked(learner), self.settings.num_tasks, sizes, count)
         return self.memory.draw(count, clock.rng("replay"), self.chosen)
-
-    def end_step(self, step: Step, learner: Learner) -> None:
-        for task in step.tasks:
-            self.memory.add(task)
 
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self.memory.state(), "chosen": self.chosen}

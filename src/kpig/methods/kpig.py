@@ -43,11 +43,17 @@ class Kpig(Method):
         return step
 
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
-        if clock.update == 0 or (self.settings.refresh and clock.update % self.settings.refresh == 0):
+        if self._is_due(clock):
             self.gains = self._measure(learner)
             self.chosen = self._select(clock)
         count = round(self.config.replay.ratio * clock.num_current)
         return self.memory.draw(count, clock.rng("replay"), self.chosen, self.settings.examples_per_task)
+
+    def measured(self, clock: Clock) -> dict[str, Any]:
+        """The gain of every task that was measured, at the updates that measure."""
+        if not self._is_due(clock) or not self.gains:
+            return {}
+        return {"gain": {task: round(self._in_unit(found), 4) for task, found in self.gains.items()}}
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
         """CE over the originals' tokens + λ · w(task) · JSD over their twins' tokens (METHOD.md section 6)."""
@@ -79,6 +85,10 @@ class Kpig(Method):
         self.memory.restore(state["memory"])
         self.gains = {task: Gain(**measured) for task, measured in state["gains"].items()}
         self.learned, self.chosen = dict(state["learned"]), list(state["chosen"])
+
+    def _is_due(self, clock: Clock) -> bool:
+        """Whether gains are measured before this update."""
+        return clock.update == 0 or (self.settings.refresh > 0 and clock.update % self.settings.refresh == 0)
 
     def _measure(self, learner: Learner) -> dict[str, Gain]:
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)

@@ -7,6 +7,7 @@ from kpig.records import HELD_OUT, SEEN
 from kpig.report.drawing import to_html
 from kpig.report.loss_plot import loss_figure
 from kpig.report.record import RunRecord
+from kpig.report.replay_plot import replay_figure
 from kpig.report.score_plots import gain_figure, matrix_figure, step_figure, violation_figure
 from kpig.report.table import comparison_rows
 
@@ -41,6 +42,11 @@ def figures(runs: Sequence[RunRecord]) -> list[dict]:
             "P-score on the tasks of step i (across) after learning step t (down). Blank: not measured. "
             "Read down a column to see a step's tasks being learned and then kept or lost.",
             [(run.name, matrix_figure(run.scores["matrix"])) for run in runs],
+        ),
+        (
+            "What each step replayed",
+            "Percentage of a step's replayed examples that came from each past task. Blank: none.",
+            [(run.name, replay_figure(run)) for run in runs],
         ),
         (
             "Loss of every update",

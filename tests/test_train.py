@@ -533,6 +533,16 @@ def test_every_selection_draws_distinct_past_tasks_the_same_for_the_same_clock(s
     assert len(set(chosen[0])) == 2 and set(chosen[0]) <= set(method.memory.tasks)
 
 
+def test_chance_selects_anew_in_every_update_and_rank_holds_until_gains_are_measured(staged):
+    for selection, num_sets in (("lowest", 1), ("proportional", 3), ("uniform", 3)):
+        method, learner, calls = staged(toy_gains(0.5, 0.1, 0.3), selection=selection, num_tasks=1, refresh=0)
+        found = set()
+        for update in range(30):
+            method.replay(clock_at(update), learner)
+            found.add(tuple(method.chosen))
+        assert len(found) == num_sets and len(calls) == 1
+
+
 def test_nothing_is_replayed_or_measured_for_replay_in_the_first_step(make_learner, monkeypatch):
     monkeypatch.setattr(gain, "measure", lambda *_: pytest.fail("there is nothing to decide"))
     method, learner = create(configured("kpig", kpig={"weighting": "none"})), make_learner()

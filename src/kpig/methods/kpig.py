@@ -18,8 +18,8 @@ class Kpig(Method):
     """Dynamic replay by key-part gain, and a divergence term on masked twins.
 
     Gains of the seen tasks and of the current ones are measured when a step begins and every `refresh`
-    updates. They decide which tasks are replayed until the next measurement, and how hard each task's
-    masked twin is held to the reference model.
+    updates. Until the next measurement they decide which tasks are replayed, or with what chance in every
+    update (`selection`), and how hard each task's masked twin is held to the reference model.
     """
 
     penalties: ClassVar = {"twin_penalty": "method.kpig.twin_weight"}
@@ -45,7 +45,7 @@ class Kpig(Method):
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
         if self._is_due(clock):
             self.gains = self._measure(learner)
-            self.chosen = self._select(clock)
+        self.chosen = self._select(clock)
         count = round(self.config.replay.ratio * clock.num_current)
         return self.memory.draw(count, clock.rng("replay"), self.chosen, self.settings.examples_per_task)
 
@@ -79,12 +79,12 @@ class Kpig(Method):
 
     def state_dict(self) -> dict[str, Any]:
         gains = {task: asdict(measured) for task, measured in self.gains.items()}
-        return {"memory": self.memory.state(), "gains": gains, "learned": self.learned, "chosen": self.chosen}
+        return {"memory": self.memory.state(), "gains": gains, "learned": self.learned}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.memory.restore(state["memory"])
         self.gains = {task: Gain(**measured) for task, measured in state["gains"].items()}
-        self.learned, self.chosen = dict(state["learned"]), list(state["chosen"])
+        self.learned = dict(state["learned"])
 
     def _is_due(self, clock: Clock) -> bool:
         """Whether gains are measured before this update."""
@@ -96,6 +96,7 @@ class Kpig(Method):
         return gain.measure(learner, probes) if self.memory.tasks or needed else {}
 
     def _select(self, clock: Clock) -> list[str]:
+        """The tasks to replay from: the same ones until gains are measured again, or drawn for this update."""
         signals = {task: self._signal(task) for task in self.memory.tasks}
         if not signals:
             return []

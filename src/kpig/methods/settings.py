@@ -12,7 +12,8 @@ class KpigSection(Section):
 
     selection: Literal["lowest", "proportional", "uniform"] = Field(
         "lowest",
-        description="tasks to replay: the M with the lowest signal, by chance proportional to it, or any",
+        description="the M tasks to replay from: those of lowest signal; in every update others, the lower their "
+        "signal the likelier; in every update others, all equally likely",
     )
     signal: Literal["gain", "gain_drop"] = Field(
         "gain", description="the gain itself, or how far it has fallen"

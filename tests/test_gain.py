@@ -66,6 +66,19 @@ def test_gain_does_not_depend_on_the_other_examples_of_a_batch(
         assert [getattr(one, name) for one in alone] == expected
 
 
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gpt2"])
+def test_gain_is_the_same_where_probes_share_rows(architecture, make_learner, mixed_examples, make_example):
+    learner = make_learner(architecture)
+    more = [make_example(input=words, response=words) for words in ("egg fox", "hat ink jar", "kite")]
+    examples = [*mixed_examples, *more]
+    alone = gain.measure_examples(learner, examples)
+    shared = gain.measure_examples(learner, examples, row_tokens=64)
+    for name in ("prob", "log", "instructed", "masked"):
+        expected = pytest.approx([getattr(one, name) for one in alone], abs=TOLERANCE)
+        assert [getattr(one, name) for one in shared] == expected
+    assert [one.num_annotated for one in shared] == [one.num_annotated for one in alone]
+
+
 def test_measure_is_the_mean_over_each_tasks_probes_and_leaves_out_tasks_without_any(
     make_learner, mixed_examples
 ):

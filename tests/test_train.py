@@ -427,7 +427,8 @@ def staged(monkeypatch, make_learner):
     def make(gains, **settings):
         calls = []
 
-        def measure(learner, probes):
+        def measure(learner, probes, row_tokens):
+            assert row_tokens == 0, "that of the config"
             calls.append(set(probes))
             return {task: gains[task] for task in probes}
 

@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
-from kpig.batch import collate, token_batches
+from kpig.batch import collate, packed_batches, token_batches
 from kpig.encoding import Encoded
 from kpig.model import Learner
 from kpig.objective import mean_by_example, token_log_probs
@@ -15,16 +16,21 @@ from kpig.rows import Rows
 TOKENS_PER_BATCH = 16384
 
 
-def measure(learner: Learner, probes: Mapping[str, Sequence[Example]]) -> dict[str, Gain]:
-    """Mean gain of each task over its probe examples, with standard errors; seconds go to the ledger."""
+def measure(
+    learner: Learner, probes: Mapping[str, Sequence[Example]], row_tokens: int = 0
+) -> dict[str, Gain]:
+    """Mean gain of each task over its probe examples, with standard errors; seconds go to the ledger.
+
+    With `row_tokens`, probes under one instruction share rows of up to that many tokens.
+    """
     with learner.ledger.timed("gain_seconds"):
         examples = [example for chosen in probes.values() for example in chosen]
-        gains = iter(measure_examples(learner, examples))
+        gains = iter(measure_examples(learner, examples, row_tokens))
         return {task: average([next(gains) for _ in chosen]) for task, chosen in probes.items() if chosen}
 
 
 @torch.no_grad()
-def measure_examples(learner: Learner, examples: Sequence[Example]) -> list[Gain]:
+def measure_examples(learner: Learner, examples: Sequence[Example], row_tokens: int = 0) -> list[Gain]:
     """The gain of each example, in order; exactly 0 for an example without key parts.
 
     The learner is in evaluation mode meanwhile. Probabilities are means over the response tokens of the
@@ -32,9 +38,13 @@ def measure_examples(learner: Learner, examples: Sequence[Example]) -> list[Gain
     """
     encoded = [learner.encoder.encode(example) for example in examples]
     gains: dict[int, Gain] = {}
+    if row_tokens:
+        groups = packed_batches(encoded, TOKENS_PER_BATCH, paired=True)
+    else:
+        groups = token_batches([2 * item.num_tokens for item in encoded], TOKENS_PER_BATCH)
     with learner.evaluating():
-        for group in token_batches([2 * item.num_tokens for item in encoded], TOKENS_PER_BATCH):
-            gains |= zip(group, _gains(learner, [encoded[i] for i in group]), strict=True)
+        for group in groups:
+            gains |= zip(group, _gains(learner, [encoded[i] for i in group], row_tokens), strict=True)
     return [gains[index] for index in range(len(encoded))]
 
 
@@ -70,26 +80,29 @@ def reading(gain: Gain, high: float = 0.5) -> str:
     return "misled" if gain.masked >= high else "not learned"
 
 
-def _gains(learner: Learner, encoded: Sequence[Encoded]) -> list[Gain]:
-    batch = collate(encoded, learner.pad_id, twins=True)
-    instructed = iter(_likelihoods(learner, batch.rows, len(encoded)))
-    num_twins = sum(item.masked_prompt is not None for item in encoded)
-    masked = iter(_likelihoods(learner, batch.twins, num_twins) if batch.twins else ())
+def _gains(learner: Learner, encoded: Sequence[Encoded], row_tokens: int) -> list[Gain]:
+    batch = collate(encoded, learner.pad_id, twins=True, row_tokens=row_tokens)
+    instructed = _likelihoods(learner, batch.rows, batch.example, len(encoded))
+    masked = instructed
+    if batch.twins is not None:
+        masked = _likelihoods(learner, batch.twins, batch.example[batch.twin_of], len(encoded))
     gains = []
-    for item in encoded:
-        prob, log = next(instructed)
+    for item, (prob, log), (masked_prob, masked_log) in zip(encoded, instructed, masked, strict=True):
         if item.masked_prompt is None:
             gains.append(Gain(0.0, 0.0, prob, prob, num_annotated=0))
         else:
-            masked_prob, masked_log = next(masked)
             gains.append(Gain(prob - masked_prob, log - masked_log, prob, masked_prob))
     return gains
 
 
-def _likelihoods(learner: Learner, rows: Rows, num_rows: int) -> list[tuple[float, float]]:
-    """Mean p and mean log p over the response tokens of each row."""
+def _likelihoods(
+    learner: Learner, rows: Rows, example: Tensor, num_examples: int
+) -> list[tuple[float, float]]:
+    """Mean p and mean log p over the response tokens of each example; `example` [N] numbers the tokens' own."""
     logits = learner.response_logits(rows)
-    row, target = rows.row.to(logits.device), rows.target.to(logits.device)
+    target, example = rows.target.to(logits.device), example.to(logits.device)
     log_probs = token_log_probs(logits, target).double()
-    means = (mean_by_example(values, row, num_rows).tolist() for values in (log_probs.exp(), log_probs))
+    means = (
+        mean_by_example(values, example, num_examples).tolist() for values in (log_probs.exp(), log_probs)
+    )
     return list(zip(*means, strict=True))

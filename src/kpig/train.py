@@ -155,7 +155,8 @@ def _update(
     settings: TrainSection,
 ) -> dict:
     torch.manual_seed(clock.rng("dropout").getrandbits(63))
-    replayed = list(method.replay(clock, learner))
+    with accelerator.autocast():
+        replayed = list(method.replay(clock, learner))
     examples = current_examples(step, clock, settings.group_size) + replayed
     batches = micro_batches(learner, examples, method.paired, settings, method.reading)
     num_tokens = sum(batch.num_tokens for batch in batches)

@@ -74,7 +74,7 @@ class Kpig(Method):
             self.memory.add(task)
         if self.settings.signal == "gain_drop":
             probes = self.memory.probes(self.settings.num_probes)
-            now = gain.measure(learner, {task.name: probes[task.name] for task in step.tasks})
+            now = self._gains(learner, {task.name: probes[task.name] for task in step.tasks})
             self.learned |= {task: self._in_unit(measured) for task, measured in now.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -93,7 +93,10 @@ class Kpig(Method):
     def _measure(self, learner: Learner) -> dict[str, Gain]:
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
         needed = self.settings.weighting == "gain" and self.paired
-        return gain.measure(learner, probes) if self.memory.tasks or needed else {}
+        return self._gains(learner, probes) if self.memory.tasks or needed else {}
+
+    def _gains(self, learner: Learner, probes: Mapping[str, Sequence[Example]]) -> dict[str, Gain]:
+        return gain.measure(learner, probes, self.config.train.row_tokens)
 
     def _select(self, clock: Clock) -> list[str]:
         """The tasks to replay from: the same ones until gains are measured again, or drawn for this update."""

@@ -217,7 +217,8 @@ def history(request, make_learner, tmp_path_factory):
 def test_every_update_has_a_finite_loss_and_gradient(history):
     assert [record["update"] for record in history.log] == list(range(1, history.steps[-1].num_updates + 1))
     for record in history.log:
-        assert all(math.isfinite(value) for value in record.values()) and record["tokens"] > 0
+        numbers = [value for name, value in record.items() if name not in ("replayed_tasks", "gain")]
+        assert all(math.isfinite(value) for value in numbers) and record["tokens"] > 0
 
 
 def test_a_step_interrupted_and_resumed_from_files_equals_a_straight_one_to_the_bit(history):

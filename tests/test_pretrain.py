@@ -102,6 +102,14 @@ def test_another_recipe_in_the_same_folder_is_refused_by_name(recipe, tmp_path):
         job.run(replace(recipe, learning_rate=0.5), tmp_path / "base", resume=True)
 
 
+def test_a_folder_begun_before_a_recipe_had_a_key_is_taken_over(recipe, tmp_path):
+    prepared = job.prepare(recipe, tmp_path / "base", job.Watcher())
+    path = tmp_path / "base" / job.PREPARED
+    del prepared["recipe"]["start"]
+    path.write_text(json.dumps(prepared))
+    assert job.prepare(recipe, tmp_path / "base", job.Watcher())["recipe"] == prepared["recipe"]
+
+
 def test_no_task_trains_on_an_input_that_another_is_tested_on(tasks_file):
     rows = [json.loads(line) for line in tasks_file.read_text().splitlines()]
     shared = [row | {"task": "echo", "definition": "Say it again.", "output": "x y"} for row in rows[:40]]

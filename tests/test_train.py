@@ -484,21 +484,29 @@ def test_the_log_gain_decides_where_it_is_asked_for(staged):
 def test_the_gain_drop_is_counted_from_when_the_task_was_learned(staged):
     gains = toy_gains(0.9, 0.2, 0.5)
     method, learner, _ = staged(gains, signal="gain_drop")
-    method.learned["third"] = 0.5
+    method.learned = {TASKS[0].name: 0.9, TASKS[1].name: 0.2, "third": 0.5}
     gains |= {TASKS[0].name: Gain(0.4, 4.0, 0.5, 0.1)}
     method.replay(clock_at(0), learner)
     assert method.chosen == [TASKS[0].name], "it fell by 0.5, though its gain is still higher than 0.2"
 
 
 def test_the_gain_of_a_task_that_forgot_nothing_has_not_dropped(make_learner):
-    """Measured again by the same weights, every task's signal must be 0: the probes have to be the same."""
-    settings = configured("kpig", kpig={"signal": "gain_drop", "num_probes": 3})
+    """Measured again by the same weights, every task's signal must be 0, and below 0 only what fell."""
+    settings = configured("kpig", kpig={"signal": "gain_drop", "num_probes": 3, "refresh": 1})
     method, learner = create(settings), make_learner(keep_initial=True)
     method.begin_step(step_of(1, *TASKS[:2]), learner)
     method.end_step(step_of(1, *TASKS[:2]), learner)
-    now = gain.measure(learner, method.memory.probes(3))
-    found = {task: measured.prob for task, measured in now.items()}
-    assert found == pytest.approx(method.learned, abs=1e-6)
+    method.begin_step(step_of(2, TASKS[2]), learner)
+    method.replay(clock_at(0, 2), learner)
+    begun = dict(method.learned)
+    assert set(begun) == {task.name for task in TASKS[:2]}
+    assert {method._signal(task) for task in begun} == {0.0}
+    expected = gain.measure(learner, method.memory.probes(3))
+    assert begun == pytest.approx({task: found.prob for task, found in expected.items()}, abs=1e-6)
+    scatter(learner.model, 1, 0.2)
+    method.replay(clock_at(1, 2), learner)
+    assert method.learned == begun, "what a task had when it was learned does not change"
+    assert all(method._signal(task) != 0 for task in begun)
 
 
 @pytest.mark.parametrize(("refresh", "expected"), [(3, [0, 3, 6]), (0, [0]), (1, list(range(8)))])

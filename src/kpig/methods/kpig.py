@@ -19,7 +19,8 @@ class Kpig(Method):
 
     Gains of the seen tasks and of the current ones are measured when a step begins and every `refresh`
     updates. Until the next measurement they decide which tasks are replayed, or with what chance in every
-    update (`selection`), and how hard each task's masked twin is held to the reference model.
+    update (`selection`), and how hard each task's masked twin is held to the reference model. `learned` is
+    each task's gain when the step after its own begins: no weight has changed since it was learned.
     """
 
     penalties: ClassVar = {"twin_penalty": "method.kpig.twin_weight"}
@@ -45,6 +46,8 @@ class Kpig(Method):
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
         if self._is_due(clock):
             self.gains = self._measure(learner)
+            new = [task for task in self.memory.tasks if task not in self.learned]
+            self.learned |= {task: self._in_unit(self.gains[task]) for task in new}
         self.chosen = self._select(clock)
         count = round(self.config.replay.ratio * clock.num_current)
         return self.memory.draw(count, clock.rng("replay"), self.chosen, self.settings.examples_per_task)
@@ -69,14 +72,6 @@ class Kpig(Method):
         log = {"cross_entropy": entropy.detach(), "divergence": divergence.detach().sum()}
         return Loss(entropy + term, batch.num_tokens, log | {"twin_penalty": term.detach()})
 
-    def end_step(self, step: Step, learner: Learner) -> None:
-        for task in step.tasks:
-            self.memory.add(task)
-        if self.settings.signal == "gain_drop":
-            probes = self.memory.probes(self.settings.num_probes)
-            now = self._gains(learner, {task.name: probes[task.name] for task in step.tasks})
-            self.learned |= {task: self._in_unit(measured) for task, measured in now.items()}
-
     def state_dict(self) -> dict[str, Any]:
         gains = {task: asdict(measured) for task, measured in self.gains.items()}
         return {"memory": self.memory.state(), "gains": gains, "learned": self.learned}
@@ -93,10 +88,9 @@ class Kpig(Method):
     def _measure(self, learner: Learner) -> dict[str, Gain]:
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
         needed = self.settings.weighting == "gain" and self.paired
-        return self._gains(learner, probes) if self.memory.tasks or needed else {}
-
-    def _gains(self, learner: Learner, probes: Mapping[str, Sequence[Example]]) -> dict[str, Gain]:
-        return gain.measure(learner, probes, self.config.train.row_tokens)
+        return (
+            gain.measure(learner, probes, self.config.train.row_tokens) if self.memory.tasks or needed else {}
+        )
 
     def _select(self, clock: Clock) -> list[str]:
         """The tasks to replay from: the same ones until gains are measured again, or drawn for this update."""

@@ -54,7 +54,8 @@ def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict:
     wanted = asdict(recipe)
     if (out / PREPARED).is_file():
         found = json.loads((out / PREPARED).read_text(encoding="utf-8"))
-        keys = sorted(key for key in wanted if found["recipe"].get(key) != wanted[key])
+        begun = asdict(Recipe(**found["recipe"]))
+        keys = sorted(key for key in wanted if begun[key] != wanted[key])
         if keys:
             raise RunError(
                 f"{out} was begun with another recipe; different: {', '.join(keys)}. "

@@ -275,6 +275,25 @@ def test_a_changed_config_of_a_run_that_was_begun_is_refused_by_run_and_key(tmp_
         sweep.check_folder(sweep.load(write_spec(tmp_path, base=base)), tmp_path / "out")
 
 
+def test_a_finished_run_may_have_been_computed_in_other_portions(tmp_path):
+    begun = sweep.load(write_spec(tmp_path))
+    sweep.keep_spec(begun, tmp_path / "out")
+    for run in begun.runs:
+        (tmp_path / "out" / run.name).mkdir()
+        (tmp_path / "out" / run.name / "config.toml").write_text(config.dump(run.config))
+        (tmp_path / "out" / run.name / "stream.json").write_text("{}")
+    base = SMALL | {"train": SMALL["train"] | {"tokens_per_micro_batch": 64}}
+    changed = sweep.load(write_spec(tmp_path, base=base))
+    with pytest.raises(RunError, match=r"train\.tokens_per_micro_batch was 512, is now 64"):
+        sweep.check_folder(changed, tmp_path / "out")
+    for run in begun.runs:
+        (tmp_path / "out" / run.name / "scores.json").write_text("{}")
+    sweep.check_folder(changed, tmp_path / "out")
+    base["train"] = base["train"] | {"learning_rate": 0.5}
+    with pytest.raises(RunError, match=r"train\.learning_rate was"):
+        sweep.check_folder(sweep.load(write_spec(tmp_path, base=base)), tmp_path / "out")
+
+
 def test_a_folder_that_holds_no_sweep_is_refused_and_left_alone(tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/mine.txt").write_text("dear")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from kpig import portions
 from kpig.config import TrainSection
 from kpig.encoding import Encoded
 from kpig.packing import common_beginning, pack
@@ -94,11 +95,12 @@ def micro_batches(
 ) -> list[Batch]:
     """The examples of one update in groups within the token budget: of similar length, or sharing rows."""
     encoded = [learner.encoder.encode(example) for example in examples]
+    budget = portions.training(learner, settings.tokens_per_micro_batch)
     if settings.row_tokens:
-        groups = packed_batches(encoded, settings.tokens_per_micro_batch, paired)
+        groups = packed_batches(encoded, budget, paired)
     else:
         lengths = [item.num_tokens * (2 if paired else 1) for item in encoded]
-        groups = token_batches(lengths, settings.tokens_per_micro_batch)
+        groups = token_batches(lengths, budget)
     layout = {"twins": paired, "row_tokens": settings.row_tokens, "reading": reading}
     return [collate([encoded[index] for index in group], learner.pad_id, **layout) for group in groups]
 

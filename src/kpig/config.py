@@ -99,8 +99,10 @@ class TrainSection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay")
     beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's second decay rate")
     clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest gradient norm")
-    tokens_per_micro_batch: Annotated[int, Field(ge=16)] = Field(
-        8192, description="padded tokens in one forward and backward pass; lower it when memory runs out"
+    tokens_per_micro_batch: CountOrAll = Field(
+        0,
+        description="padded tokens in one forward and backward pass; lower it when memory runs out. "
+        "0: 2048 on a CPU, 8192 on a GPU",
     )
     row_tokens: CountOrAll = Field(
         0,
@@ -159,8 +161,8 @@ class EvaluateSection(Section):
     max_new_tokens: Count = Field(
         64, description="tokens of a response at most; longer ones count as degenerate"
     )
-    tokens_per_batch: Annotated[int, Field(ge=16)] = Field(
-        32768, description="padded tokens in one evaluation batch"
+    tokens_per_batch: CountOrAll = Field(
+        0, description="padded tokens in one evaluation batch; 0: 4096 on a CPU, 32768 on a GPU"
     )
     half_listening: bool = Field(True, description="answer the masked twins too; doubles the generation time")
     gain: bool = Field(True, description="measure the key-part gain on the test examples")
@@ -181,6 +183,18 @@ class RunConfig(Section):
     replay: ReplaySection = ReplaySection()
     method: MethodSection = MethodSection()
     evaluate: EvaluateSection = EvaluateSection()
+
+
+PORTIONS = frozenset(
+    {
+        "train.device",
+        "train.checkpoint_every",
+        "train.tokens_per_micro_batch",
+        "train.row_tokens",
+        "evaluate.tokens_per_batch",
+    }
+)
+"""Keys that say where and in what portions a run computes: they change its results by rounding only."""
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from kpig import gain
+from kpig import gain, portions
 from kpig.batch import token_batches
 from kpig.config import EvaluateSection
 from kpig.judgement import judge
@@ -79,7 +79,7 @@ def _generate(
     """Responses in the order of the prompts; batches hold prompts of similar length."""
     answers: dict[int, tuple[str, bool]] = {}
     lengths = [len(prompt) + settings.max_new_tokens for prompt in prompts]
-    for group in token_batches(lengths, settings.tokens_per_batch):
+    for group in token_batches(lengths, portions.generation(learner, settings.tokens_per_batch)):
         found = learner.generate([prompts[index] for index in group], settings.max_new_tokens)
         answers |= zip(group, found, strict=True)
         advance(len(group))

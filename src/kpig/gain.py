@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from kpig import portions
 from kpig.batch import collate, packed_batches, token_batches
 from kpig.encoding import Encoded
 from kpig.model import Learner
 from kpig.objective import mean_by_example, token_log_probs
 from kpig.records import Example, Gain
 from kpig.rows import Rows
-
-TOKENS_PER_BATCH = 16384
 
 
 def measure(
@@ -38,10 +37,11 @@ def measure_examples(learner: Learner, examples: Sequence[Example], row_tokens: 
     """
     encoded = [learner.encoder.encode(example) for example in examples]
     gains: dict[int, Gain] = {}
+    budget = portions.forward(learner)
     if row_tokens:
-        groups = packed_batches(encoded, TOKENS_PER_BATCH, paired=True)
+        groups = packed_batches(encoded, budget, paired=True)
     else:
-        groups = token_batches([2 * item.num_tokens for item in encoded], TOKENS_PER_BATCH)
+        groups = token_batches([2 * item.num_tokens for item in encoded], budget)
     with learner.evaluating():
         for group in groups:
             gains |= zip(group, _gains(learner, [encoded[i] for i in group], row_tokens), strict=True)

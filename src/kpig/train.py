@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from accelerate import Accelerator
 
-from kpig import checkpoint
+from kpig import checkpoint, portions
 from kpig.batch import collate, micro_batches
 from kpig.checkpoint import Checkpoint
 from kpig.config import RunConfig, TrainSection
@@ -56,7 +56,7 @@ def fit_step(
     penalty_watch = PenaltyWatch(method.penalties, step.num_updates)
     for update in range(first, step.num_updates):
         clock = Clock(config.seed, step.number, update, step.num_updates, settings.batch_size)
-        with learner.ledger.timed("train_seconds"), _memory_explained(clock, settings):
+        with learner.ledger.timed("train_seconds"), _memory_explained(clock, learner, settings):
             record = _update(accelerator, learner, method, step, optimizer, clock, settings)
         if settings.held_out_loss_every and (update + 1) % settings.held_out_loss_every == 0:
             record["held_out_loss"] = held_out_loss(learner, step.tasks, settings)
@@ -209,13 +209,13 @@ def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
 
 
 @contextmanager
-def _memory_explained(clock: Clock, settings: TrainSection) -> Iterator[None]:
+def _memory_explained(clock: Clock, learner: Learner, settings: TrainSection) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"the device ran out of memory at step {clock.step}, update {clock.update + 1}; lower "
-            f"train.tokens_per_micro_batch (now {settings.tokens_per_micro_batch}) in a new run: results stay the same"
+            f"train.tokens_per_micro_batch (now {portions.training(learner, settings.tokens_per_micro_batch)}) in a new run: results stay the same"
         ) from error
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from kpig import portions
 from kpig.annotate import clauses, kinds, roles
 from kpig.annotate.cost import Cost
 from kpig.batch import token_batches
 from kpig.encoding import Encoded
 from kpig.errors import DataError
-from kpig.gain import TOKENS_PER_BATCH
 from kpig.model import Learner
 from kpig.objective import mean_by_example, token_log_probs
 from kpig.records import Example, Instruction, KeySpan
@@ -199,7 +199,8 @@ def log_likelihoods(
     rows = list(dict.fromkeys(_ids(item) for items in encoded.values() for item in items))
     values: dict[tuple, float] = {}
     with learner.evaluating():
-        for group in token_batches([len(prompt) + len(answer) for prompt, answer in rows], TOKENS_PER_BATCH):
+        lengths = [len(prompt) + len(answer) for prompt, answer in rows]
+        for group in token_batches(lengths, portions.forward(learner)):
             values |= _row_means(learner, [rows[index] for index in group])
     return {hiding: [values[_ids(item)] for item in items] for hiding, items in encoded.items()}
 

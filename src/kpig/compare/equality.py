@@ -7,19 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from kpig.compare.runs import Run, data_digest, has_suite_per_seed, held_out_tasks, learned_tasks
+from kpig.config import PORTIONS
 from kpig.model_folder import resolve
 
 SECTIONS = ("model.", "train.", "replay.", "evaluate.")
-INDIFFERENT = {
-    "model.path",
-    "train.learning_rate",
-    "train.device",
-    "train.checkpoint_every",
-    "train.tokens_per_micro_batch",
-    "train.row_tokens",
-    "train.held_out_loss_every",
-    "evaluate.tokens_per_batch",
-}
+INDIFFERENT = {"model.path", "train.learning_rate", "train.held_out_loss_every"} | PORTIONS
 """Keys of those sections that may differ: where and in what portions a run computes, what it only records,
 and the learning rate, which is tuned for each method. The starting weights are compared by themselves."""
 

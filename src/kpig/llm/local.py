@@ -34,10 +34,11 @@ class LocalModel:
     """A learner as a source of answers; its weights must not change while it is one.
 
     Its name is a digest of weights, config and tokenizer, so trained on, it answers anew. A JSON schema
-    is not enforced. `tokens_per_batch` are padded tokens, answers included; lower it when memory runs out.
+    is not enforced. `tokens_per_batch` are padded tokens, answers included; lower it when memory runs out
+    (0: what suits the device).
     """
 
-    def __init__(self, learner: "Learner", tokens_per_batch: int = 8192):
+    def __init__(self, learner: "Learner", tokens_per_batch: int = 0):
         self.learner = learner
         self.tokens_per_batch = tokens_per_batch
         self.model = f"local:{_digest(learner)}"
@@ -48,6 +49,7 @@ class LocalModel:
         Raises LlmError for a request that asks for sampling. Prompts that leave no room for `max_tokens`
         in the model's context fail as "too_long".
         """
+        from kpig import portions
         from kpig.batch import token_batches
 
         if any(request.temperature for request in requests):
@@ -57,7 +59,7 @@ class LocalModel:
         for max_tokens in sorted({requests[place].max_tokens for place in fitting}):
             places = [place for place in fitting if requests[place].max_tokens == max_tokens]
             lengths = [len(prompts[place]) + max_tokens for place in places]
-            for batch in token_batches(lengths, self.tokens_per_batch):
+            for batch in token_batches(lengths, portions.generation(self.learner, self.tokens_per_batch)):
                 chosen = {places[number]: prompts[places[number]] for number in batch}
                 self._answer_batch(chosen, requests, deliver, budget)
 

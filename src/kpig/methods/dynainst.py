@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 import torch
 
+from kpig import portions
 from kpig.batch import Batch, collate, token_batches
-from kpig.gain import TOKENS_PER_BATCH
 from kpig.methods.base import Clock, Loss, Method
 from kpig.model import Learner
 from kpig.objective import cross_entropy_sum, entropy, mean_by_example, uniform_divergence
@@ -73,7 +73,8 @@ def measure(learner: Learner, examples: Mapping[str, Sequence[Example]]) -> dict
     encoded = [learner.encoder.encode(example) for chosen in examples.values() for example in chosen]
     found: dict[int, float] = {}
     with learner.evaluating():
-        for group in token_batches([item.num_tokens for item in encoded], TOKENS_PER_BATCH):
+        lengths = [item.num_tokens for item in encoded]
+        for group in token_batches(lengths, portions.forward(learner)):
             batch = collate([encoded[index] for index in group], learner.pad_id).to(learner.device)
             values = entropy(learner.response_logits(batch.rows))
             found |= zip(group, mean_by_example(values, batch.example, len(group)).tolist(), strict=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kpig import portions
 from kpig.batch import token_batches
 from kpig.errors import ConfigError
 from kpig.llm import Answer, Budget, HttpModel, LocalModel, Request, TextBackend, load_local, settings_from
@@ -11,7 +12,6 @@ from kpig.methods.settings import WriterSection
 from kpig.model import Learner
 
 LEARNER = "learner"
-TOKENS_PER_BATCH = 8192
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def greedy(learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: i
     fitting = [place for place, prompt in enumerate(prompts) if 0 < len(prompt) <= room]
     lengths = [len(prompts[place]) + max_new_tokens for place in fitting]
     drafts: list[Draft | None] = [None] * len(prompts)
-    for group in token_batches(lengths, TOKENS_PER_BATCH):
+    for group in token_batches(lengths, portions.generation(learner)):
         places = [fitting[number] for number in group]
         found = learner.generate([prompts[place] for place in places], max_new_tokens)
         for place, (text, finished) in zip(places, found, strict=True):

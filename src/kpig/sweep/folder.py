@@ -6,6 +6,7 @@ from pathlib import Path
 from kpig import config as configuration
 from kpig.errors import ConfigError, RunError
 from kpig.sweep.plan import PlannedRun, Sweep
+from kpig.sweep.state import is_done
 
 SPEC = "sweep.toml"
 
@@ -14,7 +15,8 @@ def check_folder(sweep: Sweep, out: Path) -> None:
     """Refuse a folder that the sweep may not use; writes nothing.
 
     Raises RunError for a folder that holds anything but a sweep, and where runs that were begun have another
-    config in the spec now. Runs that the spec has gained or lost are no problem.
+    config in the spec now; a finished run may differ in the portions in which it was computed. Runs that
+    the spec has gained or lost are no problem.
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; give a folder for the sweep")
@@ -56,5 +58,7 @@ def _changes(run: PlannedRun, folder: Path) -> list[str]:
         return [f"{run.name}: its config.toml cannot be used: {error}"]
     before, now = (configuration.flat(one.model_dump(mode="json")) for one in (begun, run.config))
     keys = configuration.differing_keys(begun, run.config)
+    if is_done(folder):
+        keys = [key for key in keys if key not in configuration.PORTIONS]
     changed = [f"{key} was {before.get(key)!r}, is now {now.get(key)!r}" for key in keys]
     return [f"{run.name}: {'; '.join(changed)}"] if changed else []

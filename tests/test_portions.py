@@ -1,0 +1,36 @@
+"""How much goes through the model at once: as asked, else by device; results do not depend on it."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from kpig import evaluate, portions
+from kpig.config import EvaluateSection
+from kpig.records import Task
+
+
+def learner_on(device: str) -> SimpleNamespace:
+    return SimpleNamespace(device=torch.device(device))
+
+
+@pytest.mark.parametrize("of", [portions.training, portions.generation])
+def test_what_is_asked_for_is_taken_on_every_device(of):
+    assert of(learner_on("cpu"), 100) == of(learner_on("cuda"), 100) == 100
+
+
+@pytest.mark.parametrize("of", [portions.training, portions.forward, portions.generation])
+def test_a_cpu_gets_less_at_a_time(of):
+    assert 0 < of(learner_on("cpu")) < of(learner_on("cuda"))
+
+
+def test_answers_do_not_depend_on_the_portions(make_learner, mixed_examples):
+    learner = make_learner("llama")
+    task = Task("mixed", (mixed_examples[0].instruction,), (), mixed_examples, "rougeL")
+    found = []
+    for budget in (1, 0, 100_000):
+        settings = EvaluateSection(max_new_tokens=4, tokens_per_batch=budget)
+        chosen = evaluate.probes({"seen": [task]}, settings)
+        found.append([one.response for one in evaluate.score(learner, chosen, settings)])
+    assert found[0] == found[1] == found[2]
+    assert len(set(found[0])) > 1, "else nothing is compared"

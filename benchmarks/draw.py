@@ -1,7 +1,9 @@
-"""Draw a comparison as pictures for the docs: P-score over the steps, final scores against cost.
+"""Draw a comparison as pictures for the docs: final scores, P-score over the steps, scores against cost.
 
     pip install matplotlib
-    python benchmarks/draw.py runs/real --name real [--out docs/plots]
+    python benchmarks/draw.py runs/real --name real [--out docs/plots] [--only kpig replay]
+
+`--only` picks methods for the lines over the steps, which get hard to read with many; the others show all.
 
 The same numbers as the plots of `kpig compare --out`, which need a browser; these are SVG files that a page
 of Markdown can show. Means over the runs, bands and bars are 95 % bootstrap intervals.
@@ -22,6 +24,13 @@ from kpig.compare.plots import over_steps
 from kpig.records import HELD_OUT, SEEN
 
 GROUPS = ((SEEN, "seen tasks"), (HELD_OUT, "held-out tasks"))
+FINAL = {
+    "p_seen": "P seen →",
+    "p_held_out": "P held-out →",
+    "v_seen": "← V seen",
+    "v_held_out": "← V held-out",
+    "half_listening_seen": "← half-listening % seen",
+}
 STYLE = {
     "svg.hashsalt": "kpig",
     "svg.fonttype": "none",
@@ -33,19 +42,42 @@ MARKERS = "osD^vPX*<>hp"
 
 
 def main() -> None:
-    """Read the runs, draw both pictures."""
+    """Read the runs, draw the three pictures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--name", required=True, help="the pictures' names begin with it")
     parser.add_argument("--out", type=Path, default=Path("docs/plots"))
+    parser.add_argument("--only", nargs="+", default=[], metavar="METHOD")
     given = parser.parse_args()
     plt.rcParams.update(STYLE)
     lines = compare(given.runs).lines
     given.out.mkdir(parents=True, exist_ok=True)
-    draw(lines, steps, "step", given.out / f"{given.name}-steps.svg")
+    draw_final(lines, given.out / f"{given.name}-final.svg")
+    chosen = [line for line in lines if not given.only or line.label.split(" ")[0] in given.only]
+    draw(chosen, steps, "step", given.out / f"{given.name}-steps.svg")
     draw(lines, cost, "train and forward tokens, millions", given.out / f"{given.name}-cost.svg")
+
+
+def draw_final(lines: Sequence[Line], path: Path) -> None:
+    """One row for each method, best P-score on seen tasks on top; a point and its interval for each score."""
+    ordered = sorted(lines, key=lambda line: line.estimates["p_seen"].mean)
+    height = 1.0 + 0.26 * len(ordered)
+    figure, axes = plt.subplots(1, len(FINAL), figsize=(13, height), sharey=True, layout="constrained")
+    for axis, (key, title) in zip(axes, FINAL.items(), strict=True):
+        for place, line in enumerate(ordered):
+            found = line.estimates[key]
+            if found is not None:
+                low, high = (end if end is not None else found.mean for end in (found.low, found.high))
+                color = "C1" if line.label.startswith("kpig") else "C0"
+                axis.plot([low, high], [place, place], color=color, linewidth=2, alpha=0.5)
+                axis.plot([found.mean], [place], color=color, marker="o", markersize=5)
+        axis.set(title=title, ylim=(-0.6, len(ordered) - 0.4))
+        axis.grid(axis="y", linewidth=0.4)
+    axes[0].set_yticks(range(len(ordered)), [line.label for line in ordered])
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
 
 
 def draw(lines: Sequence[Line], panel, x_label: str, path: Path) -> None:

@@ -26,15 +26,12 @@ VARIANTS: dict[str, dict] = {
         "name": "kpig",
         "kpig": {"selection": "uniform", "num_tasks": 1000, "twin_weight": 5.0},
     },
-    "kpig-drop": {"name": "kpig", "kpig": {"signal": "gain_drop"}},
     "kpig-m4": {"name": "kpig", "kpig": {"num_tasks": 4}},
     "kpig-m4-no-twin": {"name": "kpig", "kpig": {"num_tasks": 4, "twin_weight": 0.0}},
     "kpig-m4-proportional": {
         "name": "kpig",
         "kpig": {"num_tasks": 4, "selection": "proportional", "refresh": 25},
     },
-    "kpig-previous": {"name": "kpig", "kpig": {"reference": "previous"}},
-    "kpig-unweighted": {"name": "kpig", "kpig": {"weighting": "none"}},
 }
 MEASURES: dict[str, Callable[[dict], float]] = {
     "P seen": lambda scores: scores["final"]["seen"]["p_score"],

@@ -323,7 +323,7 @@ def through_files(state, folder):
 # Of KPIG; every method with its defaults, and with LoRA, is in test_contract.py.
 VARIANTS = {
     "previous": {"reference": "previous", "selection": "proportional", "refresh": 2},
-    "drop": {"signal": "gain_drop", "gain_unit": "log", "refresh": 0},
+    "drop": {"selection": "lowest", "signal": "gain_drop", "gain_unit": "log", "refresh": 0},
 }
 
 
@@ -465,7 +465,7 @@ def toy_gains(first, second, third, instructed=(0.5, 0.5, 0.5)):
     ],
 )
 def test_the_past_tasks_of_lowest_gain_are_replayed(gains, num_tasks, expected, staged):
-    method, learner, _ = staged(gains, num_tasks=num_tasks)
+    method, learner, _ = staged(gains, selection="lowest", num_tasks=num_tasks)
     names = (TASKS[0].name, TASKS[1].name, "third")
     drawn = list(method.replay(clock_at(0, 3, 20), learner))
     assert method.chosen == [names[index] for index in expected]
@@ -476,14 +476,14 @@ def test_the_past_tasks_of_lowest_gain_are_replayed(gains, num_tasks, expected, 
 def test_the_log_gain_decides_where_it_is_asked_for(staged):
     gains = toy_gains(0.5, 0.1, 0.3)
     gains["third"] = dataclasses.replace(gains["third"], log=-3.0)
-    method, learner, _ = staged(gains, gain_unit="log")
+    method, learner, _ = staged(gains, selection="lowest", gain_unit="log")
     method.replay(clock_at(0), learner)
     assert method.chosen == ["third"]
 
 
 def test_the_gain_drop_is_counted_from_when_the_task_was_learned(staged):
     gains = toy_gains(0.9, 0.2, 0.5)
-    method, learner, _ = staged(gains, signal="gain_drop")
+    method, learner, _ = staged(gains, selection="lowest", signal="gain_drop")
     method.learned = {TASKS[0].name: 0.9, TASKS[1].name: 0.2, "third": 0.5}
     gains |= {TASKS[0].name: Gain(0.4, 4.0, 0.5, 0.1)}
     method.replay(clock_at(0), learner)
@@ -492,7 +492,8 @@ def test_the_gain_drop_is_counted_from_when_the_task_was_learned(staged):
 
 def test_the_gain_of_a_task_that_forgot_nothing_has_not_dropped(make_learner):
     """Measured again by the same weights, every task's signal must be 0, and below 0 only what fell."""
-    settings = configured("kpig", kpig={"signal": "gain_drop", "num_probes": 3, "refresh": 1})
+    asked = {"selection": "lowest", "signal": "gain_drop", "num_probes": 3, "refresh": 1}
+    settings = configured("kpig", kpig=asked)
     method, learner = create(settings), make_learner(keep_initial=True)
     method.begin_step(step_of(1, *TASKS[:2]), learner)
     method.end_step(step_of(1, *TASKS[:2]), learner)
@@ -550,6 +551,17 @@ def test_chance_selects_anew_in_every_update_and_rank_holds_until_gains_are_meas
             method.replay(clock_at(update), learner)
             found.add(tuple(method.chosen))
         assert len(found) == num_sets and len(calls) == 1
+
+
+@pytest.mark.parametrize("unused", [{"weighting": "none"}, {"twin_weight": 0.0}])
+def test_gains_are_not_measured_where_nothing_depends_on_them(unused, staged):
+    method, learner, calls = staged(toy_gains(0.5, 0.1, 0.3), selection="uniform", num_tasks=3, **unused)
+    drawn = method.replay(clock_at(0), learner)
+    assert len(drawn) == 3 and len(method.chosen) == 3
+    assert (calls, method.gains, method.learned, method.measured(clock_at(0))) == ([], {}, {}, {})
+    method, learner, calls = staged(toy_gains(0.5, 0.1, 0.3), selection="proportional", **unused)
+    method.replay(clock_at(0), learner)
+    assert len(calls) == 1, "by gain, it has to be known"
 
 
 def test_nothing_is_replayed_or_measured_for_replay_in_the_first_step(make_learner, monkeypatch):

@@ -14,7 +14,7 @@ class Entry:
 METHODS = {
     "kpig": Entry(
         "kpig.methods.kpig:Kpig",
-        "replay the tasks of lowest key-part gain, hold masked twins to a frozen model",
+        "replay, uniform or by key-part gain; hold masked twins to a frozen model",
     ),
     "replay": Entry("kpig.methods.rehearsal:Replay", "mix in examples drawn uniformly from all past tasks"),
     "periodic_replay": Entry(

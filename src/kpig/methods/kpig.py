@@ -1,4 +1,4 @@
-"""KPIG: replay what no longer listens, and do not learn to answer without being told (METHOD.md 4-6)."""
+"""KPIG: measure who still listens, and do not learn to answer without being told (METHOD.md 4-6)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,12 +15,13 @@ from kpig.rows import join
 
 
 class Kpig(Method):
-    """Dynamic replay by key-part gain, and a divergence term on masked twins.
+    """A divergence term on masked twins, weighted by key-part gain, beside replay: uniform or by that gain.
 
     Gains of the seen tasks and of the current ones are measured when a step begins and every `refresh`
-    updates. Until the next measurement they decide which tasks are replayed, or with what chance in every
-    update (`selection`), and how hard each task's masked twin is held to the reference model. `learned` is
-    each task's gain when the step after its own begins: no weight has changed since it was learned.
+    updates, unless nothing depends on them. Until the next measurement they decide how hard each task's masked
+    twin is held to the reference model and, unless `selection` is uniform, which tasks are replayed or with
+    what chance in every update. `learned` is each task's gain when the step after its own begins: no weight
+    has changed since it was learned.
     """
 
     penalties: ClassVar = {"twin_penalty": "method.kpig.twin_weight"}
@@ -46,7 +47,7 @@ class Kpig(Method):
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
         if self._is_due(clock):
             self.gains = self._measure(learner)
-            new = [task for task in self.memory.tasks if task not in self.learned]
+            new = [task for task in self.memory.tasks if task in self.gains and task not in self.learned]
             self.learned |= {task: self._in_unit(self.gains[task]) for task in new}
         self.chosen = self._select(clock)
         count = round(self.config.replay.ratio * clock.num_current)
@@ -87,18 +88,17 @@ class Kpig(Method):
 
     def _measure(self, learner: Learner) -> dict[str, Gain]:
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
-        needed = self.settings.weighting == "gain" and self.paired
-        return (
-            gain.measure(learner, probes, self.config.train.row_tokens) if self.memory.tasks or needed else {}
-        )
+        selects = self.settings.selection != "uniform" and self.memory.tasks
+        weighs = self.settings.weighting == "gain" and self.paired
+        return gain.measure(learner, probes, self.config.train.row_tokens) if selects or weighs else {}
 
     def _select(self, clock: Clock) -> list[str]:
         """The tasks to replay from: the same ones until gains are measured again, or drawn for this update."""
-        signals = {task: self._signal(task) for task in self.memory.tasks}
-        if not signals:
+        if not self.memory.tasks:
             return []
         if self.settings.selection == "uniform":
-            return replay.pick(list(signals), self.settings.num_tasks, clock.rng("tasks"))
+            return replay.pick(list(self.memory.tasks), self.settings.num_tasks, clock.rng("tasks"))
+        signals = {task: self._signal(task) for task in self.memory.tasks}
         if self.settings.selection == "proportional":
             chance = replay.chances(signals, self.settings.floor, self.settings.temperature)
             return replay.proportional(chance, self.settings.num_tasks, clock.rng("tasks"))

@@ -10,10 +10,10 @@ from kpig.section import Count, CountOrAll, Section, Share, Weight
 class KpigSection(Section):
     """KPIG (METHOD.md sections 4 to 6)."""
 
-    selection: Literal["lowest", "proportional", "uniform"] = Field(
-        "lowest",
-        description="the M tasks to replay from: those of lowest signal; in every update others, the lower their "
-        "signal the likelier; in every update others, all equally likely",
+    selection: Literal["uniform", "lowest", "proportional"] = Field(
+        "uniform",
+        description="the M tasks to replay from: in every update others, all equally likely; those of lowest signal; "
+        "in every update others, the lower their signal the likelier",
     )
     signal: Literal["gain", "gain_drop"] = Field(
         "gain", description="the gain itself, or how far it has fallen"

@@ -275,6 +275,22 @@ def test_a_changed_config_of_a_run_that_was_begun_is_refused_by_run_and_key(tmp_
         sweep.check_folder(sweep.load(write_spec(tmp_path, base=base)), tmp_path / "out")
 
 
+def test_what_decides_nothing_about_a_run_is_idle():
+    kpig, replay = (config.build({"method": {"name": name}}) for name in ("kpig", "replay"))
+    mine = config.build({"method": {"name": "my.module:Mine", "options": {"a": 1}}})
+    cases = {
+        "method.kpig.selection": (False, True, False),
+        "method.inscl.cost": (True, True, False),
+        "method.name": (False, False, False),
+        "method.options.a": (False, False, False),
+        "train.row_tokens": (True, True, True),
+        "train.learning_rate": (False, False, False),
+        "model.path": (False, False, False),
+    }
+    found = {key: tuple(config.is_idle(one, key) for one in (kpig, replay, mine)) for key in cases}
+    assert found == cases
+
+
 def test_a_finished_run_may_have_been_computed_in_other_portions(tmp_path):
     begun = sweep.load(write_spec(tmp_path))
     sweep.keep_spec(begun, tmp_path / "out")

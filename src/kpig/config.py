@@ -237,6 +237,18 @@ def differing_keys(one: RunConfig, other: RunConfig) -> list[str]:
     return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
 
 
+def is_idle(config: RunConfig, key: str) -> bool:
+    """Whether another value of the dotted `key` would change the run's results by rounding at most.
+
+    So it is with the portions in which a run computes, and with the tables of methods that do not run. A
+    method of the user's own may read any table.
+    """
+    name = config.method.name
+    if key.startswith("method.") and ":" not in name:
+        return not key.startswith(("method.name", "method.options", f"method.{name}."))
+    return key in PORTIONS
+
+
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A nested table with dotted keys."""
     items: dict[str, Any] = {}

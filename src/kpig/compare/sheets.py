@@ -1,5 +1,6 @@
 """The tables of a comparison as text: the same cells in every format. A cell may hold two lines."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -83,14 +84,16 @@ def _test_notes(others: Sequence[Line]) -> list[str]:
     if not numbers:
         return []
     num_tests = sum(bool(line.contrasts) for line in others)
+    tested = Counter(key for line in others for key in line.contrasts)
     smallest = smallest_p(numbers[-1])
+    fewer = ", fewer where bounds have no such score" if min(tested.values()) < num_tests else ""
     pairs = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
     return [
         "Mean paired difference over shared seeds and orders, its 95 % bootstrap interval, the two-sided p of "
         f"the paired permutation test, and in brackets p adjusted by Holm for {num_tests} "
-        f"comparison{'s' * (num_tests != 1)} in a column.",
+        f"comparison{'s' * (num_tests != 1)} in a column{fewer}.",
         f"With n pairs the smallest possible p is 2/2^n: {pairs} pairs here, so no p below {_p(smallest)}, and "
-        f"none below {_p(min(1.0, num_tests * smallest))} once adjusted, whatever the methods do. More seeds "
+        f"none below {_p(min(1.0, min(tested.values()) * smallest))} once adjusted, whatever the methods do. More seeds "
         "and orders, or fewer methods at a time, lower it.",
     ]
 

@@ -15,8 +15,8 @@ def check_folder(sweep: Sweep, out: Path) -> None:
     """Refuse a folder that the sweep may not use; writes nothing.
 
     Raises RunError for a folder that holds anything but a sweep, and where runs that were begun have another
-    config in the spec now; a finished run may differ in the portions in which it was computed. Runs that
-    the spec has gained or lost are no problem.
+    config in the spec now; a finished run may differ in what decides nothing about it. Runs that the spec
+    has gained or lost are no problem.
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; give a folder for the sweep")
@@ -59,6 +59,6 @@ def _changes(run: PlannedRun, folder: Path) -> list[str]:
     before, now = (configuration.flat(one.model_dump(mode="json")) for one in (begun, run.config))
     keys = configuration.differing_keys(begun, run.config)
     if is_done(folder):
-        keys = [key for key in keys if key not in configuration.PORTIONS]
+        keys = [key for key in keys if not configuration.is_idle(begun, key)]
     changed = [f"{key} was {before.get(key)!r}, is now {now.get(key)!r}" for key in keys]
     return [f"{run.name}: {'; '.join(changed)}"] if changed else []

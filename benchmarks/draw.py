@@ -61,11 +61,15 @@ def main() -> None:
 
 
 def draw_final(lines: Sequence[Line], path: Path) -> None:
-    """One row for each method, best P-score on seen tasks on top; a point and its interval for each score."""
+    """One row for each method, best P-score on seen tasks on top; a point and its interval for each score.
+
+    A score that is 0 for all has no panel.
+    """
+    panels = {key: title for key, title in FINAL.items() if any(_mean(line, key) for line in lines)}
     ordered = sorted(lines, key=lambda line: line.estimates["p_seen"].mean)
     height = 1.0 + 0.26 * len(ordered)
-    figure, axes = plt.subplots(1, len(FINAL), figsize=(13, height), sharey=True, layout="constrained")
-    for axis, (key, title) in zip(axes, FINAL.items(), strict=True):
+    figure, axes = plt.subplots(1, len(panels), figsize=(13, height), sharey=True, layout="constrained")
+    for axis, (key, title) in zip(axes, panels.items(), strict=True):
         for place, line in enumerate(ordered):
             found = line.estimates[key]
             if found is not None:
@@ -78,6 +82,11 @@ def draw_final(lines: Sequence[Line], path: Path) -> None:
     axes[0].set_yticks(range(len(ordered)), [line.label for line in ordered])
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
+
+
+def _mean(line: Line, key: str) -> float:
+    found = line.estimates[key]
+    return found.mean if found is not None else 0.0
 
 
 def draw(lines: Sequence[Line], panel, x_label: str, path: Path) -> None:

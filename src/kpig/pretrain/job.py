@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from kpig import config as configuration
@@ -54,8 +54,8 @@ def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict:
     wanted = asdict(recipe)
     if (out / PREPARED).is_file():
         found = json.loads((out / PREPARED).read_text(encoding="utf-8"))
-        begun = asdict(Recipe(**found["recipe"]))
-        keys = sorted(key for key in wanted if begun[key] != wanted[key])
+        defaults = {field.name: field.default for field in fields(Recipe)}
+        keys = sorted(key for key in wanted if found["recipe"].get(key, defaults[key]) != wanted[key])
         if keys:
             raise RunError(
                 f"{out} was begun with another recipe; different: {', '.join(keys)}. "

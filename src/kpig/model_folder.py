@@ -50,7 +50,7 @@ def check_folder(path: str) -> None:
     if not folder.exists():
         if path.startswith((".", "/")) or path.count("/") > 1:
             raise ModelError(
-                f"model folder {path} does not exist; give a folder with config.json and *.safetensors, or tiny"
+                f"model folder {path} does not exist; give a folder with config.json and *.safetensors (in a config: model.path), or tiny"
             )
         return
     if is_adapter(path):

@@ -17,17 +17,17 @@ from kpig import config, job, metrics, quickstart
 VARIANTS: dict[str, dict] = {
     "sequential": {"name": "sequential"},
     "replay": {"name": "replay"},
-    "kpig": {"name": "kpig"},
-    "kpig-no-twin": {"name": "kpig", "kpig": {"twin_weight": 0.0}},
-    "kpig-lambda-5": {"name": "kpig", "kpig": {"twin_weight": 5.0}},
+    "kpig": {"name": "kpig", "kpig": {"selection": "lowest"}},
+    "kpig-no-twin": {"name": "kpig", "kpig": {"selection": "lowest", "twin_weight": 0.0}},
+    "kpig-lambda-5": {"name": "kpig", "kpig": {"selection": "lowest", "twin_weight": 5.0}},
     "kpig-uniform": {"name": "kpig", "kpig": {"selection": "uniform", "num_tasks": 1000}},
     "kpig-proportional": {"name": "kpig", "kpig": {"selection": "proportional"}},
     "kpig-uniform-lambda-5": {
         "name": "kpig",
         "kpig": {"selection": "uniform", "num_tasks": 1000, "twin_weight": 5.0},
     },
-    "kpig-m4": {"name": "kpig", "kpig": {"num_tasks": 4}},
-    "kpig-m4-no-twin": {"name": "kpig", "kpig": {"num_tasks": 4, "twin_weight": 0.0}},
+    "kpig-m4": {"name": "kpig", "kpig": {"selection": "lowest", "num_tasks": 4}},
+    "kpig-m4-no-twin": {"name": "kpig", "kpig": {"selection": "lowest", "num_tasks": 4, "twin_weight": 0.0}},
     "kpig-m4-proportional": {
         "name": "kpig",
         "kpig": {"num_tasks": 4, "selection": "proportional", "refresh": 25},

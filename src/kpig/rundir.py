@@ -14,6 +14,8 @@ from kpig.config import RunConfig
 from kpig.errors import ConfigError, RunError
 
 DONE = "DONE"
+FIRST_FILES = ("config.toml", "environment.json", "stream.json")
+"""What a run writes before anything else; the last of them says that it has begun."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class RunDir:
     def events(self) -> Iterator[dict[str, Any]]:
         """Every event, oldest first; a line cut short by a kill is passed over."""
         path = self.path / "events.jsonl"
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        for line in text.splitlines():
             try:
                 yield json.loads(line)
             except json.JSONDecodeError:
@@ -58,10 +61,23 @@ class RunDir:
         """A JSON file of the run; RunError when it is missing or damaged."""
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise RunError(
                 f"{self.path / name}: cannot be read ({error}); is {self.path} a finished run of kpig?"
             ) from error
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds a run, finished or not, whole or damaged."""
+    return sum((path / name).is_file() for name in FIRST_FILES) >= 2
+
+
+def check_no_run(path: Path) -> None:
+    """Refuse a folder of scores that is a run's: its own scores would be lost; writes nothing."""
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file; give a folder")
+    if is_run(path):
+        raise RunError(f"{path} holds a run, whose scores.json would be lost; give --out another folder")
 
 
 def check_free(path: Path, config: RunConfig, stream: Mapping[str, Any], resume: bool) -> None:
@@ -141,13 +157,7 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
 
 def _refuse_foreign(path: Path) -> None:
     """A kill can leave a run without its stream.json, the last of its first files; anything else is not ours."""
-    ours = {
-        "config.toml",
-        "environment.json",
-        ".config.toml.tmp",
-        ".environment.json.tmp",
-        ".stream.json.tmp",
-    }
+    ours = {*FIRST_FILES, *(f".{name}.tmp" for name in FIRST_FILES)}
     if {file.name for file in path.iterdir()} - ours:
         raise RunError(
             f"{path} is not empty and holds no run that can be continued; give --out another folder"
@@ -156,7 +166,8 @@ def _refuse_foreign(path: Path) -> None:
 
 def _disk_error(path: Path, error: OSError) -> RunError:
     return RunError(
-        f"{path}: cannot be written ({error.strerror or error}); free some space or fix the permissions, then --resume"
+        f"{path}: cannot be written ({error.strerror or error}); look at the path, its permissions and the free space, "
+        "then give the command again (a run that has begun continues with --resume)"
     )
 
 

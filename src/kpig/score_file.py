@@ -4,8 +4,9 @@ One JSON object per line. The response is under `response`, `prediction` or, whe
 The test example is named by `example` or `id`, with `task` where several tasks have that id, or by `task` and
 `input`. Optional: `finished` (false: cut off at the token limit), `prompt` (as the model saw it),
 `masked_response` (to the prompt without its key parts) and `wording` ("seed", or "new" for one that was never
-trained on). Other fields are passed over. So the files of `kpig eval` and `kpig run` can be scored, and
-{"id": ..., "prediction": ...}, the format of the Super-NaturalInstructions evaluation.
+trained on). Where `input` or `references` stand beside the example's id, they must be the example's: ids alone
+may name another one in other data. Other fields are passed over. So the files of `kpig eval` and `kpig run`
+can be scored, and {"id": ..., "prediction": ...}, the format of the Super-NaturalInstructions evaluation.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ OUTPUT = "output"
 """Read as the response where there is no other: beside one, many tools keep the reference there."""
 
 OPTIONS = {"finished": bool, "prompt": str, "masked_response": str, "wording": str}
-KNOWN = (*RESPONSE_KEYS, *ID_KEYS, OUTPUT, "task", "input", *OPTIONS)
+KNOWN = (*RESPONSE_KEYS, *ID_KEYS, OUTPUT, "task", "input", "references", *OPTIONS)
 MOST_MISSING_SHOWN = 5
 
 Key = tuple[str, str, str]
@@ -94,7 +95,9 @@ class _Index:
         example_id = fields[key]
         if type(example_id) not in (str, int):
             raise DataError(f"{key!r} is of type {type(example_id).__name__}; expected a text or a number")
-        return self._with_id(name, str(example_id))
+        found = self._with_id(name, str(example_id))
+        _check_same(found, fields)
+        return found
 
     def _with_id(self, name: str | None, example_id: str) -> Example:
         if name is not None:
@@ -126,6 +129,26 @@ class _Index:
         return found[0]
 
 
+def _check_same(example: Example, fields: Mapping) -> None:
+    """Refuse a line that states another input than the example it names, or none of its references.
+
+    Tools that keep the whole prompt as the input are right as long as the example's is in it.
+    """
+    text, references = fields.get("input"), fields.get("references")
+    where = f"task {example.task!r}, example {example.id!r}"
+    if isinstance(text, str) and _plain(example.input) not in _plain(text):
+        raise DataError(
+            f"states the input {_short(text)}, but that of {where} is {_short(example.input)}; --tasks must be the "
+            "tasks that were answered (a run's folder stands for its own)"
+        )
+    if isinstance(references, list) and not set(example.references) & {str(one) for one in references}:
+        raise DataError(
+            f"states the references {_short(str(references))}, but those of {where} are "
+            f"{_short(str(list(example.references)))}; --tasks must be the tasks that were answered (a run's folder "
+            "stands for its own)"
+        )
+
+
 @dataclass(frozen=True)
 class _Line:
     """One prediction as stated, and the number of its line."""
@@ -155,6 +178,7 @@ def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
             except DataError as error:
                 raise DataError(f"{path}: line {number}: {error}") from None
         if len(problems.found) >= MOST_PROBLEMS_SHOWN:
+            problems.found[MOST_PROBLEMS_SHOWN - 1 :] = ["... further lines were not looked at"]
             break
     problems.check()
     if not found:

@@ -1,5 +1,6 @@
 """The command line's root: the app that commands join, the options that several share, what they print."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kpig.errors import UsageError
+from kpig.errors import RunError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +26,9 @@ ConfigPath = Annotated[Path, typer.Argument(help="A TOML config; examples/ has s
 ModelPath = Annotated[
     str, typer.Argument(help="A model folder, an adapter folder, a hub name, or 'tiny'.", metavar="MODEL")
 ]
-TasksOption = Annotated[str, typer.Option("--tasks", help="A file or folder of tasks, or 'suite'.")]
+TasksOption = Annotated[
+    str, typer.Option("--tasks", help="A file or folder of tasks, 'suite', or a run folder for that run's own.")
+]
 TasksPath = Annotated[str, typer.Argument(help="A file or folder of tasks, or 'suite'.", metavar="TASKS")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 
@@ -59,11 +62,29 @@ def choose_device(name: str) -> str:
 
 
 def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False):
-    """The tasks at a path, or the built-in suite's; `for_training` splits examples that state no split."""
-    from kpig import stream, suite
+    """The tasks at a path, the built-in suite's, or those of a run, capped as it capped them.
+
+    `for_training` splits examples that state no split. RunError for a run whose data have changed.
+    """
+    from kpig import rundir, stream, suite
     from kpig.config import SUITE
 
     if path == SUITE:
         built = suite.stream(num_train=16, num_test=test_per_task or 20)
         return (*built.tasks, *built.held_out)
+    if rundir.is_run(Path(path)):
+        return _tasks_of_run(rundir.RunDir(Path(path)), test_per_task)
     return stream.load_tasks(path, test_per_task=test_per_task, split_by_rule=for_training)
+
+
+def _tasks_of_run(run, test_per_task: int):
+    """All tasks of a run, held-out ones last; with `test_per_task` only so many test examples of each."""
+    from kpig import config as configuration
+    from kpig import stream
+
+    found = stream.configured(configuration.load_resolved(run.path / "config.toml"))
+    if run.read("stream.json").get("digest") != stream.digest(found):
+        raise RunError(f"{run.path}: its task data have changed since it began; restore them, or name the tasks")
+    return tuple(
+        replace(task, test=task.test[: test_per_task or None]) for task in (*found.tasks, *found.held_out)
+    )

@@ -35,6 +35,8 @@ def evaluate(
     from kpig.progress import Bars
 
     quiet()
+    if out is not None:
+        rundir.check_no_run(out)
     section, chosen = ModelSection(path=path), read_tasks(tasks, test_per_task)
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
     result, predictions = diagnose.evaluate_model(section, chosen, settings, choose_device(device), Bars())
@@ -73,6 +75,8 @@ def score(
 
     if out is not None and (out / "predictions.jsonl").resolve() == predictions.resolve():
         raise UsageError(f"--out {out} would write over {predictions}; give another folder")
+    if out is not None:
+        rundir.check_no_run(out)
     chosen = read_tasks(tasks, test_per_task)
     result, judged, coverage = score_file.score(predictions, chosen, partial)
     if coverage.missing:

@@ -7,6 +7,7 @@ from kpig import config as configuration
 from kpig import stream
 from kpig.config import RunConfig
 from kpig.errors import ConfigError, KpigError
+from kpig.methods import why_missing
 from kpig.model_folder import check_folder, is_adapter, resolve
 from kpig.records import Stream
 
@@ -17,7 +18,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     Raises a KpigError that lists every problem of the config, or else of the model folder and the data.
     """
     config = configuration.load(path, overrides)
-    problems = []
+    problems = [missing] if (missing := why_missing(config.method.name)) else []
     try:
         folder = resolve(config.model.path)
         check_folder(folder)

@@ -15,7 +15,7 @@ from kpig.errors import ConfigError, UsageError, nearest
 from kpig.methods import METHODS, settings
 from kpig.model_folder import TINY
 from kpig.records import MASK_TEXT
-from kpig.section import Count, CountOrAll, Section, Share
+from kpig.section import Count, CountOrAll, Listed, Section, Share
 
 SUITE = "suite"
 
@@ -30,9 +30,7 @@ class ModelSection(Section):
     lora_rank: Count = Field(8, description="rank of the LoRA matrices")
     lora_alpha: Count = Field(16, description="LoRA scale; the update is multiplied by alpha / rank")
     lora_dropout: Share = Field(0.0, description="dropout in front of the LoRA matrices")
-    lora_targets: tuple[str, ...] = Field(
-        (), description="names of the adapted layers; empty: all linear layers"
-    )
+    lora_targets: Listed[str] = Field((), description="names of the adapted layers; empty: all linear layers")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="how weights are held in memory"
     )
@@ -52,7 +50,7 @@ class StreamSection(Section):
     path: str = Field(
         SUITE, min_length=1, description="'suite', the built-in tasks, or a file or folder of tasks"
     )
-    order: Literal["given", "shuffled"] | tuple[int, ...] = Field(
+    order: Literal["given", "shuffled"] | Listed[int] = Field(
         "given",
         description="'given', 'shuffled' (by `order_seed`), or the step numbers from 1 in learning order",
     )
@@ -237,15 +235,14 @@ def differing_keys(one: RunConfig, other: RunConfig) -> list[str]:
     return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
 
 
-def is_idle(config: RunConfig, key: str) -> bool:
-    """Whether another value of the dotted `key` would change the run's results by rounding at most.
+def is_idle(method: str, key: str) -> bool:
+    """Whether another value of the dotted `key` would change the results of a run of `method` by rounding at most.
 
     So it is with the portions in which a run computes, and with the tables of methods that do not run. A
     method of the user's own may read any table.
     """
-    name = config.method.name
-    if key.startswith("method.") and ":" not in name:
-        return not key.startswith(("method.name", "method.options", f"method.{name}."))
+    if key.startswith("method.") and ":" not in method:
+        return not key.startswith(("method.name", "method.options", f"method.{method}."))
     return key in PORTIONS
 
 

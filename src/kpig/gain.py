@@ -100,9 +100,10 @@ def _likelihoods(
 ) -> list[tuple[float, float]]:
     """Mean p and mean log p over the response tokens of each example; `example` [N] numbers the tokens' own."""
     logits = learner.response_logits(rows)
-    target, example = rows.target.to(logits.device), example.to(logits.device)
-    log_probs = token_log_probs(logits, target).double()
+    target = rows.target.to(logits.device)
+    log_probs = token_log_probs(logits, target).cpu().double()
     means = (
-        mean_by_example(values, example, num_examples).tolist() for values in (log_probs.exp(), log_probs)
+        mean_by_example(values, example.cpu(), num_examples).tolist()
+        for values in (log_probs.exp(), log_probs)
     )
     return list(zip(*means, strict=True))

@@ -31,10 +31,12 @@ class Memory:
         self.tasks: dict[str, Remembered] = {}
 
     def add(self, task: Task) -> None:
-        """Keep a part of a task; the same part for the same seed, whatever else was learned."""
-        rng = random.Random(f"{self.seed}/memory/{task.name}")
-        chosen = pick(task.train, self.capacity, rng)
-        self.tasks[task.name] = Remembered(task.instructions, tuple(chosen))
+        """Keep a part of a task."""
+        self.tasks[task.name] = Remembered(task.instructions, self.part(task))
+
+    def part(self, task: Task) -> tuple[Example, ...]:
+        """What `add` keeps of a task: the same part for the same seed, whatever else was learned."""
+        return tuple(pick(task.train, self.capacity, random.Random(f"{self.seed}/memory/{task.name}")))
 
     def keep(self, task: Task, examples: Sequence[Example]) -> None:
         """Keep chosen examples of a task instead of a random part; the first `capacity` of them."""
@@ -57,15 +59,23 @@ class Memory:
     ) -> list[Example]:
         """min(count, available) distinct examples, uniform over those of `tasks` (all if None).
 
-        `per_task` limits the pool to the first examples of each. Each comes under a random training wording.
+        `per_task` limits the pool to the first examples of each. Where the pool holds fewer than `count`, the
+        rest is drawn from all else in memory. Each comes under a random training wording.
         """
-        names = self.tasks if tasks is None else tasks
+        everything = [
+            (name, number) for name, kept in self.tasks.items() for number in range(len(kept.examples))
+        ]
         pool = [
-            (name, example) for name in names for example in self.tasks[name].examples[: per_task or None]
+            (name, number)
+            for name in (self.tasks if tasks is None else tasks)
+            for number in range(len(self.tasks[name].examples[: per_task or None]))
         ]
-        return [
-            reworded(example, self.tasks[name].instructions, rng) for name, example in pick(pool, count, rng)
-        ]
+        chosen = pick(pool, count, rng)
+        if len(chosen) < min(count, len(everything)):
+            others = set(pool)
+            chosen += pick([one for one in everything if one not in others], count - len(chosen), rng)
+        drawn = [(self.tasks[name], number) for name, number in chosen]
+        return [reworded(kept.examples[number], kept.instructions, rng) for kept, number in drawn]
 
     def state(self) -> dict:
         """Plain data for JSON."""

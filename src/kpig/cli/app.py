@@ -27,7 +27,8 @@ ModelPath = Annotated[
     str, typer.Argument(help="A model folder, an adapter folder, a hub name, or 'tiny'.", metavar="MODEL")
 ]
 TasksOption = Annotated[
-    str, typer.Option("--tasks", help="A file or folder of tasks, 'suite', or a run folder for that run's own.")
+    str,
+    typer.Option("--tasks", help="A file or folder of tasks, 'suite', or a run folder for that run's own."),
 ]
 TasksPath = Annotated[str, typer.Argument(help="A file or folder of tasks, or 'suite'.", metavar="TASKS")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
@@ -84,7 +85,9 @@ def _tasks_of_run(run, test_per_task: int):
 
     found = stream.configured(configuration.load_resolved(run.path / "config.toml"))
     if run.read("stream.json").get("digest") != stream.digest(found):
-        raise RunError(f"{run.path}: its task data have changed since it began; restore them, or name the tasks")
+        raise RunError(
+            f"{run.path}: its task data have changed since it began; restore them, or name the tasks"
+        )
     return tuple(
         replace(task, test=task.test[: test_per_task or None]) for task in (*found.tasks, *found.held_out)
     )

@@ -45,6 +45,8 @@ def sweep(
     planned = sweeps.load(spec)
     sweeps.check_folder(planned, out)
     runs = sweeps.shard(planned.runs, index, count)
+    if not runs:
+        raise UsageError(f"--shard {shard}: the spec has {len(planned.runs)} runs, so that part is empty")
     if dry_run:
         show_table(_sweep_table(out, [sweeps.look(run, out) for run in runs]))
         return
@@ -87,7 +89,8 @@ def compare(
     """Compare methods over seeds and stream orders: intervals, paired tests, average rank, cost.
 
     Runs of one method that differ in their settings become rows of their own. What must be equal (starting
-    weights, data, budgets, evaluation, scorer) is checked first.
+    weights, data, budgets, evaluation, scorer) is checked first; with --anyway what differs stands on top, in
+    CSV as lines that begin with # (pandas: comment="#").
 
     Example: [bold]kpig compare runs/sweep --against kpig --out runs/compared[/bold]
     """
@@ -97,12 +100,12 @@ def compare(
         known = ", ".join(["terminal", *comparing.FORMATS])
         raise UsageError(f"--format {form!r} is not known; expected one of {known}")
     comparison = comparing.compare(runs, against, anyway)
-    page = comparing.write(comparison, out) if out is not None else None
     if form == "terminal":
         comparing.show(comparison, wide_console())
     else:
         print(comparing.FORMATS[form](comparison), end="")
-    if page is not None:
+    if out is not None:
+        page = comparing.write(comparison, out)
         print(f"tables and plots: {page}", file=sys.stderr if form != "terminal" else sys.stdout)
 
 
@@ -116,15 +119,18 @@ def _parts(text: str) -> tuple[int, int]:
 
 def _sweep_table(out: Path, states: Sequence) -> Table:
     counts = Counter(found.word for found in states)
-    title = f"{out}: {len(states)} runs, " + ", ".join(f"{count} {word}" for word, count in counts.items())
+    title = f"{out}: " + ", ".join(
+        [f"{len(states)} runs", *(f"{count} {word}" for word, count in counts.items())]
+    )
     table = Table(title=escape(title), title_justify="left")
     table.add_column("run", overflow="fold")
-    table.add_column("state")
+    table.add_column("state", overflow="fold", max_width=60)
     for heading in ("P seen", "P held-out", "V held-out", "forgetting", "seconds"):
         table.add_column(heading, justify="right")
     for found in states:
+        word = f"{found.word}: {found.error}" if found.error else found.word
         values = (found.p_seen, found.p_held_out, found.v_held_out, found.forgetting)
         cells = ["–" if value is None else f"{value:.1f}" for value in values]
         seconds = "–" if found.seconds is None else f"{found.seconds:.0f}"
-        table.add_row(escape(found.run.name), found.word, *cells, seconds)
+        table.add_row(escape(found.run.name), escape(word), *cells, seconds)
     return table

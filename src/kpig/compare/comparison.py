@@ -5,14 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kpig.compare.equality import differences, sentence
+from kpig.compare.equality import differences, sentence, some
 from kpig.compare.labels import TUNED, label_runs
 from kpig.compare.measures import COSTS, MEASURES, RANKED, Measure
-from kpig.compare.runs import Cell, Run, cell_name, has_suite_per_seed, read_all
+from kpig.compare.runs import Cell, Run, cell_name, data_digest, has_suite_per_seed, read_all
 from kpig.compare.statistics import Contrast, Estimate, average_ranks, contrasts, estimate
+from kpig.config import RunConfig, flat
 from kpig.errors import RunError, UsageError, nearest
 
-BOUNDS = ("mtl", "init")
+UNTUNED = "init"
+BOUNDS = ("mtl", UNTUNED)
 """Methods that show what is possible, not what competes: they get no rank."""
 
 DEFAULT_REFERENCE = "kpig"
@@ -64,9 +66,10 @@ class Comparison:
 def compare(paths: Sequence[Path], against: str = "", anyway: bool = False) -> Comparison:
     """Compare the finished runs at or under the paths, tested against the label or method `against`.
 
-    Without `against` the reference is kpig where there is such a run, else the first. Raises RunError where
-    no run is finished, for a damaged one, and, unless `anyway`, for runs whose budgets, data, starting
-    weights or scorer differ; UsageError for an unknown or ambiguous `against`.
+    Without `against` the reference is kpig where there is such a run, else the first. Of several rows of a
+    method it is the one with the most runs, then the one nearest to the default settings; a note says which.
+    Raises RunError where no run is finished, for a damaged one, and, unless `anyway`, for runs whose budgets,
+    data, starting weights or scorer differ; UsageError for an unknown `against`.
     """
     runs, left_out = read_all(paths)
     unequal = differences(runs)
@@ -79,14 +82,14 @@ def compare(paths: Sequence[Path], against: str = "", anyway: bool = False) -> C
         )
     grouped, repeated = _grouped(runs, label_runs(runs, unequal))
     lines = [Line(label, cells, _estimates(cells)) for label, cells in grouped.items()]
-    reference = _reference(lines, against)
+    reference, chosen = _reference(lines, against)
     lines, num_ranked = _ranked(_tested(lines, reference))
     return Comparison(
         lines=tuple(sorted(lines, key=lambda line: (line.is_bound, line.rank or len(lines) + 1))),
         reference=reference,
         scorer=", ".join(dict.fromkeys(str(run.record.scores["scorer"]) for run in runs)),
         unequal=sentences,
-        notes=tuple(_notes(lines, [f"left out: {one}" for one in (*left_out, *repeated)])),
+        notes=(*chosen, *_notes(lines, [f"left out: {one}" for one in (*left_out, *repeated)])),
         num_ranked=num_ranked,
     )
 
@@ -111,30 +114,49 @@ def _grouped(runs: Sequence[Run], labels: Sequence[str]) -> tuple[dict[str, dict
 def _estimates(cells: Mapping[Cell, Run]) -> dict[str, Estimate | None]:
     found = {}
     for measure in (*MEASURES, *COSTS):
-        read = [measure.read(run.record.scores) for run in cells.values()]
+        read = [measure.read(run.record.scores) for run in _measurements(cells)]
         found[measure.key] = estimate([value for value in read if value is not None])
     return found
 
 
-def _reference(lines: Sequence[Line], against: str) -> str:
-    """The label that `against` names, by itself or as the one label of a method."""
-    labels = [line.label for line in lines]
+def _measurements(cells: Mapping[Cell, Run]) -> list[Run]:
+    """The runs whose scores are measurements of their own: the untuned model is the same in every run on the same tasks."""
+    runs = list(cells.values())
+    if runs[0].method != UNTUNED:
+        return runs
+    return list({data_digest(run): run for run in reversed(runs)}.values())
+
+
+def _reference(lines: Sequence[Line], against: str) -> tuple[str, list[str]]:
+    """The label that `against` names, by itself or by its method, and a note where it was chosen among several."""
     wanted = against or DEFAULT_REFERENCE
+    labels = [line.label for line in lines]
     if wanted in labels:
-        return wanted
-    of_method = [line.label for line in lines if line.method == wanted]
-    if not against:
-        return (of_method or labels)[0]
-    if len(of_method) == 1:
-        return of_method[0]
-    known = ", ".join(repr(label) for label in of_method or labels)
+        return wanted, []
+    of_method = [line for line in lines if line.method == wanted]
     if of_method:
-        raise UsageError(f"--against {against!r} could be {known}; give one of them")
+        chosen = min(of_method, key=lambda line: (-len(line.runs), _num_changed(line)))
+        rest = len(of_method) - 1
+        why = "the one with the most runs, then the one nearest to the default settings"
+        note = f"tested against {chosen.label}, of {rest + 1} rows of {wanted} {why}; --against names another"
+        return chosen.label, [note] if rest else []
+    if not against:
+        return labels[0], [
+            f"no run of {DEFAULT_REFERENCE} here: tested against {labels[0]}; --against names another"
+        ]
     close = nearest(against, labels)
     raise UsageError(
-        f"--against {against!r} is none of the compared: {known}"
+        f"--against {against!r} is none of the compared: {', '.join(map(repr, labels))}"
         + (f"; did you mean {close!r}?" if close else "")
     )
+
+
+def _num_changed(line: Line) -> int:
+    """In how many of its method's settings a line differs from the defaults."""
+    defaults = flat(RunConfig().model_dump(mode="json"))
+    settings = next(iter(line.runs.values())).settings
+    own = [key for key in settings if key == TUNED or key.startswith(f"method.{line.method}.")]
+    return sum(settings[key] != defaults.get(key) for key in own)
 
 
 def _tested(lines: Sequence[Line], reference: str) -> list[Line]:
@@ -169,7 +191,8 @@ def _notes(lines: Sequence[Line], left_out: Sequence[str]) -> list[str]:
         *left_out,
         *_missing_cells(lines),
         *_too_few([run.cell for run in runs]),
-        *(["every seed has a stream of its own from the built-in suite"] if has_suite_per_seed(runs) else []),
+        *_shared_streams(runs),
+        *_repeated_measurements(lines),
         *_varying("learning rate", lines, lambda run: f"{run.settings[TUNED]:g}"),
         *_varying("device", lines, lambda run: _of_environment(run, "device")),
         *_varying("commit of kpig", lines, lambda run: _of_environment(run, "commit")),
@@ -203,6 +226,28 @@ def _too_few(cells: Iterable[Cell]) -> list[str]:
     ]
 
 
+def _shared_streams(runs: Sequence[Run]) -> list[str]:
+    if not has_suite_per_seed(runs):
+        return []
+    note = "every seed has a stream of its own from the built-in suite"
+    if len({run.order for run in runs}) == 1:
+        return [note]
+    return [
+        f"{note}, which its orders share: runs of one seed are less independent than their number says, and intervals "
+        "and p values speak of these streams"
+    ]
+
+
+def _repeated_measurements(lines: Sequence[Line]) -> list[str]:
+    found = [(line, len(_measurements(line.runs))) for line in lines]
+    return [
+        f"{line.label}: its {len(line.runs)} runs are {number} measurement{'s' * (number > 1)} of the same untuned "
+        "model; the interval counts each once"
+        for line, number in found
+        if number < len(line.runs)
+    ]
+
+
 def _varying(what: str, lines: Sequence[Line], read: Callable[[Run], str]) -> list[str]:
     """A note where runs differ in something that may matter; a value shared by most lines is named once."""
     by_line = {line.label: ", ".join(dict.fromkeys(map(read, line.runs.values()))) for line in lines}
@@ -211,9 +256,7 @@ def _varying(what: str, lines: Sequence[Line], read: Callable[[Run], str]) -> li
         holders.setdefault(value, []).append(label)
     if len(holders) == 1 and ", " not in next(iter(holders)):
         return []
-    return [
-        f"{what} differs: " + "; ".join(f"{value} ({', '.join(labels)})" for value, labels in holders.items())
-    ]
+    return [f"{what} differs: " + "; ".join(f"{value} ({some(labels)})" for value, labels in holders.items())]
 
 
 def _of_environment(run: Run, key: str) -> str:

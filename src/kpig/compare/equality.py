@@ -48,7 +48,7 @@ def sentence(difference: Difference, runs: Sequence[Run]) -> str:
     holders: dict[str, list[str]] = {}
     for run, value in zip(runs, difference.values, strict=True):
         holders.setdefault(value, []).append(str(run.path))
-    values = "; ".join(f"{value} in {_some(paths)}" for value, paths in holders.items())
+    values = "; ".join(f"{value} in {some(paths)}" for value, paths in holders.items())
     return f"{difference.key}: {values}" + (f" ({difference.detail})" if difference.detail else "")
 
 
@@ -91,9 +91,10 @@ def _tasks(run: Run) -> Mapping[tuple[str, str], Any]:
 
 
 def _listed(lead: str, tasks: Sequence[tuple[str, str]]) -> str:
-    return f"{lead}: {_some([f'{kind} {name}' for kind, name in tasks])}" if tasks else ""
+    return f"{lead}: {some([f'{kind} {name}' for kind, name in tasks])}" if tasks else ""
 
 
-def _some(names: Sequence[str], limit: int = 3) -> str:
+def some(names: Sequence[str], limit: int = 3) -> str:
+    """The first names, and how many more there are."""
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

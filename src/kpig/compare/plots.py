@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 NUM_RESAMPLES = 2_000
 BOUND_COLOURS = {"init": UNTUNED_COLOUR, "mtl": "#59616d"}
 SYMBOLS = ("circle", "square", "triangle-up", "x")
+MAX_DRAWN = 8
+"""Lines of the plot over the steps that are drawn at once; the legend brings in the others."""
+
 GROUPS = ((SEEN, "Seen tasks"), (HELD_OUT, "Held-out tasks"))
 
 
@@ -31,8 +34,8 @@ def figures(comparison: Comparison) -> list[dict]:
             "P-score after each step",
             "Mean over the runs, higher is better; the band is its 95 % bootstrap interval. Step 0 is the "
             "untuned model on all tasks of the stream; step t shows the tasks learned up to then. Dotted: "
-            "a method that learns everything at once, at its final score.",
-            [(caption, step_figure(lines, group)) for group, caption in GROUPS],
+            "a method that learns everything at once, at its final score." + _hidden_note(lines),
+            [(caption, step_figure(lines, group, comparison.reference)) for group, caption in GROUPS],
         ),
         (
             "Broken rules by kind, after the last step",
@@ -56,8 +59,11 @@ def figures(comparison: Comparison) -> list[dict]:
     return shown
 
 
-def step_figure(lines: Sequence[Line], group: str) -> "Figure | None":
-    """Mean P-score of a group of tasks after each step, a line and its interval per label."""
+def step_figure(lines: Sequence[Line], group: str, reference: str = "") -> "Figure | None":
+    """Mean P-score of a group of tasks after each step, a line and its interval per label.
+
+    Of many labels only the first MAX_DRAWN, `reference` and the bounds are drawn until the legend is clicked.
+    """
     series = [(number, line, over_steps(line, group)) for number, line in enumerate(lines)]
     series = [one for one in series if one[2]]
     if not series:
@@ -72,9 +78,15 @@ def step_figure(lines: Sequence[Line], group: str) -> "Figure | None":
             else [_band(number, line, points), _curve(number, line, points)]
         )
     ]
+    height, legend = _room(len(series))
+    drawn = {str(number) for number, line in enumerate(lines) if _is_drawn(number, line, reference)}
+    for trace in traces:
+        if trace["legendgroup"] not in drawn:
+            trace["visible"] = "legendonly"
     return draw(
         traces,
-        360,
+        height,
+        **legend,
         showlegend=True,
         xaxis={"title": {"text": "step"}, "dtick": 1 + last // 12, "showgrid": False},
         yaxis={"title": {"text": "P-score"}},
@@ -88,10 +100,12 @@ def cost_figure(lines: Sequence[Line], group: str) -> "Figure | None":
     traces = [_point(number, line, score) for number, line, score in found if score is not None]
     if not traces:
         return None
+    height, legend = _room(len(traces))
     most = max(trace["x"][0] for trace in traces) or 1
     return draw(
         traces,
-        360,
+        height,
+        **legend,
         showlegend=True,
         xaxis={
             "title": {"text": "train and forward tokens"},
@@ -151,6 +165,7 @@ def _level(number: int, line: Line, points: Mapping[int, Estimate], last: int) -
         "type": "scatter",
         "mode": "lines",
         "name": plot_label(line.label),
+        "legendgroup": str(number),
         "x": [0, last],
         "y": [mean, mean],
         "line": {"color": _colour(number, line), "width": 2, "dash": "dot"},
@@ -172,6 +187,27 @@ def _point(number: int, line: Line, score: Estimate) -> dict[str, Any]:
         "marker": {"size": 12, "color": _colour(number, line), "symbol": _symbol(number)},
         "hovertemplate": "%{x:.3s} tokens: %{y:.1f}",
     }
+
+
+def _room(num_labels: int) -> tuple[int, dict[str, Any]]:
+    """The height of a plot with so many labels, and its legend: above it, or beside it where they are many."""
+    if num_labels <= MAX_DRAWN:
+        return 360, {}
+    beside = {"orientation": "v", "yanchor": "top", "y": 1, "x": 1.02, "traceorder": "normal"}
+    return max(360, 60 + 21 * num_labels), {"legend": beside}
+
+
+def _is_drawn(number: int, line: Line, reference: str) -> bool:
+    return number < MAX_DRAWN or line.label == reference or line.is_bound
+
+
+def _hidden_note(lines: Sequence[Line]) -> str:
+    hidden = len(lines) > MAX_DRAWN + sum(line.is_bound for line in lines)
+    return (
+        f" Drawn: the first {MAX_DRAWN} by rank, the reference and bounds; click a name for the others."
+        if hidden
+        else ""
+    )
 
 
 def _colour(number: int, line: Line) -> str:

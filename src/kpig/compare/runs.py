@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from kpig import config as configuration
+from kpig.compare.measures import COSTS, MEASURES
 from kpig.errors import ConfigError, RunError
 from kpig.report.record import RunRecord, read_run, why_unfinished
-from kpig.rundir import RunDir
-
-MARKS = ("environment.json", "stream.json", "scores.json")
+from kpig.rundir import RunDir, is_run
 
 Cell = tuple[int, str]
 """The seed and the stream order of a run: what two methods must share to be compared as a pair."""
@@ -49,7 +49,7 @@ def read_all(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
     Raises RunError for a path without any run, for a damaged run, and where no run is finished.
     """
-    found = list(dict.fromkeys(folder for path in paths for folder in _folders(path)))
+    found = list({folder.resolve(): folder for path in paths for folder in _folders(path)}.values())
     finished = [folder for folder in found if (folder / "scores.json").is_file()]
     left_out = [why_unfinished(RunDir(folder)) for folder in found if folder not in finished]
     if not finished:
@@ -98,9 +98,9 @@ def _folders(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         raise RunError(f"{path}: there is no such folder; give run folders, or folders that hold some")
     found = False
-    for folder, below, files in os.walk(path):
+    for folder, below, _ in os.walk(path):
         below.sort()
-        if "config.toml" in files and any(mark in files for mark in MARKS):
+        if is_run(Path(folder)):
             below.clear()
             found = True
             yield Path(folder)
@@ -115,6 +115,7 @@ def _read(folder: Path) -> Run:
     except ConfigError as error:
         raise RunError(f"{folder}: its config.toml cannot be used: {error}") from error
     _check_stream(record)
+    _check_numbers(record)
     return Run(record, configuration.flat(config.model_dump(mode="json")))
 
 
@@ -131,6 +132,20 @@ def _check_stream(record: RunRecord) -> None:
             f"{record.path / 'stream.json'}: does not name every task with its digest; restore it, or leave "
             "the run out"
         )
+
+
+def _check_numbers(record: RunRecord) -> None:
+    """Raises RunError where something that is compared is there and is no finite number."""
+    path = record.path / "scores.json"
+    try:
+        found = {measure.key: measure.read(record.scores) for measure in (*MEASURES, *COSTS)}
+    except (AttributeError, TypeError) as error:
+        raise RunError(f"{path}: is damaged ({error}); restore it, or leave the run out") from error
+    for key, value in found.items():
+        if value is not None and not (type(value) in (int, float) and math.isfinite(value)):
+            raise RunError(
+                f"{path}: {key} is {value!r}, expected a finite number; restore it, or leave the run out"
+            )
 
 
 def _ordered(runs: Sequence[Run]) -> list[Run]:

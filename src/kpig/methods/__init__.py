@@ -1,5 +1,6 @@
 """The table of methods. It names them only; `kpig.methods.base.create` loads the one that is asked for."""
 
+import importlib.util
 from dataclasses import dataclass
 
 
@@ -69,3 +70,18 @@ METHODS = {
     ),
     "init": Entry("kpig.methods.plain:Init", "the starting model, untouched"),
 }
+
+
+def why_missing(name: str) -> str:
+    """Why a method cannot be loaded, as far as can be said without loading it; "" where nothing is wrong."""
+    module, _, attribute = name.partition(":")
+    if name in METHODS:
+        return ""
+    try:
+        found = bool(module) and importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        found = False
+    if found and attribute.isidentifier():
+        return ""
+    reason = f"there is no module {module!r} on the Python path" if not found else "it names no class"
+    return f"[method] {name!r} cannot be loaded: {reason}; expected module:Class, its folder on the path (PYTHONPATH=...)"

@@ -1,6 +1,7 @@
 """The one interface behind which every method learns a stream, and the plain data it works with."""
 
 import importlib
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from kpig.model import Learner
 from kpig.objective import cross_entropy_sum
 from kpig.records import Example, Task
 from kpig.replay import Memory
+
+ROUNDING = 1e-9
+"""What a product of whole numbers and ratios may lack to the whole number that it stands for."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,15 @@ class Method:
         return step
 
     def num_replayed(self, clock: Clock) -> int:
-        """Past examples per update, on average: the budget that a comparison holds equal."""
-        return round(self.config.replay.ratio * clock.num_current)
+        """Past examples for this update: the budget that a comparison holds equal.
+
+        Where the ratio asks for a fraction, whole examples come as often as makes their number right on average.
+        """
+        rate = self.config.replay.ratio * clock.num_current
+        until, before = (
+            math.floor(rate * updates + ROUNDING) for updates in (clock.update + 1, clock.update)
+        )
+        return until - before
 
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
         """Past examples to mix into this update."""
@@ -147,5 +158,5 @@ def create(config: RunConfig) -> Method:
         return getattr(importlib.import_module(module), attribute)(config)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"[method] {name!r} cannot be imported: {error}; expected module:Class on the Python path"
+            f"[method] {name!r} cannot be imported: {error}; expected module:Class on the Python path (PYTHONPATH=...)"
         ) from error

@@ -19,6 +19,9 @@ class AGem(Method):
     loss on examples drawn anew from memory at every update. Memory examples are no training data: they
     only make the constraint, and the loss reported is that of the current examples. Their passes, in
     training mode like the others, are counted as training tokens.
+
+    The projected *gradient* does not raise the memory's loss to first order. AdamW's step is another
+    direction (running means, a scale for each weight), so it now and then does, as in the public codes.
     """
 
     def __init__(self, config: RunConfig):
@@ -29,8 +32,10 @@ class AGem(Method):
     def shape_gradients(self, learner: Learner, clock: Clock) -> None:
         if not self.memory.tasks:
             return
-        examples = self.memory.draw(self.settings.num_examples, clock.rng("memory"))
-        project(learner.parameters(), mean_gradient(learner, examples, self.config.train))
+        count = self.settings.num_examples or self.num_replayed(clock)
+        examples = self.memory.draw(count, clock.rng("memory"))
+        if examples:
+            project(learner.parameters(), mean_gradient(learner, examples, self.config.train))
 
 
 @torch.no_grad()

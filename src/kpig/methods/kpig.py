@@ -39,7 +39,9 @@ class Kpig(Method):
         self._previous = None
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
-        self._current_probes = {task.name: task.train[: self.settings.num_probes] for task in step.tasks}
+        """The probes of a current task are those that memory will have of it."""
+        count = self.settings.num_probes
+        self._current_probes = {task.name: self.memory.part(task)[:count] for task in step.tasks}
         if self.paired and self.settings.reference == "previous":
             self._previous = learner.weights()
         return step
@@ -50,8 +52,8 @@ class Kpig(Method):
             new = [task for task in self.memory.tasks if task in self.gains and task not in self.learned]
             self.learned |= {task: self._in_unit(self.gains[task]) for task in new}
         self.chosen = self._select(clock)
-        count = round(self.config.replay.ratio * clock.num_current)
-        return self.memory.draw(count, clock.rng("replay"), self.chosen, self.settings.examples_per_task)
+        rng, count = clock.rng("replay"), self.num_replayed(clock)
+        return self.memory.draw(count, rng, self.chosen, self.settings.examples_per_task)
 
     def measured(self, clock: Clock) -> dict[str, Any]:
         """The gain of every task that was measured, at the updates that measure."""

@@ -28,8 +28,9 @@ class Dare(Method):
     (scale 1). Against the starting model an old task's change would be thinned again at every step: its
     entries survive t steps with chance (1 − p)^t, 1/(1 − p)^t times as large.
 
-    With LoRA only B is thinned. The change of the product is thinned without bias because A is left
-    alone: E[B'A] = E[B']A; with both at random the product would still be unbiased, at higher variance.
+    With LoRA only B is thinned; A is left alone, so E[B'A] = E[B']A and nothing changes in expectation. Exact
+    is that for `reference = "initial"`, where B starts at 0. From the second step on, "previous" thins (B − B_ref)A and
+    keeps what A's own change makes of the earlier B, B_ref(A − A_ref), whole: that part is no product of B's change.
     """
 
     def __init__(self, config: RunConfig):
@@ -39,6 +40,7 @@ class Dare(Method):
         self._reference: Weights = {}
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
+        _refuse_lora_on_embeddings(learner)
         if self.settings.reference == "previous":
             self._reference = learner.weights()
         elif learner.is_adapter:
@@ -65,6 +67,15 @@ class Dare(Method):
         """Chance of its own for each step and weight, on the CPU, so that every device draws the same."""
         seed = random.Random(f"{self.config.seed}/dare/{step}/{name}").getrandbits(63)
         return torch.Generator().manual_seed(seed)
+
+
+def _refuse_lora_on_embeddings(learner: Learner) -> None:
+    """Such adapters start with A at 0, not B, and would not be thinned at all."""
+    found = [name for name in learner.parameters() if "lora_embedding" in name]
+    if found:
+        raise ConfigError(
+            f"[method] dare thins LoRA on linear layers only, and {found[0]} is none; change model.lora_targets"
+        )
 
 
 class LmCocktail(Method):

@@ -1,6 +1,7 @@
 """Periodic replay: the past comes back in whole batches, every few updates."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kpig.methods.base import Clock, Method
 from kpig.model import Learner
@@ -21,9 +22,9 @@ class PeriodicReplay(Method):
         self.memory = Memory(config.replay.memory_per_task, config.seed)
 
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
-        rng, count = clock.rng("replay"), self.num_replayed(clock)
-        turns = num_due(clock.update, clock.num_updates, self.every)
-        return [example for _ in range(turns) for example in self.memory.draw(count, rng)]
+        rng, turns = clock.rng("replay"), num_due(clock.update, clock.num_updates, self.every)
+        due = [replace(clock, update=clock.update - back) for back in range(turns)]
+        return [example for one in due for example in self.memory.draw(self.num_replayed(one), rng)]
 
 
 def num_due(update: int, num_updates: int, every: int) -> int:

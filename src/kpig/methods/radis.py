@@ -9,7 +9,7 @@ from typing import Any
 
 from kpig.errors import DataError
 from kpig.methods.base import Method, Step
-from kpig.methods.writer import Draft, Writer, greedy
+from kpig.methods.writer import Draft, Writer, fits, greedy
 from kpig.model import Learner
 from kpig.records import Example, Instruction, Task
 from kpig.replay import pick
@@ -55,7 +55,6 @@ class Radis(Method):
 
     def _explained(self, task: Task, learner: Learner) -> Task:
         instructions = tuple(_extended(one, self.settings.request) for one in task.instructions)
-        longest = max(instructions, key=lambda one: len(one.text))
         chosen = self._chosen(task)
         refused: Counter = Counter()
         examples = []
@@ -70,7 +69,7 @@ class Radis(Method):
             )
             if draft is None or not rationale:
                 refused["unanswered" if draft is None else "empty_or_unfinished"] += 1
-            elif not _fits(learner, replace(made, instruction=longest)):
+            elif not fits(learner, made, instructions):
                 refused["too_long"] += 1
             else:
                 examples.append(made)
@@ -115,13 +114,6 @@ def _cued(learner: Learner, example: Example, cue: str) -> tuple[int, ...]:
     except DataError:
         return ()
     return (*encoded.prompt, *encoded.response[:-1])
-
-
-def _fits(learner: Learner, example: Example) -> bool:
-    try:
-        return learner.encoder.encode(example).num_cut == 0
-    except DataError:
-        return False
 
 
 def _shown(example: Example) -> str:

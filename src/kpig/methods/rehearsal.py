@@ -16,5 +16,4 @@ class Replay(Method):
         self.memory = Memory(config.replay.memory_per_task, config.seed)
 
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
-        count = round(self.config.replay.ratio * clock.num_current)
-        return self.memory.draw(count, clock.rng("replay"))
+        return self.memory.draw(self.num_replayed(clock), clock.rng("replay"))

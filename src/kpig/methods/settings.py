@@ -152,7 +152,9 @@ class MiguSection(Section):
 class AGemSection(Section):
     """A-GEM (Chaudhry et al., ICLR 2019)."""
 
-    num_examples: Count = Field(16, description="examples from memory whose loss must not rise")
+    num_examples: CountOrAll = Field(
+        0, description="examples from memory whose loss must not rise; 0: as many as replay would draw"
+    )
 
 
 class WriterSection(Section):

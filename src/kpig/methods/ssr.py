@@ -11,7 +11,7 @@ from kpig.errors import DataError
 from kpig.methods import kmeans
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.packages import required
-from kpig.methods.writer import Draft, Writer, greedy
+from kpig.methods.writer import Draft, Writer, fits, greedy
 from kpig.metrics import rouge_l
 from kpig.model import Learner
 from kpig.records import Example, Task
@@ -82,7 +82,8 @@ class Ssr(Method):
             Example(f"ssr-{n}", task.name, task.instruction, one, ("",)) for n, one in enumerate(inputs)
         ]
         answered, more = answer(learner, examples, self.settings.max_new_tokens)
-        return answered, refused + more
+        fitting = [one for one in answered if fits(learner, one, task.instructions)]
+        return fitting, refused + more + Counter(too_long=len(answered) - len(fitting))
 
     def _diverse(self, examples: list[Example], task: Task, learner: Learner) -> list[Example]:
         """As many as memory holds: those nearest to k-means centroids of the inputs' mean hidden states."""

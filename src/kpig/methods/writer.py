@@ -1,15 +1,16 @@
 """Who writes texts for a method: the starting model of the learner, or a text backend."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kpig import portions
 from kpig.batch import token_batches
-from kpig.errors import ConfigError
+from kpig.errors import ConfigError, DataError
 from kpig.llm import Answer, Budget, HttpModel, LocalModel, Request, TextBackend, load_local, settings_from
 from kpig.methods.settings import WriterSection
 from kpig.model import Learner
+from kpig.records import Example, Instruction
 
 LEARNER = "learner"
 
@@ -99,3 +100,13 @@ def _refuse_idle(settings: WriterSection) -> None:
             f"{', '.join(idle)}: no effect with writer = {LEARNER!r}; name a folder or a chat model as the writer, "
             "or remove the setting"
         )
+
+
+def fits(learner: Learner, example: Example, instructions: Sequence[Instruction]) -> bool:
+    """Whether a written example fits whole into a row under every wording that it may be trained under."""
+    try:
+        return not any(
+            learner.encoder.encode(replace(example, instruction=one)).num_cut for one in instructions
+        )
+    except DataError:
+        return False

@@ -43,9 +43,9 @@ def read_run(path: Path) -> RunRecord:
         name=str(result["method"]),
         scores=result,
         config=_read_config(run.path / "config.toml"),
-        environment=run.read("environment.json"),
+        environment=_table(run, "environment.json"),
         events=_losses(run.events()),
-        stream=run.read("stream.json"),
+        stream=_table(run, "stream.json"),
     )
 
 
@@ -53,12 +53,20 @@ def why_unfinished(run: RunDir) -> str:
     """Why a folder without scores.json cannot be read, and what to do."""
     if not (run.path / "stream.json").is_file():
         return f"{run.path}: holds no run of kpig (no scores.json); give the folder of a finished run"
-    planned = f" of {len(run.read('stream.json').get('steps', ()))}"
+    planned = f" of {len(_table(run, 'stream.json').get('steps', ()))}"
     done = len(list(run.path.glob(f"steps/*/{rundir.DONE}"))) - run.is_done(0)
     return (
         f"{run.path}: the run is not finished ({max(done, 0)}{planned} steps done, no scores.json); "
         "finish it with --resume, then ask again"
     )
+
+
+def _table(run: RunDir, name: str) -> dict:
+    """A JSON file of the run that holds a table; RunError where it does not."""
+    found = run.read(name)
+    if not isinstance(found, dict):
+        raise RunError(f"{run.path / name}: is damaged (it holds no table); restore it, or leave the run out")
+    return found
 
 
 def _check_scores(path: Path, result: Any) -> None:

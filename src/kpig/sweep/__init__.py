@@ -2,12 +2,13 @@
 
 Each run is done by a process of its own, in a folder of its own, under a lock of its own, so that neither a
 crash nor a second sweep in the same folder spoils one. What is finished is never done again.
-The files import downwards only: queue, child; state, folder; lock, plan; spec.
+The files import downwards only: queue, child; state, folder; lock, plan; sources, spec.
 """
 
 from kpig.sweep.folder import check_folder, keep_spec
-from kpig.sweep.plan import PlannedRun, Sweep, load
+from kpig.sweep.plan import Sweep, load
 from kpig.sweep.queue import shard, work
+from kpig.sweep.sources import PlannedRun
 from kpig.sweep.state import FAILED, State, look
 
 __all__ = [

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from kpig import config as configuration
 from kpig.errors import ConfigError, RunError
-from kpig.sweep.plan import PlannedRun, Sweep
+from kpig.sweep.plan import Sweep
+from kpig.sweep.sources import PlannedRun
 from kpig.sweep.state import is_done
 
 SPEC = "sweep.toml"
@@ -59,6 +60,6 @@ def _changes(run: PlannedRun, folder: Path) -> list[str]:
     before, now = (configuration.flat(one.model_dump(mode="json")) for one in (begun, run.config))
     keys = configuration.differing_keys(begun, run.config)
     if is_done(folder):
-        keys = [key for key in keys if not configuration.is_idle(begun, key)]
+        keys = [key for key in keys if not configuration.is_idle(begun.method.name, key)]
     changed = [f"{key} was {before.get(key)!r}, is now {now.get(key)!r}" for key in keys]
     return [f"{run.name}: {'; '.join(changed)}"] if changed else []

@@ -2,6 +2,8 @@
 
 import copy
 import hashlib
+import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,28 +12,12 @@ from typing import Any
 import tomli_w
 
 from kpig import config as configuration
-from kpig import stream
 from kpig.config import RunConfig
-from kpig.errors import ConfigError, KpigError
-from kpig.model_folder import check_folder, is_adapter, resolve
+from kpig.errors import ConfigError
+from kpig.sweep.sources import PlannedRun, source_problems
 from kpig.sweep.spec import Order, Setting, Spec, base_table, contradictions, read, refuse
 
 MOST_LISTED = 3
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of a sweep: the name of its folder, where it stands on each axis, and its whole config.
-
-    `setting` is "" for the base config alone, `order` the label of the stream order.
-    """
-
-    name: str
-    method: str
-    setting: str
-    seed: int
-    order: str
-    config: RunConfig
 
 
 @dataclass(frozen=True)
@@ -52,38 +38,57 @@ def load(path: Path) -> Sweep:
     base = base_table(spec, path)
     refuse(path, contradictions(spec, base))
     runs = _planned(spec, base, path)
-    _check_sources(runs, path)
+    refuse(path, [_with_runs(problem, names, len(runs)) for problem, names in source_problems(runs).items()])
     resolved = spec.model_dump(mode="json", exclude_none=True) | {"base": base}
     return Sweep(runs, tomli_w.dumps(resolved))
 
 
 def _planned(spec: Spec, base: Mapping[str, Any], path: Path) -> tuple[PlannedRun, ...]:
-    runs: dict[str, PlannedRun | None] = {}
+    runs: list[PlannedRun] = []
     problems: dict[str, list[str]] = {}
-    for seed in spec.seeds:
-        for order in spec.orders:
-            for method in spec.methods:
-                for setting in _settings_of(method, spec):
-                    name = _run_name(method, setting, seed, order)
-                    if name.lower() in runs:
-                        problems.setdefault("two runs would share this folder", []).append(name)
-                    runs[name.lower()] = None
-                    try:
-                        config = _config(spec, base, method, setting, seed, order, path)
-                    except ConfigError as error:
-                        for problem in _single_problems(error):
-                            problems.setdefault(problem, []).append(name)
-                        continue
-                    label = setting.name if setting else ""
-                    runs[name.lower()] = PlannedRun(name, method, label, seed, order_label(order), config)
-    refuse(path, [_with_runs(problem, names, len(runs)) for problem, names in problems.items()])
-    return tuple(run for run in runs.values() if run is not None)
+    for seed, order, method in itertools.product(spec.seeds, spec.orders, spec.methods):
+        for setting in _settings_of(method, spec):
+            name, label = _run_name(method, setting, seed, order), setting.name if setting else ""
+            try:
+                config = _config(spec, base, method, setting, seed, order, path)
+            except ConfigError as error:
+                for problem in _single_problems(error):
+                    problems.setdefault(problem, []).append(name)
+            else:
+                runs.append(PlannedRun(name, method, label, seed, order_label(order), config))
+    num_runs = len(runs) + len({name for names in problems.values() for name in names})
+    refuse(path, [_with_runs(problem, names, num_runs) for problem, names in problems.items()])
+    refuse(path, _repetitions(runs))
+    return tuple(runs)
+
+
+def _repetitions(runs: Sequence[PlannedRun]) -> list[str]:
+    """Settings whose runs would share the folders of others, or be the same runs once more."""
+    folders: dict[str, PlannedRun] = {}
+    known: dict[str, PlannedRun] = {}
+    problems: dict[str, None] = {}
+    for run in runs:
+        where = f"settings {run.setting!r} of {run.method}"
+        if folders.setdefault(run.name.lower(), run) is not run:
+            problems[f"{where}: another one has the same folders (a and A count as one); rename it"] = None
+        first = known.setdefault(_what_matters(run.config), run)
+        if first is not run:
+            same = f"settings {first.setting!r}" if first.setting else "the base config"
+            problems[f"{where}: nothing that matters to it differs from {same}"] = None
+    return list(problems)
 
 
 def _settings_of(method: str, spec: Spec) -> list[Setting | None]:
     """The settings a method runs with; None is the base config alone."""
-    found: list[Setting | None] = [one for one in spec.settings if one.method in (None, method)]
+    found: list[Setting | None] = [one for one in spec.settings if _concerns(one, method)]
     return [None, *found] if spec.include_default or not found else found
+
+
+def _concerns(setting: Setting, method: str) -> bool:
+    """Whether a setting is for the method: for it alone, or for all and with something that matters to it."""
+    if setting.method is not None:
+        return setting.method == method
+    return not all(configuration.is_idle(method, key) for key in configuration.flat(setting.set))
 
 
 def _run_name(method: str, setting: Setting | None, seed: int, order: Order) -> str:
@@ -124,6 +129,12 @@ def _config(
     return configuration.build(table, where="")
 
 
+def _what_matters(config: RunConfig) -> str:
+    """Everything of a config that decides about the run's results, as text."""
+    values = configuration.flat(config.model_dump(mode="json"))
+    return json.dumps({k: v for k, v in values.items() if not configuration.is_idle(config.method.name, k)})
+
+
 def _put(table: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
@@ -133,46 +144,13 @@ def _put(table: dict[str, Any], key: str, value: Any) -> None:
     table[last] = value
 
 
-def _check_sources(runs: Sequence[PlannedRun], path: Path) -> None:
-    """Refuse model folders and streams that cannot be used; each is looked at once."""
-    problems: dict[str, list[str]] = {}
-    seen: dict[Any, list[str]] = {}
-    for run in runs:
-        checks = {run.config.model.path: _check_model, _stream_key(run.config): stream.configured}
-        for key, check in checks.items():
-            if key not in seen:
-                seen[key] = _problems_of(check, run.config)
-            for problem in seen[key]:
-                problems.setdefault(problem, []).append(run.name)
-    refuse(path, [_with_runs(problem, names, len(runs)) for problem, names in problems.items()])
-
-
-def _stream_key(config: RunConfig) -> str:
-    return config.stream.model_dump_json() + config.suite.model_dump_json()
-
-
-def _problems_of(check, config: RunConfig) -> list[str]:
-    try:
-        check(config)
-    except KpigError as error:
-        return [f"[{'model' if check is _check_model else 'stream'}] {error}"]
-    return []
-
-
-def _check_model(config: RunConfig) -> None:
-    folder = resolve(config.model.path)
-    check_folder(folder)
-    if is_adapter(folder):
-        raise ConfigError(f"{folder} is an adapter; train from a whole model")
-
-
 def _single_problems(error: ConfigError) -> list[str]:
     """The problems that one message of `config.build` lists."""
     return [line.removeprefix(":").strip() for line in str(error).split("\n")]
 
 
 def _with_runs(problem: str, names: Sequence[str], num_runs: int) -> str:
-    if len(names) == num_runs:
+    if len(names) in (0, num_runs):
         return problem
     more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
     return f"{problem} ({', '.join(names[:MOST_LISTED])}{more})"

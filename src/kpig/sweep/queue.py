@@ -13,7 +13,7 @@ from pathlib import Path
 from kpig import config as configuration
 from kpig.progress import Watcher
 from kpig.sweep import lock, state
-from kpig.sweep.plan import PlannedRun
+from kpig.sweep.sources import PlannedRun
 from kpig.sweep.state import State
 
 POLL_SECONDS = 0.2
@@ -144,7 +144,7 @@ def _start(run: PlannedRun, out: Path, workers: int) -> _Child:
     with state.log_path(folder).open("ab") as log:
         log_start = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", "kpig.sweep.child", str(folder), str(os.getpid())],
+            [sys.executable, "-P", "-m", "kpig.sweep.child", str(folder), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -166,7 +166,21 @@ def _why(child: _Child, log: Path) -> str:
         return f"killed by {known.get(number, f'signal {number}')}{hint}"
     with log.open("rb") as file:
         file.seek(child.log_start)
-        lines = [line.strip() for line in file.read().decode(errors="replace").split("\n") if line.strip()]
-    begins = max((number for number, line in enumerate(lines) if line.startswith("error: ")), default=-1)
-    text = " ".join(lines[begins:]).removeprefix("error: ")
+        text = _last_error(file.read().decode(errors="replace").split("\n"))
     return text[:LONGEST_ERROR] or f"exit code {code} without a word"
+
+
+def _last_error(lines: Sequence[str]) -> str:
+    """The last error of a log on one line: ours, or the exception that ends the last traceback."""
+    lines = [line for line in lines if line.strip()]
+    begins = {
+        number: line
+        for number, line in enumerate(lines)
+        if line.startswith(("error: ", "Traceback (most recent"))
+    }
+    if not begins:
+        return " ".join(lines[-1:]).strip()
+    last = max(begins)
+    if begins[last].startswith("error: "):
+        return " ".join(line.strip() for line in lines[last:]).removeprefix("error: ")
+    return " ".join(line.strip() for line in lines[last + 1 :] if not line.startswith(" "))

@@ -11,6 +11,7 @@ from pydantic import Field, PlainValidator, ValidationError
 from kpig import config as configuration
 from kpig.config import SUITE, Section
 from kpig.errors import ConfigError, nearest
+from kpig.section import Listed
 
 AXES = ("seed", "method.name", "stream.order", "stream.order_seed")
 """What the sweep itself decides: its values replace those of `base`, and no setting may hold them."""
@@ -80,9 +81,9 @@ class Spec(Section):
     base: Annotated[Any, PlainValidator(_base)] = Field(
         description="a config beside the spec, or a table with its sections"
     )
-    methods: tuple[MethodName, ...] = Field(min_length=1, description="names from `kpig methods`")
-    seeds: tuple[Whole, ...] = Field(min_length=1, description="seeds of training")
-    orders: tuple[Annotated[Any, PlainValidator(_order)], ...] = Field(
+    methods: Listed[MethodName] = Field(min_length=1, description="names from `kpig methods`")
+    seeds: Listed[Whole] = Field(min_length=1, description="seeds of training")
+    orders: Listed[Annotated[Any, PlainValidator(_order)]] = Field(
         ("given",), min_length=1, description="'given', the seed of a shuffled order, or a list of steps"
     )
     suite_per_seed: bool = Field(
@@ -91,7 +92,7 @@ class Spec(Section):
     include_default: bool = Field(
         True, description="run a method that has settings also with the base config alone"
     )
-    settings: tuple[Setting, ...] = Field((), description="further variants; none: the base config alone")
+    settings: Listed[Setting] = Field((), description="further variants; none: the base config alone")
 
 
 def read(path: Path) -> Spec:
@@ -99,7 +100,7 @@ def read(path: Path) -> Spec:
     try:
         return Spec.model_validate(configuration.read_table(path))
     except ValidationError as error:
-        raise ConfigError(_listed(path, [_explain(problem) for problem in error.errors()])) from None
+        raise ConfigError(_listed(path, _explanations(error.errors()))) from None
 
 
 def base_table(spec: Spec, path: Path) -> dict[str, Any]:
@@ -142,10 +143,28 @@ def _hint(setting: Setting, spec: Spec) -> str:
     return f"; did you mean {near!r}?" if near else f" ({', '.join(spec.methods)})"
 
 
+EXPECTED = {
+    "tuple_type": 'expected a list, such as ["kpig", "replay"] or [0, 1]',
+    "too_short": "expected at least one",
+    "dict_type": 'expected a table, such as { "section.key" = value }',
+    "model_type": "expected a table",
+    "bool_type": "expected true or false",
+}
+"""What a value should have been, by the kind of pydantic's complaint."""
+
+
+def _explanations(problems: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every problem in words; a list is not also called empty because all that is in it was refused."""
+    inside = {problem["loc"][:1] for problem in problems if len(problem["loc"]) > 1}
+    return [_explain(one) for one in problems if not (one["type"] == "too_short" and one["loc"] in inside)]
+
+
 def _explain(problem: Mapping[str, Any]) -> str:
     *parents, key = problem["loc"]
     where = "".join(f"{part + 1}: " if isinstance(part, int) else f"{part} " for part in parents)
     if problem["type"] == "extra_forbidden":
+        if not parents and key in configuration.RunConfig.model_fields:
+            return f'has no key {key!r}: what all runs share stands below base, as [base.{key}] or base = "config.toml"'
         known = (Setting if parents else Spec).model_fields
         near = nearest(key, known, cutoff=0.5)
         return f"{where}has no key {key!r}" + (
@@ -154,7 +173,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
     name = f"number {key + 1}" if isinstance(key, int) else key
     if problem["type"] == "missing":
         return f"{where}{name} is missing; {(Setting if parents else Spec).model_fields[key].description}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = EXPECTED.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     return f"{where}{name} = {problem['input']!r}: {message[0].lower() + message[1:]}"
 
 

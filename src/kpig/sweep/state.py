@@ -9,7 +9,7 @@ from typing import Any
 
 from kpig import rundir
 from kpig.sweep import lock
-from kpig.sweep.plan import PlannedRun
+from kpig.sweep.sources import PlannedRun
 
 DONE, RUNNING, FAILED, BEGUN, TO_DO = "done", "running", "failed", "begun", "to do"
 
@@ -54,10 +54,15 @@ class State:
 
 
 def look(run: PlannedRun, out: Path) -> State:
-    """How far the run is. A finished one is done whatever else lies beside it."""
+    """How far the run is. A finished one is done whatever else lies beside it, unless its scores are damaged."""
     folder = out / run.name
     if is_done(folder):
-        return State(run, DONE, scores=_read(folder / "scores.json"))
+        scores = _read(folder / "scores.json")
+        if "final" in scores:
+            return State(run, DONE, scores=scores)
+        return State(
+            run, FAILED, error="scores.json is damaged; restore it, or delete the folder to run it again"
+        )
     if lock.holder(lock_path(folder), time.time()):
         return State(run, RUNNING)
     if failure_path(folder).is_file():

@@ -2,8 +2,8 @@
 
     python benchmarks/rows.py TASKS [UPDATES]
 
-The same examples, the same model of random weights, the four layouts in turn within one process, and the
-matrix rates of the machine in between. Prints examples and tokens per second and the share of the float32
+The same examples, the same model of random weights, the four layouts in turn within one process; the matrix
+rates of the machine are measured before them. Prints examples and tokens per second and the share of the float32
 matrix rate; attention products, padding and, in the reading term, the output layer are not counted as work.
 The losses of the layouts must agree.
 """

@@ -6,7 +6,7 @@
 
 Stream (suite seed 100) and training seed (100) are none of the ladder's. A method's main setting is tried at three
 values times three learning rates; methods without one at six learning rates. (The lowest of the three was added when
-the highest had lost everywhere and methods with six did best at their lowest. With LoRA a higher one was added, and a
+the highest had lost everywhere and sequential and a_gem, tried at six, did best at their lowest. With LoRA a higher one was added, and a
 fourth value for o_lora, when replay and o_lora had been best at the edge.) Best is the highest mean of P-score on
 seen and held-out tasks: one run each, so differences of a few points are noise, for every method alike.
 """

@@ -6,6 +6,7 @@ import html
 import io
 import itertools
 import json
+import math
 import re
 import subprocess
 import sys
@@ -17,11 +18,12 @@ from rich.console import Console
 from scipy import stats
 
 from kpig import compare as comparing
-from kpig import config, job, metrics, model_folder
+from kpig import config, job, metrics, model_folder, records
 from kpig.compare.comparison import compare
 from kpig.compare.labels import label_runs
 from kpig.compare.latex import tex
 from kpig.compare.page import write
+from kpig.compare.plots import MAX_DRAWN, step_figure
 from kpig.compare.runs import read_all
 from kpig.compare.sheets import sheets
 from kpig.compare.statistics import average_ranks, contrasts, estimate, holm, ranks, smallest_p
@@ -291,7 +293,10 @@ def test_runs_of_a_method_that_differ_in_settings_are_rows_of_their_own(tmp_path
         "kpig twin_weight=1.0": 2,
         "replay": 1,
     }
-    assert comparison.reference == "kpig twin_weight=0.0"
+    assert comparison.reference == "kpig twin_weight=1.0", (
+        "of equally many runs, those at the default settings"
+    )
+    assert comparison.notes[0].startswith("tested against kpig twin_weight=1.0, of 2 rows of kpig")
 
 
 def test_a_learning_rate_is_a_setting_of_the_method_and_not_refused(tmp_path):
@@ -356,11 +361,88 @@ def test_the_reference_is_the_one_asked_for(ladder):
         compare([ladder], "repaly")
 
 
-def test_a_method_of_several_rows_is_no_reference_by_itself(tmp_path):
-    for number, rate in enumerate((1e-3, 2e-4)):
-        write_run(tmp_path / str(number), train={"learning_rate": rate})
-    with pytest.raises(UsageError, match=r"could be 'kpig learning_rate=0\.001', 'kpig"):
-        compare([tmp_path], "kpig")
+@pytest.mark.parametrize("against", ["", "kpig"])
+def test_of_several_rows_of_the_reference_the_one_with_the_most_runs_is_taken_and_named(against, tmp_path):
+    for number, (rate, seed) in enumerate([(2e-4, 0), (1e-3, 0), (1e-3, 1)]):
+        write_run(tmp_path / str(number), seed=seed, train={"learning_rate": rate})
+    comparison = compare([tmp_path], against)
+    assert comparison.reference == "kpig learning_rate=0.001"
+    assert comparison.notes[0].startswith("tested against kpig learning_rate=0.001, of 2 rows of kpig")
+    assert compare([tmp_path], "kpig learning_rate=0.0002").reference == "kpig learning_rate=0.0002"
+
+
+def test_without_the_default_reference_a_note_says_what_stands_in_for_it(tmp_path):
+    write_run(tmp_path / "a", "replay")
+    write_run(tmp_path / "b", "sequential")
+    comparison = compare([tmp_path])
+    assert comparison.reference == "replay"
+    assert comparison.notes[0] == "no run of kpig here: tested against replay; --against names another"
+
+
+def test_the_untuned_model_is_measured_once_however_many_runs_repeat_it(tmp_path):
+    for seed in (0, 1, 2):
+        write_run(tmp_path / f"init{seed}", "init", seed=seed, p_seen=40.0)
+        write_run(tmp_path / f"kpig{seed}", "kpig", seed=seed, p_seen=60.0 + seed)
+    comparison = compare([tmp_path])
+    found = line_of(comparison, "init").estimates["p_seen"]
+    assert (found.mean, found.low, found.n) == (40.0, None, 1)
+    assert line_of(comparison, "kpig").estimates["p_seen"].n == 3
+    assert any(note.startswith("init: its 3 runs are 1 measurement of") for note in comparison.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("scores.json", b"\xff\xfe{}", "cannot be read"),
+        ("stream.json", b"\xff", "cannot be read"),
+        ("environment.json", b"[1]", "holds no table"),
+        ("scores.json", "p_score: high", "p_seen is 'high', expected a finite number"),
+        ("scores.json", "p_score: NaN", "p_seen is nan, expected a finite number"),
+        ("config.toml", None, "config.toml"),
+    ],
+)
+def test_a_damaged_run_is_refused_by_name_and_never_left_out_in_silence(
+    name, content, words, ladder, tmp_path
+):
+    write_run(tmp_path / "whole", "replay")
+    broken = tmp_path / "broken"
+    write_run(broken, "kpig")
+    if content is None:
+        (broken / name).unlink()
+    elif isinstance(content, bytes):
+        (broken / name).write_bytes(content)
+    else:
+        scores = json.loads((broken / name).read_text())
+        scores["final"]["seen"]["p_score"] = {"p_score: high": "high", "p_score: NaN": math.nan}[content]
+        (broken / name).write_text(json.dumps(scores))
+    with pytest.raises(RunError, match=words) as caught:
+        compare([tmp_path])
+    assert "broken" in str(caught.value)
+
+
+def test_a_folder_named_twice_in_two_ways_counts_once_without_a_word(tmp_path):
+    write_run(tmp_path / "runs/a", "replay")
+    comparison = compare([tmp_path / "runs", tmp_path / "runs/../runs"])
+    assert not [note for note in comparison.notes if note.startswith("left out")]
+
+
+def test_a_plot_of_many_methods_draws_the_first_the_reference_and_the_bounds(tmp_path):
+    for number in range(12):
+        write_run(
+            tmp_path / f"{number}",
+            "replay",
+            p_seen=80.0 - number,
+            train={"learning_rate": 1e-4 * (number + 1)},
+        )
+    write_run(tmp_path / "kpig", "kpig", p_seen=10.0, p_held_out=1.0)
+    write_run(tmp_path / "init", "init", p_seen=20.0)
+    comparison = compare([tmp_path])
+    figure = step_figure(comparison.lines, records.SEEN, comparison.reference)
+    drawn = {trace.name for trace in figure.data if trace.visible is None and trace.name}
+    hidden = {trace.name for trace in figure.data if trace.visible == "legendonly" and trace.name}
+    assert {"kpig", "init"} <= drawn
+    assert (len(drawn), len(hidden)) == (MAX_DRAWN + 2, 12 - MAX_DRAWN)
+    assert figure.layout.legend.orientation == "v"
 
 
 # What is left out, what is refused.

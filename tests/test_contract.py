@@ -45,7 +45,6 @@ SETTINGS = {
     "dynosaur": {"num_tasks": 1},
     "ewc": {"num_examples": 5},
     "lm_cocktail": {"num_examples": 2},
-    "a_gem": {"num_examples": 3},
     "ssr": {"num_demonstrations": 4, "num_prompts": 7, "clusters": 3, "max_new_tokens": 8},
     "radis": {"max_new_tokens": 8},
 }

@@ -75,6 +75,12 @@ def test_every_method_learns_the_stream_with_full_tuning_and_with_lora_or_says_e
         assert scores["method"] == method
         assert scores["final"]["seen"]["num_tasks"] == 4
         assert scores["cost"]["updates"] == (0 if method == "init" else 10)
+        if method == "init":
+            untuned = scores["steps"][0]["tasks"]
+            learned = scores["steps"][-1]["tasks"]
+            assert {name: learned[name]["p_score"] for name in untuned} == {
+                name: one["p_score"] for name, one in untuned.items()
+            }
 
 
 def test_what_a_method_cannot_do_with_a_stream_is_refused_before_the_run_begins(tmp_path):

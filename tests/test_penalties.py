@@ -16,7 +16,7 @@ from kpig.methods.base import Clock, Step, create
 from kpig.methods.fisher import diagonal_fisher
 from kpig.methods.gem import project
 from kpig.methods.gradient import mean_gradient
-from kpig.methods.penalties import merged
+from kpig.methods.penalties import L2, merged
 from kpig.model import Learner
 from kpig.objective import cross_entropy_sum, distillation
 from kpig.penalty_ratio import WINDOW, PenaltyWatch, ratios
@@ -316,6 +316,18 @@ def test_after_a_gem_a_small_step_does_not_raise_the_loss_on_memory(adapter, mak
     assert (memory_loss() - before) / rate < 1e-3, "to first order it stays"
 
 
+def test_a_gem_asks_memory_for_as_many_examples_as_replay_would_draw(make_learner, monkeypatch):
+    settings = configured("a_gem")
+    method, replaying, learner = create(settings), create(configured("replay")), make_learner("gpt2")
+    for each in (method, replaying):
+        each.memory.add(TASKS[0])
+    asked, draw = [], method.memory.draw
+    monkeypatch.setattr(method.memory, "draw", lambda count, rng: asked.append(count) or draw(count, rng))
+    fit(learner, method, step_of(2, TASKS[1]), settings)
+    clocks = [Clock(0, 2, update, 3, 4) for update in range(3)]
+    assert asked == [len(replaying.replay(clock, learner)) for clock in clocks] == [2, 2, 2]
+
+
 def test_a_gem_trains_on_current_examples_only(make_learner):
     settings = configured("a_gem")
     method, learner = create(settings), make_learner("gpt2")
@@ -385,6 +397,55 @@ def test_a_penalty_is_0_when_a_step_begins_and_keeps_the_weights_nearer_when_it_
             sum(float((value - before[key]).square().sum()) for key, value in learner.weights().items())
         )
     assert moved[1] < 0.9 * moved[0]
+
+
+@pytest.mark.parametrize("name", ["l2", "ewc", "lwf"])
+def test_what_a_penalty_holds_to_moves_on_with_every_step(name, make_learner):
+    method, learner = create(configured(name)), make_learner("gpt2")
+    for number, task in enumerate(TASKS, 1):
+        scatter(learner.model, number, 0.2)
+        method.begin_step(step_of(number, task), learner)
+        if number > 1 and name == "lwf":
+            batch = batch_of(learner, task.train)
+            assert float(method.loss(learner, batch).log["distillation"]) == pytest.approx(0, abs=1e-4)
+        elif number > 1:
+            assert float(method.penalty(learner)) == 0.0
+        method.end_step(step_of(number, task), learner)
+
+
+class Displaced(L2):
+    """L2 towards weights elsewhere, so that its gradient is not 0; keeps the gradients of the first update."""
+
+    gradients = None
+
+    def begin_step(self, step, learner):
+        generator = torch.Generator().manual_seed(5)
+        self.anchor = {
+            name: weight + 0.1 * torch.randn(weight.shape, generator=generator)
+            for name, weight in learner.weights().items()
+        }
+        self.begun = learner.weights()
+        return step
+
+    def shape_gradients(self, learner, clock):
+        if self.gradients is None:
+            self.gradients = {name: one.grad.clone() for name, one in learner.parameters().items()}
+
+
+@pytest.mark.parametrize("size", [40, 4096], ids=["many micro-batches", "one"])
+def test_the_loop_follows_the_gradient_of_mean_cross_entropy_plus_the_penalty_itself(size, make_learner):
+    settings = configured("l2", {"tokens_per_micro_batch": size}, l2={"weight": 3.0})
+    method, learner = Displaced(settings), make_learner("gpt2")
+    step, clock = step_of(2, TASKS[1]), Clock(settings.seed, 2, 0, 3, 4)
+    fit(learner, method, step, settings)
+    learner.load_weights(method.begun)
+    batch = batch_of(learner, train.current_examples(step, clock, settings.train.group_size))
+    entropy = cross_entropy_sum(learner.response_logits(batch.rows), batch.rows.target) / batch.num_tokens
+    parameters = learner.parameters()
+    plain = torch.autograd.grad(entropy, list(parameters.values()))
+    for (name, weight), gradient in zip(parameters.items(), plain, strict=True):
+        expected = gradient + 2 * 3.0 * (weight.detach() - method.anchor[name])
+        torch.testing.assert_close(method.gradients[name], expected, rtol=1e-3, atol=1e-4)
 
 
 # How large a penalty is

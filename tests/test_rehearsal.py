@@ -287,6 +287,42 @@ def test_inscl_replays_far_tasks_more_to_within_one_example_of_their_share(make_
     assert all(abs(counts[name] - 60 * share) < 1 for name, share in method.shares.items())
 
 
+def test_inscl_weighs_the_steps_wordings_by_their_training_examples_and_counts_all_of_them(
+    make_learner, make_instruction
+):
+    """Two current tasks, one of them with two wordings and one example, worked out apart.
+
+    From a task of one wording, transport has no choice: its cost is a weighted mean.
+    """
+    learner = make_learner()
+    past = dataclasses.replace(TASKS[0], instructions=TASKS[0].instructions[:1])
+    method = learned(configured("inscl"), learner, [past])
+    wordings = tuple(make_instruction(text) for text in ("Please {count} all.", "{Count} once more, {sort}."))
+    small = dataclasses.replace(TASKS[1], instructions=wordings, train=TASKS[1].train[:1], categories=())
+    large = dataclasses.replace(TASKS[2], train=TASKS[2].train[:3])
+    drawn_over_a_step(method, learner, [small, large])
+    here = embeddings.of_instructions(learner, [*wordings, *large.instructions])
+    there = embeddings.of_instructions(learner, past.instructions)
+    cost = 1 - (there @ here.T) / np.outer(np.linalg.norm(there, axis=1), np.linalg.norm(here, axis=1))
+    weights = np.array([0.5, 0.5, *[3 / len(large.instructions)] * len(large.instructions)]) / 4
+    found = []
+    original = inscl.wasserstein
+    method._current = (small, large)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inscl, "wasserstein", lambda *given: found.append(original(*given)) or found[-1])
+        method._distances(learner)
+    assert found == pytest.approx([float(cost[0] @ weights)], rel=1e-5)
+    every = [
+        inscl.tags(past.instructions[0], past.categories),
+        *(inscl.tags(one, ()) for one in wordings),
+        *(inscl.tags(one, large.categories) for one in large.instructions),
+    ]
+    by_hand = [
+        sum(math.log(len(every) / sum(tag in one for one in every)) for tag in found) for found in every[:1]
+    ]
+    assert method.scores[past.name] == pytest.approx(by_hand)
+
+
 def test_inscl_prefers_wordings_of_more_information(make_learner, make_instruction):
     learner = make_learner()
     wordings = (make_instruction("Do it. {Sort} {by the alphabet}."), make_instruction("Do it, {sort}."))

@@ -91,6 +91,18 @@ def test_draw_returns_distinct_examples_of_the_asked_tasks_within_the_limit_per_
     assert len(memory.draw(100, random.Random(0))) == 15
 
 
+def test_what_the_asked_tasks_do_not_hold_is_filled_up_from_all_else_in_memory(make_task):
+    memory = Memory(5, seed=0)
+    for name in ("one", "two", "three"):
+        memory.add(make_task(name, 9))
+    found = memory.draw(7, random.Random(0), ["three"], per_task=2, fill=True)
+    assert {one.id for one in found[:2]} == {one.id for one in memory.tasks["three"].examples[:2]}
+    assert len({one.id for one in found}) == 7
+    assert len({one.id for one in memory.draw(99, random.Random(0), ["two"], fill=True)}) == 15
+    enough = {"tasks": ["one", "two"], "per_task": 4}
+    assert memory.draw(6, random.Random(3), **enough, fill=True) == memory.draw(6, random.Random(3), **enough)
+
+
 def test_nothing_is_drawn_from_no_tasks_or_an_empty_memory(make_task):
     memory = Memory(5, seed=0)
     assert memory.draw(3, random.Random(0)) == []

@@ -15,7 +15,7 @@ import tomli_w
 
 from kpig import config, job, sweep
 from kpig.errors import ConfigError, RunError
-from kpig.sweep import lock, state
+from kpig.sweep import lock, queue, state
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = {
@@ -48,7 +48,8 @@ def names(runs: object) -> list[str]:
 
 def test_the_runs_are_every_method_seed_order_and_setting_with_seeds_outermost(tmp_path):
     settings = [{"name": "five", "method": "kpig", "set": {"method": {"kpig": {"twin_weight": 5.0}}}}]
-    spec = write_spec(tmp_path, seeds=[3, 1], orders=["given", 2, [2, 1]], settings=settings)
+    base = SMALL | {"suite": SMALL["suite"] | {"num_steps": 3}}
+    spec = write_spec(tmp_path, base=base, seeds=[3, 1], orders=["given", 2, [2, 1, 3]], settings=settings)
     runs = sweep.load(spec).runs
     assert len(runs) == 2 * 3 * 3 == len({run.name for run in runs})
     assert names(runs[:4]) == [
@@ -57,11 +58,15 @@ def test_the_runs_are_every_method_seed_order_and_setting_with_seeds_outermost(t
         "replay-seed3-ordergiven",
         "kpig-seed3-order2",
     ]
-    assert runs[6].name == "kpig-seed3-ordersteps-2-1"
+    assert runs[6].name == "kpig-seed3-ordersteps-2-1-3"
     assert {run.seed for run in runs[:9]} == {3}
     assert [run.config.method.kpig.twin_weight for run in runs[:3]] == [1.0, 5.0, 1.0]
     sections = [run.config.stream for run in runs[:9:3]]
-    assert [(one.order, one.order_seed) for one in sections] == [("given", 0), ("shuffled", 2), ((2, 1), 0)]
+    assert [(one.order, one.order_seed) for one in sections] == [
+        ("given", 0),
+        ("shuffled", 2),
+        ((2, 1, 3), 0),
+    ]
 
 
 def test_every_run_has_the_config_that_kpig_run_would_give_it(tmp_path):
@@ -105,7 +110,8 @@ def test_a_suite_for_each_seed_is_that_seed_and_nothing_else_may_set_it(tmp_path
 
 def test_the_spec_that_a_sweep_keeps_stands_for_the_same_runs(tmp_path):
     settings = [{"name": "hot", "method": "kpig", "set": {"train.learning_rate": 1e-3}}]
-    planned = sweep.load(write_spec(tmp_path, settings=settings, orders=["given", 1, [2, 1]]))
+    base = SMALL | {"suite": SMALL["suite"] | {"num_steps": 3}}
+    planned = sweep.load(write_spec(tmp_path, base=base, settings=settings, orders=["given", 1, [2, 1, 3]]))
     sweep.keep_spec(planned, tmp_path / "out")
     assert sweep.load(tmp_path / "out/sweep.toml") == planned
 
@@ -150,7 +156,7 @@ def test_every_problem_of_every_run_is_listed_once(tmp_path):
     ("changes", "words"),
     [
         ({"methods": ["kpig", "kpig"]}, "methods has 'kpig' twice"),
-        ({"seeds": []}, "at least 1"),
+        ({"seeds": []}, "seeds = []: expected at least one"),
         ({"settings": [{"name": "../x", "set": {"seed": 1}}]}, "part of a folder's name"),
         ({"methods": ["../x:y"]}, "part of a folder's name"),
         ({"settings": [{"name": "a", "method": "kpgi", "set": {"train.epochs": 2}}]}, "did you mean 'kpig'"),
@@ -158,7 +164,36 @@ def test_every_problem_of_every_run_is_listed_once(tmp_path):
         ({"settings": [{"name": "a", "set": {}}]}, "set is empty"),
         ({"settings": [{"name": "a", "set": {"seed.x": 1}}]}, "decided by the sweep"),
         ({"settings": [{"name": "a", "set": {"train.batch_size.x": 1}}]}, "'batch_size' is no table"),
-        ({"settings": [{"name": "a", "set": {"train.epochs": 2}}] * 2}, "would share this folder"),
+        ({"settings": [{"name": "a", "set": {"train.epochs": 2}}] * 2}, "another one has the same folders"),
+        (
+            {"settings": [{"name": n, "set": {"train.epochs": e}} for n, e in (("a", 2), ("A", 3))]},
+            "a and A count as one",
+        ),
+        ({"settings": [{"name": n, "set": {"train.epochs": 2}} for n in "ab"]}, "differs from settings 'a'"),
+        ({"settings": [{"name": "a", "set": {"seed.x": 1}}], "methods": "kpig"}, "expected a list"),
+        (
+            {"settings": [{"name": "a", "method": "kpig", "set": {"method.kpig.num_tasks": 8}}]},
+            "from the base config",
+        ),
+        (
+            {"settings": [{"name": "a", "set": "train.epochs"}]},
+            "settings 1: set = 'train.epochs': expected a table",
+        ),
+        ({"orders": ["given", [1, 2]]}, "orders given and steps-1-2 are the same order of these 2 steps"),
+        ({"methods": ["nowhere:Mine", "kpig"]}, "there is no module 'nowhere' on the Python path"),
+        (
+            {"train": {"epochs": 2}},
+            "has no key 'train': what all runs share stands below base, as [base.train]",
+        ),
+        (
+            {"base": {"train": {"updates_per_step": True}}},
+            "updates_per_step = True: input should be a valid integer",
+        ),
+        (
+            {"base": {"train": {"updates_per_step": "7"}}},
+            "updates_per_step = '7': input should be a valid integer",
+        ),
+        ({"suite_per_seed": "yes"}, "suite_per_seed = 'yes': expected true or false"),
         ({"base": {"seed": 1, "stream": {"order": "shuffled"}}}, "state orders"),
         ({"base": {"stream": {"path": "nowhere.jsonl"}}}, "nowhere.jsonl"),
         ({"base": {"model": {"path": "./nowhere"}}}, "does not exist"),
@@ -170,6 +205,16 @@ def test_every_problem_of_every_run_is_listed_once(tmp_path):
 )
 def test_a_spec_that_cannot_be_is_refused_with_the_reason(changes, words, tmp_path):
     assert words in problems(tmp_path, **changes)
+
+
+def test_a_setting_for_all_is_for_those_methods_that_it_matters_to(tmp_path):
+    settings = [{"name": "one", "set": {"method.kpig.num_tasks": 1}}]
+    runs = sweep.load(write_spec(tmp_path, settings=settings)).runs
+    assert names(runs) == ["kpig-seed0-ordergiven", "kpig-one-seed0-ordergiven", "replay-seed0-ordergiven"]
+
+
+def test_a_problem_of_one_item_does_not_make_a_list_empty(tmp_path):
+    assert "at least one" not in problems(tmp_path, seeds=[-1])
 
 
 # The shards.
@@ -276,8 +321,7 @@ def test_a_changed_config_of_a_run_that_was_begun_is_refused_by_run_and_key(tmp_
 
 
 def test_what_decides_nothing_about_a_run_is_idle():
-    kpig, replay = (config.build({"method": {"name": name}}) for name in ("kpig", "replay"))
-    mine = config.build({"method": {"name": "my.module:Mine", "options": {"a": 1}}})
+    kpig, replay, mine = "kpig", "replay", "my.module:Mine"
     cases = {
         "method.kpig.selection": (False, True, False),
         "method.inscl.cost": (True, True, False),
@@ -460,8 +504,56 @@ def test_a_run_that_is_killed_takes_no_other_along_and_one_killed_while_beginnin
     assert "killed by SIGKILL" in errors and "1 of 2 runs failed" in errors
 
 
+def test_a_finished_run_with_damaged_scores_is_listed_and_not_called_done(tmp_path):
+    planned = sweep.load(write_spec(tmp_path, methods=["init", "sequential"]))
+    sweep.keep_spec(planned, tmp_path / "out")
+    folder = tmp_path / "out" / planned.runs[0].name
+    job.run(planned.runs[0].config, folder)
+    (folder / "scores.json").write_text("")
+    _, errors = finished(start(tmp_path), code=1)
+    assert "1 of 2 runs failed" in errors
+    assert "init-seed0-ordergiven: scores.json is damaged; restore it, or delete the folder" in errors
+
+
+def test_why_a_run_failed_keeps_the_type_and_all_lines_of_the_exception():
+    frames = [
+        "Traceback (most recent call last):",
+        '  File "x.py", line 1, in f',
+        "    raise ValueError(text)",
+    ]
+    assert (
+        queue._last_error([*frames, "ValueError: boom", "second line | pipe"])
+        == "ValueError: boom second line | pipe"
+    )
+    assert queue._last_error(["step 1", "error: no such", "       file"]) == "no such file"
+    assert queue._last_error([*frames, "KeyError: 1", "error: later"]) == "later"
+    assert queue._last_error(["Killed"]) == "Killed"
+
+
+def test_a_run_does_not_import_from_the_folder_that_the_sweep_was_started_in(tmp_path):
+    write_spec(tmp_path, methods=["init"])
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "six.py").write_text("raise SystemExit('imported from the working directory')\n")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [Path(sys.executable).parent / "kpig", *command(tmp_path)[3:]],
+        cwd=here,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", "1/0"])
 def test_a_shard_that_is_no_part_is_misuse(text, tmp_path):
     write_spec(tmp_path)
     _, errors = finished(start(tmp_path, "--shard", text), code=2)
     assert "I/N" in errors
+
+
+def test_a_part_without_runs_is_misuse_too(tmp_path):
+    write_spec(tmp_path)
+    _, errors = finished(start(tmp_path, "--shard", "20/40"), code=2)
+    assert "the spec has 2 runs, so that part is empty" in errors

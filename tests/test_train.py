@@ -467,10 +467,14 @@ def toy_gains(first, second, third, instructed=(0.5, 0.5, 0.5)):
 def test_the_past_tasks_of_lowest_gain_are_replayed(gains, num_tasks, expected, staged):
     method, learner, _ = staged(gains, selection="lowest", num_tasks=num_tasks)
     names = (TASKS[0].name, TASKS[1].name, "third")
-    drawn = list(method.replay(clock_at(0, 3, 20), learner))
+    pool_size = 5 * len(expected)
+    drawn = list(method.replay(clock_at(0, 3, math.ceil(pool_size / 0.75)), learner))
     assert method.chosen == [names[index] for index in expected]
     kept = {one.id for name in method.chosen for one in method.memory.tasks[name].examples}
-    assert {one.id for one in drawn} == kept, "15 examples asked for: everything that the pool has"
+    assert {one.id for one in drawn} == kept, "as many asked for as the pool has"
+    assert len(method.replay(clock_at(0, 3, 20), learner)) == 15, (
+        "the budget is kept where the pool is too small"
+    )
 
 
 def test_the_log_gain_decides_where_it_is_asked_for(staged):
@@ -529,7 +533,19 @@ def test_replay_takes_the_share_and_the_examples_per_task_that_are_configured(st
     drawn = method.replay(clock_at(0), learner)
     assert len(drawn) == round(0.75 * 4)
     assert len({one.id for one in drawn}) == len(drawn)
-    assert max(Counter(one.task for one in method.replay(clock_at(0, 3, 40), learner)).values()) <= 2
+    found = method.replay(clock_at(0, 3, 6), learner)
+    assert sorted(Counter(one.task for one in found).values()) == [2, 2]
+
+
+@pytest.mark.parametrize("name", ["replay", "kpig", "kmeans_replay", "periodic_replay"])
+@pytest.mark.parametrize(
+    ("ratio", "num_current"), [(0.1, 4), (0.5, 1), (0.3, 5), (0.57, 100), (1.0, 3), (2.5, 4)]
+)
+def test_a_fraction_of_an_example_is_replayed_as_often_as_makes_the_ratio_right(name, ratio, num_current):
+    method = create(config.build({"method": {"name": name}, "replay": {"ratio": ratio}}))
+    counts = [method.num_replayed(Clock(0, 2, update, 40, num_current)) for update in range(40)]
+    assert sum(counts) == round(40 * ratio * num_current)
+    assert max(counts) - min(counts) <= 1
 
 
 @pytest.mark.parametrize("selection", ["lowest", "proportional", "uniform"])

@@ -5,7 +5,7 @@ Policies see plain numbers, so a selection can be checked by hand; chance comes 
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
@@ -55,27 +55,30 @@ class Memory:
         return {name: kept.examples[:count] for name, kept in self.tasks.items()}
 
     def draw(
-        self, count: int, rng: random.Random, tasks: Sequence[str] | None = None, per_task: int = 0
+        self,
+        count: int,
+        rng: random.Random,
+        tasks: Sequence[str] | None = None,
+        per_task: int = 0,
+        fill: bool = False,
     ) -> list[Example]:
         """min(count, available) distinct examples, uniform over those of `tasks` (all if None).
 
-        `per_task` limits the pool to the first examples of each. Where the pool holds fewer than `count`, the
-        rest is drawn from all else in memory. Each comes under a random training wording.
+        `per_task` limits the pool to the first examples of each. Where the pool holds fewer than `count`, `fill`
+        draws the rest from all else in memory. Each comes under a random training wording.
         """
-        everything = [
-            (name, number) for name, kept in self.tasks.items() for number in range(len(kept.examples))
-        ]
-        pool = [
-            (name, number)
-            for name in (self.tasks if tasks is None else tasks)
-            for number in range(len(self.tasks[name].examples[: per_task or None]))
-        ]
+        pool = self._places(self.tasks if tasks is None else tasks, per_task)
         chosen = pick(pool, count, rng)
-        if len(chosen) < min(count, len(everything)):
-            others = set(pool)
-            chosen += pick([one for one in everything if one not in others], count - len(chosen), rng)
+        if fill and len(chosen) < count:
+            others = set(self._places(self.tasks)) - set(pool)
+            chosen += pick(sorted(others), count - len(chosen), rng)
         drawn = [(self.tasks[name], number) for name, number in chosen]
         return [reworded(kept.examples[number], kept.instructions, rng) for kept, number in drawn]
+
+    def _places(self, tasks: Iterable[str], per_task: int = 0) -> list[tuple[str, int]]:
+        """Task and number of the examples of some tasks, of each the first `per_task`; 0: all."""
+        sizes = {name: len(self.tasks[name].examples[: per_task or None]) for name in tasks}
+        return [(name, number) for name, size in sizes.items() for number in range(size)]
 
     def state(self) -> dict:
         """Plain data for JSON."""

@@ -42,7 +42,7 @@ METHODS = {
         "kpig.methods.radis:Radis", "learn the starting model's explanations of the responses beside them"
     ),
     "sequential": Entry(
-        "kpig.methods.plain:Sequential", "cross-entropy on the current step only; the lower bound"
+        "kpig.methods.plain:Sequential", "cross-entropy on the current step only: what forgetting costs"
     ),
     "mtl": Entry("kpig.methods.plain:Mtl", "all steps' training data at once; the upper bound"),
     "dare": Entry(

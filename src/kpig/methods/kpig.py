@@ -53,7 +53,7 @@ class Kpig(Method):
             self.learned |= {task: self._in_unit(self.gains[task]) for task in new}
         self.chosen = self._select(clock)
         rng, count = clock.rng("replay"), self.num_replayed(clock)
-        return self.memory.draw(count, rng, self.chosen, self.settings.examples_per_task)
+        return self.memory.draw(count, rng, self.chosen, self.settings.examples_per_task, fill=True)
 
     def measured(self, clock: Clock) -> dict[str, Any]:
         """The gain of every task that was measured, at the updates that measure."""

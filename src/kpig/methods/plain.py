@@ -1,4 +1,4 @@
-"""The bounds of every comparison: the untouched model, sequential tuning, and joint training."""
+"""Plain training: the untouched model and joint training, which bound a comparison, and sequential tuning."""
 
 from collections.abc import Sequence
 

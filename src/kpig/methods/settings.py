@@ -32,7 +32,8 @@ class KpigSection(Section):
         0.1, description="proportional: sharpness of the preference"
     )
     twin_weight: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="λ, weight of the masked-twin term; 0 leaves it out and halves the cost of an update"
+        1.0,
+        description="λ, weight of the masked-twin term; 0 leaves it out, and about two thirds of an update's tokens",
     )
     weighting: Literal["gain", "none"] = Field("gain", description="scale the twin term by 1 - gain, or not")
     reference: Literal["initial", "previous"] = Field(
@@ -81,7 +82,7 @@ class PeriodicReplaySection(Section):
 
 
 class KmeansReplaySection(Section):
-    """Keep the examples nearest to the k-means centroids of input embeddings (SSR code)."""
+    """Keep the examples nearest to the k-means centroids of the prompts' embeddings (SSR code)."""
 
     clusters: Count = Field(20, description="centroids per task (k)")
 

@@ -84,6 +84,14 @@ def test_an_unknown_method_gets_a_suggestion(tmp_path):
     assert "'kpgi' is not a method; did you mean 'kpig'?" in message and "kpig methods" in message
 
 
+def test_a_method_of_your_own_that_is_nowhere_is_found_missing_before_anything_loads(tmp_path):
+    message = refused("check", write_config(tmp_path, "[method]\nname = 'nowhere:Mine'\n"))
+    assert "there is no module 'nowhere' on the Python path" in message and "PYTHONPATH" in message
+    assert "it names no class" in refused("check", write_config(tmp_path, "[method]\nname = 'json:'\n"))
+    found = kpig("check", write_config(tmp_path, "[method]\nname = 'kpig.methods.plain:Sequential'\n"))
+    assert found.returncode == 0, found.stderr
+
+
 def test_a_setting_that_would_have_no_effect_is_refused(tmp_path):
     path = write_config(tmp_path, "[model]\nlora_rank = 4\n[stream]\ntrain_per_task = 5\n")
     message = refused("check", path)
@@ -175,6 +183,20 @@ def test_run_eval_gain_and_report_do_what_they_say(tmp_path):
     assert scored.returncode == 0, scored.stderr
     assert json.loads((tmp_path / "scores/scores.json").read_text())["tasks"]["say"]["n"] == 8
     assert len((tmp_path / "scores/predictions.jsonl").read_text().splitlines()) == 8
+
+    run, answers = tmp_path / "run", tmp_path / "answers.jsonl"
+    answers.write_text("".join(path.read_text() for path in (run / "steps/02/predictions").glob("*.jsonl")))
+    own = kpig("score", answers, "--tasks", run, "--out", tmp_path / "own", "--partial")
+    assert own.returncode == 0, own.stderr
+    final = json.loads((run / "scores.json").read_text())["steps"][-1]["tasks"]
+    found = json.loads((tmp_path / "own/scores.json").read_text())["tasks"]
+    assert {name: one["p_score"] for name, one in found.items()} == {
+        name: one["p_score"] for name, one in final.items()
+    }
+    before = (run / "scores.json").read_bytes()
+    for command in (("score", answers), ("eval", model)):
+        assert "holds a run" in refused(*command, "--tasks", run, "--out", run)
+    assert (run / "scores.json").read_bytes() == before
 
     measured = kpig("gain", model, "--tasks", tasks, "--json", tmp_path / "gain.json", "--probes", 3)
     assert measured.returncode == 0, measured.stderr

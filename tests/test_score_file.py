@@ -156,11 +156,19 @@ ROW = {"task": "say", "example": "say-0", "response": "x"}
         (ROW | {"finshed": False}, "there is no field 'finshed'; did you mean 'finished'?"),
         (ROW | {"wording": "old"}, "'wording' is 'old'"),
         (ROW | {"example": [1]}, "'example' is of type list"),
+        (
+            ROW | {"input": "moon tree"},
+            "states the input 'moon tree', but that of task 'say', example 'say-0' is 'ant box",
+        ),
+        (
+            ROW | {"references": ["moon tree"]},
+            "states the references \"['moon tree']\", but those of task 'say'",
+        ),
         (ROW | {"task": 3}, "'task' is of type int"),
         ('{"a": ' + "9" * 5000 + "}", "not valid JSON"),
         ('{"response": "\\ud800"}', "surrogate"),
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_a_line_that_cannot_be_used_is_named_with_the_reason(row, words, tasks, tmp_path):
     message = refusal(write(tmp_path, *rows_of(tasks), row), tasks)
@@ -226,3 +234,19 @@ def test_what_eval_wrote_is_scored_as_eval_scored_it(tmp_path):
 
 def test_the_help_shows_an_example():
     assert "Example: kpig score" in kpig("score", "--help").stdout
+
+
+def test_inputs_and_references_beside_an_id_may_be_the_examples_own_or_a_prompt_around_it(tasks, tmp_path):
+    rows = rows_of(tasks)
+    expected, _, _ = score_file.score(write(tmp_path, *rows), tasks)
+    examples = [example for task in tasks for example in task.test]
+    more = [
+        row | {"input": f"Q: {example.input}\nA:", "references": [*example.references, "another"]}
+        for row, example in zip(rows, examples, strict=True)
+    ]
+    assert score_file.score(write(tmp_path, *more), tasks)[0] == expected
+
+
+def test_after_too_many_problems_the_message_says_that_it_stopped(tasks, tmp_path):
+    message = refusal(write(tmp_path, *["{"] * 50), tasks)
+    assert message.endswith("... further lines were not looked at") and len(message.splitlines()) == 20

@@ -14,7 +14,7 @@ from scipy import special
 
 from conftest import scatter
 from kpig import checkpoint, config, suite, train
-from kpig.encoding import Encoded
+from kpig.encoding import Encoded, Encoder
 from kpig.errors import ConfigError
 from kpig.methods import merging, migu
 from kpig.methods.base import Clock, Step, create
@@ -149,6 +149,15 @@ def test_dare_drops_the_share_asked_for_and_keeps_the_mean(drop):
     assert abs(float(is_dropped.double().mean()) - drop) <= 4 * math.sqrt(drop * (1 - drop) / draws.numel())
     kept = (reference + change / (1 - drop)).expand_as(draws)
     torch.testing.assert_close(draws[~is_dropped], kept[~is_dropped], rtol=1e-12, atol=0)
+
+
+def test_dare_refuses_lora_on_an_embedding_which_it_would_not_thin(tokenizer, make_learner):
+    model = get_peft_model(make_learner("gpt2").model, LoraConfig(r=2, target_modules=["wte"]))
+    learner = Learner(model, tokenizer, Encoder(tokenizer, 64))
+    with pytest.raises(
+        ConfigError, match=r"dare thins LoRA on linear layers only.*lora_embedding.*lora_targets"
+    ):
+        started(configured("dare", True)).begin_step(Step(1, TASKS[:1], 3), learner)
 
 
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])

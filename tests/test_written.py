@@ -1,6 +1,7 @@
 """SSR and RaDis: who writes, what is kept of it, and that a resumed run has the same texts."""
 
 import copy
+import dataclasses
 import itertools
 import math
 import random
@@ -186,6 +187,24 @@ def test_memory_holds_written_examples_only_under_the_tasks_instructions(make_le
     assert {one.instruction for one in drawn} <= {w for task in TASKS for w in task.instructions}
     assert all(torch.equal(before[name], value) for name, value in learner.weights().items())
     assert method.notes() == []
+
+
+def test_written_examples_fit_under_the_longest_wording_that_replay_may_draw(make_learner, scripted):
+    """Answers are as long as they come; what fits under the seed wording alone would stop a later step."""
+    scripted(write_inputs)
+    longer = dataclasses.replace(TASKS[0].instruction, text=TASKS[0].instruction.text + " Mind this." * 30)
+    task = dataclasses.replace(TASKS[0], instructions=(TASKS[0].instruction, longer))
+    sizes = [
+        len(make_learner("gpt2").encoder.text_ids(wording.text)) for wording in (task.instruction, longer)
+    ]
+    learner = make_learner("gpt2", keep_initial=True, max_length=(sizes[0] + sizes[1]) // 2 + 20)
+    method = create(configured("ssr"))
+    method.end_step(step_of(task), learner)
+    assert method.memory.tasks[task.name].examples == ()
+    assert method.written[task.name]["too_long"] == 8
+    plain = create(configured("ssr"))
+    plain.end_step(step_of(dataclasses.replace(task, instructions=(task.instruction,))), learner)
+    assert len(plain.memory.tasks[task.name].examples) == 3
 
 
 def test_inputs_come_from_the_starting_model_and_answers_from_the_latest(tuned, fingerprints):

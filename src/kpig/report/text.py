@@ -1,8 +1,12 @@
 """Numbers and other people's words as text: for a cell, a line of the terminal, a plot, Markdown."""
 
 import html
+import re
 
 NONE = "–"
+MARKS = re.compile(r"[\\|`*\[\]$~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+"""What Markdown would read as its own; an underscore within a word it would not."""
+
 MAX_SHOWN_CHARACTERS = 1500
 
 
@@ -43,8 +47,7 @@ def plot_label(text: str, limit: int = 40) -> str:
 
 def markdown_cell(text: str) -> str:
     """Text inside a Markdown table or line, shown as it is."""
-    escaped = html.escape(plain(str(text)), quote=False)
-    return "".join(f"\\{c}" if c in "\\|`*[]" else c for c in escaped)
+    return MARKS.sub(r"\\\g<0>", html.escape(plain(str(text)), quote=False))
 
 
 def fenced(text: str) -> str:

@@ -153,8 +153,8 @@ def _reference(lines: Sequence[Line], against: str) -> tuple[str, list[str]]:
 
 def _num_changed(line: Line) -> int:
     """In how many of its method's settings a line differs from the defaults."""
-    defaults = flat(RunConfig().model_dump(mode="json"))
     settings = next(iter(line.runs.values())).settings
+    defaults = flat(RunConfig().model_dump(mode="json"))
     own = [key for key in settings if key == TUNED or key.startswith(f"method.{line.method}.")]
     return sum(settings[key] != defaults.get(key) for key in own)
 

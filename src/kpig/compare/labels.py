@@ -1,13 +1,24 @@
-"""The name of a run's row: its method, and the settings in which runs of that method differ."""
+"""The name of a run's row: its method, and the settings in which runs of that method differ.
+
+A method's own setting is left out where it has its default: "kpig" beside "kpig twin_weight=0.0".
+"""
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kpig.compare.equality import Difference
 from kpig.compare.runs import Run
+from kpig.config import RunConfig, flat
 from kpig.methods import METHODS
 
 TUNED = "train.learning_rate"
+DEFAULTS = {
+    key: value if isinstance(value, str) else json.dumps(value)
+    for key, value in flat(RunConfig().model_dump(mode="json")).items()
+    if key.startswith("method.")
+}
+"""The defaults of the methods' settings, as text."""
 
 
 def label_runs(runs: Sequence[Run], differences: Sequence[Difference]) -> list[str]:
@@ -30,10 +41,11 @@ def _settings(run: Run) -> dict[str, str]:
     """What a method may set: its tables and the learning rate, as text."""
     chosen = {k: v for k, v in run.settings.items() if k.startswith("method.") and k != "method.name"}
     chosen[TUNED] = run.settings[TUNED]
-    return {
-        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for key, value in chosen.items()
-    }
+    return {key: _text(value) for key, value in chosen.items()}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _own(key: str, run: Run) -> bool:
@@ -61,4 +73,9 @@ def _differing(
     ]
     last = [key.rsplit(".", 1)[-1] for key in keys]
     names = [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
-    return [f"{name}={text.get(key, 'unset')}" for name, key in zip(names, keys, strict=True)]
+    found = {key: text.get(key, "unset") for key in keys}
+    return [
+        f"{name}={found[key]}"
+        for name, key in zip(names, keys, strict=True)
+        if found[key] != DEFAULTS.get(key)
+    ]

@@ -50,6 +50,10 @@ def _main_notes(comparison: Comparison) -> list[str]:
         "Mean over the runs (seed and stream order), and its 95 % bootstrap interval in brackets. ↑: higher is "
         f"better, ↓: lower is better, {NONE}: not measured. Scorer: {comparison.scorer}."
     ]
+    if any(" " in line.label for line in comparison.lines):
+        notes.append(
+            "Behind a method stand the settings in which its rows differ, where they are not the method's defaults."
+        )
     if comparison.num_ranked:
         notes.append(
             "Average rank: over the P-scores on seen and held-out tasks in every seed and order that all ranked "

@@ -417,6 +417,15 @@ def test_a_damaged_run_is_refused_by_name_and_never_left_out_in_silence(
     assert "broken" in str(caught.value)
 
 
+def test_a_score_that_nobody_has_is_said_to_be_no_basis_for_ranks(tmp_path):
+    for method, p_held_out in (("kpig", 0.4), ("replay", 2.9), ("init", 30.0)):
+        write_run(tmp_path / method, method, p_held_out=p_held_out)
+    notes = [note for note in compare([tmp_path]).notes if "too near to 0" in note]
+    assert notes == ["P held-out is 2.9 at most: too near to 0 to rank by, so average ranks mean little"]
+    write_run(tmp_path / "more", "sequential", p_held_out=3.1)
+    assert not [note for note in compare([tmp_path]).notes if "too near to 0" in note]
+
+
 def test_a_folder_named_twice_in_two_ways_counts_once_without_a_word(tmp_path):
     write_run(tmp_path / "runs/a", "replay")
     comparison = compare([tmp_path / "runs", tmp_path / "runs/../runs"])

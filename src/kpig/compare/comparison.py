@@ -19,6 +19,9 @@ BOUNDS = ("mtl", UNTUNED)
 
 DEFAULT_REFERENCE = "kpig"
 MAX_NAMED_CELLS = 5
+FLOOR = 3.0
+"""A P-score below which all methods are when nothing can be told from it."""
+
 MIN_SEEDS, MIN_ORDERS = 3, 2
 
 
@@ -193,6 +196,7 @@ def _notes(lines: Sequence[Line], left_out: Sequence[str]) -> list[str]:
         *_too_few([run.cell for run in runs]),
         *_shared_streams(runs),
         *_repeated_measurements(lines),
+        *_at_the_floor(lines),
         *_varying("learning rate", lines, lambda run: f"{run.settings[TUNED]:g}"),
         *_varying("device", lines, lambda run: _of_environment(run, "device")),
         *_varying("commit of kpig", lines, lambda run: _of_environment(run, "commit")),
@@ -246,6 +250,19 @@ def _repeated_measurements(lines: Sequence[Line]) -> list[str]:
         for line, number in found
         if number < len(line.runs)
     ]
+
+
+def _at_the_floor(lines: Sequence[Line]) -> list[str]:
+    """A note for each score that average ranks count though no method has any of it to speak of."""
+    notes = []
+    for measure in (one for one in MEASURES if one.key in RANKED):
+        found = [line.estimates[measure.key] for line in lines if not line.is_bound]
+        highest = max((one.mean for one in found if one is not None), default=FLOOR)
+        if highest < FLOOR:
+            notes.append(
+                f"{measure.short} is {highest:.1f} at most: too near to 0 to rank by, so average ranks mean little"
+            )
+    return notes
 
 
 def _varying(what: str, lines: Sequence[Line], read: Callable[[Run], str]) -> list[str]:

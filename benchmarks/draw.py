@@ -19,7 +19,8 @@ matplotlib.use("svg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from kpig.compare.comparison import Line, compare
+from kpig.compare.comparison import compare
+from kpig.compare.lines import Line
 from kpig.compare.plots import over_steps
 from kpig.records import HELD_OUT, SEEN
 

@@ -1,8 +1,8 @@
 """Runs of several methods, seeds and stream orders in one table: means, intervals, tests, ranks, cost. No model.
 
 Method names, settings and notes are other people's text: they are escaped wherever they are shown.
-The files import downwards only: page; plots, formats; latex; sheets; comparison; labels; equality; runs;
-measures, statistics. Plotly, jinja2 and rich load when something is drawn.
+The files import downwards only: page; plots, formats; latex; sheets; comparison; notes; lines, labels;
+equality; runs; measures, statistics. Plotly, jinja2 and rich load when something is drawn.
 """
 
 from kpig.compare.comparison import Comparison, compare

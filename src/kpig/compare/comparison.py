@@ -1,53 +1,20 @@
 """Runs in, everything a comparison says out: a line per label, tests against one of them, notes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from kpig.compare.equality import differences, sentence, some
+from kpig.compare.equality import differences, sentence
 from kpig.compare.labels import TUNED, label_runs
-from kpig.compare.measures import COSTS, MEASURES, RANKED, Measure
-from kpig.compare.runs import Cell, Run, cell_name, data_digest, has_suite_per_seed, read_all
-from kpig.compare.statistics import Contrast, Estimate, average_ranks, contrasts, estimate
+from kpig.compare.lines import Line, estimates, values
+from kpig.compare.measures import MEASURES, RANKED
+from kpig.compare.notes import notes
+from kpig.compare.runs import Cell, Run, read_all
+from kpig.compare.statistics import average_ranks, contrasts
 from kpig.config import RunConfig, flat
 from kpig.errors import RunError, UsageError, nearest
 
-UNTUNED = "init"
-BOUNDS = ("mtl", UNTUNED)
-"""Methods that show what is possible, not what competes: they get no rank."""
-
 DEFAULT_REFERENCE = "kpig"
-MAX_NAMED_CELLS = 5
-FLOOR = 3.0
-"""A P-score below which all methods are when nothing can be told from it."""
-
-MIN_SEEDS, MIN_ORDERS = 3, 2
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of the comparison: a method with its settings, and its runs by cell.
-
-    `estimates` are over the line's own runs, by key of MEASURES and COSTS, None where nothing was
-    measured; `contrasts` are over the cells shared with the reference, by key of MEASURES.
-    """
-
-    label: str
-    runs: Mapping[Cell, Run]
-    estimates: Mapping[str, Estimate | None]
-    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
-    rank: float | None = None
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether the method is a bound, which gets no rank."""
-        return self.method in BOUNDS
-
-    @property
-    def method(self) -> str:
-        """The method's name, or module:Class."""
-        return next(iter(self.runs.values())).method
 
 
 @dataclass(frozen=True)
@@ -84,7 +51,7 @@ def compare(paths: Sequence[Path], against: str = "", anyway: bool = False) -> C
             + "\nleave some out, or give --anyway to see the table all the same with these lines on top"
         )
     grouped, repeated = _grouped(runs, label_runs(runs, unequal))
-    lines = [Line(label, cells, _estimates(cells)) for label, cells in grouped.items()]
+    lines = [Line(label, cells, estimates(cells)) for label, cells in grouped.items()]
     reference, chosen = _reference(lines, against)
     lines, num_ranked = _ranked(_tested(lines, reference))
     return Comparison(
@@ -92,15 +59,9 @@ def compare(paths: Sequence[Path], against: str = "", anyway: bool = False) -> C
         reference=reference,
         scorer=", ".join(dict.fromkeys(str(run.record.scores["scorer"]) for run in runs)),
         unequal=sentences,
-        notes=(*chosen, *_notes(lines, [f"left out: {one}" for one in (*left_out, *repeated)])),
+        notes=(*chosen, *notes(lines, [f"left out: {one}" for one in (*left_out, *repeated)])),
         num_ranked=num_ranked,
     )
-
-
-def values(line: Line, measure: Measure) -> dict[Cell, float]:
-    """The measure of every run of the line that has it."""
-    read = {cell: measure.read(run.record.scores) for cell, run in line.runs.items()}
-    return {cell: value for cell, value in read.items() if value is not None}
 
 
 def _grouped(runs: Sequence[Run], labels: Sequence[str]) -> tuple[dict[str, dict[Cell, Run]], list[str]]:
@@ -112,22 +73,6 @@ def _grouped(runs: Sequence[Run], labels: Sequence[str]) -> tuple[dict[str, dict
         if first is not run:
             repeated.append(f"{run.path}: the same method, settings, seed and order as {first.path}")
     return grouped, repeated
-
-
-def _estimates(cells: Mapping[Cell, Run]) -> dict[str, Estimate | None]:
-    found = {}
-    for measure in (*MEASURES, *COSTS):
-        read = [measure.read(run.record.scores) for run in _measurements(cells)]
-        found[measure.key] = estimate([value for value in read if value is not None])
-    return found
-
-
-def _measurements(cells: Mapping[Cell, Run]) -> list[Run]:
-    """The runs whose scores are measurements of their own: the untuned model is the same in every run on the same tasks."""
-    runs = list(cells.values())
-    if runs[0].method != UNTUNED:
-        return runs
-    return list({data_digest(run): run for run in reversed(runs)}.values())
 
 
 def _reference(lines: Sequence[Line], against: str) -> tuple[str, list[str]]:
@@ -185,101 +130,3 @@ def _ranked(lines: Sequence[Line]) -> tuple[list[Line], int]:
         [{line.label: values(line, measure) for line in ranked} for measure in measures]
     )
     return [replace(line, rank=found.get(line.label)) for line in lines], num_ranked
-
-
-def _notes(lines: Sequence[Line], left_out: Sequence[str]) -> list[str]:
-    """What a reader must know beside the numbers."""
-    runs = [run for line in lines for run in line.runs.values()]
-    return [
-        *left_out,
-        *_missing_cells(lines),
-        *_too_few([run.cell for run in runs]),
-        *_shared_streams(runs),
-        *_repeated_measurements(lines),
-        *_at_the_floor(lines),
-        *_varying("learning rate", lines, lambda run: f"{run.settings[TUNED]:g}"),
-        *_varying("device", lines, lambda run: _of_environment(run, "device")),
-        *_varying("commit of kpig", lines, lambda run: _of_environment(run, "commit")),
-        *_varying("version of kpig", lines, lambda run: _package(run, "kpig")),
-        *_varying("version of torch", lines, lambda run: _package(run, "torch")),
-    ]
-
-
-def _missing_cells(lines: Sequence[Line]) -> list[str]:
-    every = list(dict.fromkeys(cell for line in lines for cell in line.runs))
-    notes = []
-    for line in lines:
-        missing = [cell_name(cell) for cell in every if cell not in line.runs]
-        if missing:
-            rest = len(missing) - MAX_NAMED_CELLS
-            named = "; ".join(missing[:MAX_NAMED_CELLS]) + (f"; and {rest} more" if rest > 0 else "")
-            notes.append(
-                f"{line.label} lacks {len(missing)} of {len(every)} runs ({named}): its mean is over the "
-                "others, and it is tested over those it shares with the reference"
-            )
-    return notes
-
-
-def _too_few(cells: Iterable[Cell]) -> list[str]:
-    seeds, orders = ({cell[place] for cell in cells} for place in (0, 1))
-    if len(seeds) >= MIN_SEEDS and len(orders) >= MIN_ORDERS:
-        return []
-    return [
-        f"a claim needs at least {MIN_SEEDS} seeds and {MIN_ORDERS} stream orders; here the number of seeds "
-        f"is {len(seeds)} and that of orders {len(orders)}"
-    ]
-
-
-def _shared_streams(runs: Sequence[Run]) -> list[str]:
-    if not has_suite_per_seed(runs):
-        return []
-    note = "every seed has a stream of its own from the built-in suite"
-    if len({run.order for run in runs}) == 1:
-        return [note]
-    return [
-        f"{note}, which its orders share: runs of one seed are less independent than their number says, and intervals "
-        "and p values speak of these streams"
-    ]
-
-
-def _repeated_measurements(lines: Sequence[Line]) -> list[str]:
-    found = [(line, len(_measurements(line.runs))) for line in lines]
-    return [
-        f"{line.label}: its {len(line.runs)} runs are {number} measurement{'s' * (number > 1)} of the same untuned "
-        "model; the interval counts each once"
-        for line, number in found
-        if number < len(line.runs)
-    ]
-
-
-def _at_the_floor(lines: Sequence[Line]) -> list[str]:
-    """A note for each score that average ranks count though no method has any of it to speak of."""
-    notes = []
-    for measure in (one for one in MEASURES if one.key in RANKED):
-        found = [line.estimates[measure.key] for line in lines if not line.is_bound]
-        highest = max((one.mean for one in found if one is not None), default=FLOOR)
-        if highest < FLOOR:
-            notes.append(
-                f"{measure.short} is {highest:.1f} at most: too near to 0 to rank by, so average ranks mean little"
-            )
-    return notes
-
-
-def _varying(what: str, lines: Sequence[Line], read: Callable[[Run], str]) -> list[str]:
-    """A note where runs differ in something that may matter; a value shared by most lines is named once."""
-    by_line = {line.label: ", ".join(dict.fromkeys(map(read, line.runs.values()))) for line in lines}
-    holders: dict[str, list[str]] = {}
-    for label, value in by_line.items():
-        holders.setdefault(value, []).append(label)
-    if len(holders) == 1 and ", " not in next(iter(holders)):
-        return []
-    return [f"{what} differs: " + "; ".join(f"{value} ({some(labels)})" for value, labels in holders.items())]
-
-
-def _of_environment(run: Run, key: str) -> str:
-    return str(run.record.environment.get(key) or "unknown")[:12]
-
-
-def _package(run: Run, name: str) -> str:
-    packages: Any = run.record.environment.get("packages")
-    return str(packages.get(name, "unknown")) if isinstance(packages, Mapping) else "unknown"

@@ -5,8 +5,9 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from kpig.compare.comparison import Comparison, Line
+from kpig.compare.comparison import Comparison
 from kpig.compare.latex import latex
+from kpig.compare.lines import Line
 from kpig.compare.measures import COSTS, MEASURES, Measure
 from kpig.compare.sheets import UNEQUAL, Sheet, sheets
 from kpig.report.text import markdown_cell, plain

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from kpig.compare.comparison import Comparison, Line
+from kpig.compare.comparison import Comparison
+from kpig.compare.lines import Line
 from kpig.compare.measures import MEASURES
 from kpig.compare.statistics import Estimate, estimate
 from kpig.records import HELD_OUT, SEEN

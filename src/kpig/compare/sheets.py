@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kpig.compare.comparison import Comparison, Line
+from kpig.compare.comparison import Comparison
+from kpig.compare.lines import Line
 from kpig.compare.measures import COSTS, MEASURES, Measure
 from kpig.compare.statistics import Contrast, Estimate, smallest_p
 from kpig.report.text import NONE, decimal

@@ -179,6 +179,10 @@ def test_every_problem_of_every_run_is_listed_once(tmp_path):
             {"settings": [{"name": "a", "set": "train.epochs"}]},
             "settings 1: set = 'train.epochs': expected a table",
         ),
+        (
+            {"settings": [{"name": "a", "set": {"method.inscl.cost": "cosine"}}]},
+            "matters to any of methods (kpig, replay)",
+        ),
         ({"orders": ["given", [1, 2]]}, "orders given and steps-1-2 are the same order of these 2 steps"),
         ({"methods": ["nowhere:Mine", "kpig"]}, "there is no module 'nowhere' on the Python path"),
         (

@@ -28,9 +28,9 @@ class Dare(Method):
     (scale 1). Against the starting model an old task's change would be thinned again at every step: its
     entries survive t steps with chance (1 − p)^t, 1/(1 − p)^t times as large.
 
-    With LoRA only B is thinned; A is left alone, so E[B'A] = E[B']A and nothing changes in expectation. Exact
-    is that for `reference = "initial"`, where B starts at 0. From the second step on, "previous" thins (B − B_ref)A and
-    keeps what A's own change makes of the earlier B, B_ref(A − A_ref), whole: that part is no product of B's change.
+    With LoRA only B is thinned; A is left alone, so E[B'A] = E[B']A and nothing changes in expectation. With
+    `reference = "initial"`, where B starts at 0, that thins the whole change. "previous" thins (B − B_ref)A and, from
+    the second step on, keeps B_ref(A − A_ref), what A's own change makes of the earlier B, as it is.
     """
 
     def __init__(self, config: RunConfig):

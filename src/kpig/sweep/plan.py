@@ -15,7 +15,7 @@ from kpig import config as configuration
 from kpig.config import RunConfig
 from kpig.errors import ConfigError
 from kpig.sweep.sources import PlannedRun, source_problems
-from kpig.sweep.spec import Order, Setting, Spec, base_table, contradictions, read, refuse
+from kpig.sweep.spec import Order, Setting, Spec, base_table, concerns, contradictions, read, refuse
 
 MOST_LISTED = 3
 
@@ -80,15 +80,8 @@ def _repetitions(runs: Sequence[PlannedRun]) -> list[str]:
 
 def _settings_of(method: str, spec: Spec) -> list[Setting | None]:
     """The settings a method runs with; None is the base config alone."""
-    found: list[Setting | None] = [one for one in spec.settings if _concerns(one, method)]
+    found: list[Setting | None] = [one for one in spec.settings if concerns(one, method)]
     return [None, *found] if spec.include_default or not found else found
-
-
-def _concerns(setting: Setting, method: str) -> bool:
-    """Whether a setting is for the method: for it alone, or for all and with something that matters to it."""
-    if setting.method is not None:
-        return setting.method == method
-    return not all(configuration.is_idle(method, key) for key in configuration.flat(setting.set))
 
 
 def _run_name(method: str, setting: Setting | None, seed: int, order: Order) -> str:

@@ -135,7 +135,16 @@ def contradictions(spec: Spec, base: Mapping[str, Any]) -> list[str]:
         problems += [f"{where}: {key!r} is decided by the sweep itself" for key in taken]
         if not keys:
             problems.append(f"{where}: set is empty; expected section.key = value")
+        elif not setting.method and not any(concerns(setting, method) for method in spec.methods):
+            problems.append(f"{where}: nothing in it matters to any of methods ({', '.join(spec.methods)})")
     return problems
+
+
+def concerns(setting: Setting, method: str) -> bool:
+    """Whether a setting is for the method: for it alone, or for all and with something that matters to it."""
+    if setting.method is not None:
+        return setting.method == method
+    return not all(configuration.is_idle(method, key) for key in configuration.flat(setting.set))
 
 
 def _hint(setting: Setting, spec: Spec) -> str:

@@ -514,6 +514,21 @@ def test_the_gain_of_a_task_that_forgot_nothing_has_not_dropped(make_learner):
     assert all(method._signal(task) != 0 for task in begun)
 
 
+def test_a_current_task_is_probed_with_the_examples_that_memory_will_keep_of_it(make_learner, monkeypatch):
+    """Not with the first of its file, which may all have one label; and no jump when it becomes a past task."""
+    method, learner = create(configured("kpig", kpig={"num_probes": 3})), make_learner(keep_initial=True)
+    asked = []
+    monkeypatch.setattr(gain, "measure", lambda _, probes, *more: asked.append(dict(probes)) or {})
+    method.begin_step(step_of(1, TASKS[0]), learner)
+    method._measure(learner)
+    method.end_step(step_of(1, TASKS[0]), learner)
+    method.begin_step(step_of(2, TASKS[1]), learner)
+    method._measure(learner)
+    name = TASKS[0].name
+    assert asked[0][name] == asked[1][name] == method.memory.tasks[name].examples[:3]
+    assert asked[0][name] != TASKS[0].train[:3]
+
+
 @pytest.mark.parametrize(("refresh", "expected"), [(3, [0, 3, 6]), (0, [0]), (1, list(range(8)))])
 def test_gains_are_measured_when_a_step_begins_and_every_refresh_updates(refresh, expected, staged):
     method, learner, calls = staged(toy_gains(0.5, 0.1, 0.3), refresh=refresh)

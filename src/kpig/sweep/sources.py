@@ -1,14 +1,14 @@
 """What the planned runs start from: their models, methods and streams, each looked at once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from kpig import stream
 from kpig.config import RunConfig
 from kpig.errors import ConfigError, KpigError
 from kpig.methods import why_missing
 from kpig.model_folder import check_folder, is_adapter, resolve
+from kpig.records import Stream
 
 
 @dataclass(frozen=True)
@@ -27,43 +27,44 @@ class PlannedRun:
 
 
 def source_problems(runs: Sequence[PlannedRun]) -> Mapping[str, list[str]]:
-    """Model folders, methods and streams that cannot be used, and stream orders that are one: problem, names of its runs."""
+    """Model folders, methods and streams that cannot be used, with the names of their runs; each is looked at once.
+
+    Without names: stream orders that are one, whose runs would be the same runs.
+    """
     problems: dict[str, list[str]] = {}
-    seen: dict[Any, list[str]] = {}
-    sequences: dict[tuple, PlannedRun] = {}
+    streams: list[tuple[PlannedRun, Stream]] = []
+    for kind, key_of, look in (
+        ("model", lambda config: config.model.path, _check_model),
+        ("method", lambda config: config.method.name, _check_method),
+        ("stream", _stream_key, stream.configured),
+    ):
+        for same in _grouped(runs, key_of):
+            try:
+                found = look(same[0].config)
+            except KpigError as error:
+                problem = str(error) if str(error).startswith("[") else f"[{kind}] {error}"
+                problems.setdefault(problem, []).extend(run.name for run in same)
+            else:
+                streams += [(same[0], found)] if kind == "stream" else []
+    return problems | dict.fromkeys(_repeated_orders(streams), [])
+
+
+def _grouped(runs: Sequence[PlannedRun], key_of: Callable[[RunConfig], str]) -> Collection[list[PlannedRun]]:
+    groups: dict[str, list[PlannedRun]] = {}
     for run in runs:
-        for key, check in (
-            (("model", run.config.model.path), _check_model),
-            (("method", run.config.method.name), _check_method),
-            (("stream", _stream_key(run.config)), stream.configured),
-        ):
-            if key not in seen:
-                seen[key], found = _looked_at(key[0], check, run.config)
-                if key[0] == "stream" and found is not None:
-                    _compare_orders(run, found, sequences, problems)
-            for problem in seen[key]:
-                problems.setdefault(problem, []).append(run.name)
-    return problems
+        groups.setdefault(key_of(run.config), []).append(run)
+    return groups.values()
 
 
-def _looked_at(kind: str, check: Callable[[RunConfig], Any], config: RunConfig) -> tuple[list[str], Any]:
-    """The problems of one source, and what the check found."""
-    try:
-        return [], check(config)
-    except KpigError as error:
-        text = str(error)
-        return [text if text.startswith("[") else f"[{kind}] {text}"], None
-
-
-def _compare_orders(
-    run: PlannedRun, found, sequences: dict[tuple, PlannedRun], problems: dict[str, list[str]]
-) -> None:
-    """Note a stream whose steps come in the order of another one of the sweep: its runs would be the same runs."""
-    steps = tuple(tuple(task.name for task in step) for step in found.steps)
-    first = sequences.setdefault((run.seed, run.config.suite.model_dump_json(), steps), run)
-    if first.order != run.order:
-        same = f"orders {first.order} and {run.order} are the same order of these {len(steps)} steps; leave one out"
-        problems.setdefault(same, [])
+def _repeated_orders(streams: Sequence[tuple[PlannedRun, Stream]]) -> Iterator[str]:
+    """A sentence for every order of steps that comes again under another label."""
+    first_with: dict[tuple, PlannedRun] = {}
+    for run, found in streams:
+        steps = tuple(tuple(task.name for task in step) for step in found.steps)
+        first = first_with.setdefault((run.seed, run.config.suite.model_dump_json(), steps), run)
+        if first.order != run.order:
+            same = f"orders {first.order} and {run.order} are the same order"
+            yield f"{same} of these {len(steps)} steps; leave one out"
 
 
 def _stream_key(config: RunConfig) -> str:

@@ -46,7 +46,7 @@ def source_problems(runs: Sequence[PlannedRun]) -> Mapping[str, list[str]]:
                 problems.setdefault(problem, []).extend(run.name for run in same)
             else:
                 streams += [(same[0], found)] if kind == "stream" else []
-    return problems | dict.fromkeys(_repeated_orders(streams), [])
+    return problems | {problem: [] for problem in _repeated_orders(streams)}
 
 
 def _grouped(runs: Sequence[PlannedRun], key_of: Callable[[RunConfig], str]) -> Collection[list[PlannedRun]]:

@@ -92,6 +92,45 @@ def test_a_method_of_your_own_that_is_nowhere_is_found_missing_before_anything_l
     assert found.returncode == 0, found.stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [("name = 'o_lora'", "o_lora trains LoRA"), ("name = 'pretrain'", "set train.row_tokens")],
+)
+def test_check_asks_the_method_whether_it_can_do_it(settings, words, tmp_path):
+    assert words in refused("check", write_config(tmp_path, f"[method]\n{settings}\n"))
+
+
+def test_what_is_sound_but_may_surprise_is_said_by_check_run_eval_and_score(tmp_path):
+    """No key parts, and references that the published scorer cannot read."""
+    texts = ("猫在睡觉", "我喜欢喝茶", "今天下雨了", "他在学校里", "书在桌子上", "鸟会飞")
+    rows = [{"instruction": "总结", "input": text, "output": text} for text in texts]
+    tasks = write_tasks(tmp_path / "tasks", *rows)
+    text = f"[stream]\npath = '{tasks}'\n[method]\nname = 'kpig'\n"
+    text += "[train]\nupdates_per_step=1\nbatch_size=2\n[evaluate]\nmax_new_tokens=2\n"
+    config = write_config(tmp_path, text)
+    bare, unread = "1 of 1 tasks have no key parts", "1 of 1 tasks have references with letters outside ASCII"
+    checked = kpig("check", config).stdout
+    assert bare in checked and unread in checked
+    assert bare not in kpig("check", config, "--set", "method.name=replay").stdout
+    done = kpig("run", config, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    notes = json.loads((tmp_path / "run/scores.json").read_text())["notes"]
+    assert [bare in notes[0], unread in notes[1]] == [True, True]
+    assert unread in kpig("eval", "tiny", "--tasks", tasks, "--max-new-tokens", 2).stdout
+    answers = next((tmp_path / "run/steps/01/predictions").glob("*.jsonl"))
+    assert unread in kpig("score", answers, "--tasks", tmp_path / "run").stdout
+    annotated = kpig("annotate", tasks, "--by", "rules", "--out", tmp_path / "kp.json")
+    assert "none were found in 1 of them" in annotated.stdout
+
+
+def test_a_slip_in_the_name_of_a_model_folder_beside_others_is_no_hub_name(tmp_path, monkeypatch):
+    (tmp_path / "models/llama").mkdir(parents=True)
+    (tmp_path / "models/llama/config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    message = refused("eval", "models/lama", "--tasks", "suite")
+    assert "model folder models/lama does not exist; did you mean models/llama?" in message
+
+
 def test_a_setting_that_would_have_no_effect_is_refused(tmp_path):
     path = write_config(tmp_path, "[model]\nlora_rank = 4\n[stream]\ntrain_per_task = 5\n")
     message = refused("check", path)

@@ -353,6 +353,12 @@ def test_an_end_of_sequence_that_the_tokenizer_adds_does_not_end_the_prompt(
     assert encoded.response == bare.response
 
 
+@pytest.mark.parametrize("template", ["{{ broken[", "{{ raise_exception('no system turn') }}"])
+def test_a_chat_template_that_cannot_be_used_is_refused_with_what_to_do(template, make_example, chat_encoder):
+    with pytest.raises(ModelError, match=r"chat template cannot be used.*model\.chat_template = false"):
+        chat_encoder(template).encode(make_example())
+
+
 def test_a_chat_template_brings_its_own_special_tokens(with_special_tokens, make_example):
     tokenizer = with_special_tokens("<|pad|> $A")
     tokenizer.chat_template = "<|pad|>" + CHATML

@@ -677,3 +677,12 @@ def test_the_summary_is_json_and_holds_sizes_and_digests(tmp_path):
 def test_importing_the_readers_imports_neither_torch_nor_datasets():
     code = "import sys, kpig.stream; print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_stream_file_beside_the_task_files_finds_them_without_being_told_where(tmp_path):
+    """As the files are found without it: in `tasks`, or in the folder itself where there is none."""
+    for folder, tasks in ((tmp_path / "flat", "."), (tmp_path / "deep", "tasks")):
+        rows = [{"id": f"one-{n}", "input": f"in {n}", "output": ["out"]} for n in range(5)]
+        write(folder / tasks / "one.json", {"Definition": ["Say it."], "Instances": rows})
+        write(folder / "stream.json", {"steps": [{"step": 1, "tasks": [{"task": "one"}]}]})
+        assert [task.name for task in stream.load(folder).tasks] == ["one"]

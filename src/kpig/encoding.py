@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from jinja2 import TemplateError
+
 from kpig.errors import DataError, ModelError
 from kpig.records import MASK_TEXT, Example
 
@@ -94,7 +96,12 @@ class Encoder:
         if not self.chat:
             return PLAIN_TEMPLATE.format(body=body)
         message = [{"role": "user", "content": body}]
-        return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        try:
+            return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise ModelError(
+                f"the tokenizer's chat template cannot be used ({error}); mend it, or set model.chat_template = false"
+            ) from error
 
     def _prompt_ids(self, text: str) -> tuple[int, ...]:
         ids = self.tokenizer.encode(

@@ -1,7 +1,7 @@
 """The errors a user can meet; each says what was given, what was expected and what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class KpigError(Exception):
@@ -39,3 +39,9 @@ class TrainingError(KpigError):
 def nearest(word: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known word that `word` is most likely a slip of, if there is one."""
     return next(iter(difflib.get_close_matches(str(word), list(known), 1, cutoff)), None)
+
+
+def some(names: Sequence[str], limit: int = 3) -> str:
+    """The first names, and how many more there are."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

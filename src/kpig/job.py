@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from kpig import checkpoint, evaluate, model, model_folder, rundir, scores, stream, train
+from kpig import check, checkpoint, evaluate, model, model_folder, rundir, scores, stream, train
 from kpig.config import RunConfig
 from kpig.errors import RunError
 from kpig.methods.base import Method, Step, create
@@ -48,13 +48,16 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
         )
     num_cut = _check_lengths(learner, tasks, config)
     folder = rundir.open_run(path, config, summary, environment(config))
+    cautions = check.cautions(config, tasks)
+    for caution in cautions:
+        watch.say(f"note: {caution}")
     _evaluate_untuned(folder, learner, tasks, config, watch)
     for step in plan:
         _learn(folder, learner, method, step, plan, tasks, config, watch)
     notes = method.notes()
     for note in notes:
         watch.say(note)
-    result = _run_scores(folder, config, plan, num_cut, notes)
+    result = _run_scores(folder, config, plan, num_cut, [*cautions, *notes])
     rundir.publish_json(folder.path / "scores.json", result)
     return result
 

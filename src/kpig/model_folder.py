@@ -4,7 +4,7 @@ import hashlib
 from importlib.resources import files
 from pathlib import Path
 
-from kpig.errors import ModelError
+from kpig.errors import ModelError, nearest
 
 TINY = "tiny"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -48,9 +48,12 @@ def check_folder(path: str) -> None:
     """
     folder = Path(path)
     if not folder.exists():
-        if path.startswith((".", "/")) or path.count("/") > 1:
+        beside = _models_in(folder.parent)
+        if path.startswith((".", "/")) or path.count("/") > 1 or ("/" in path and beside):
+            near = nearest(folder.name, beside)
             raise ModelError(
-                f"model folder {path} does not exist; give a folder with config.json and *.safetensors (in a config: model.path), or tiny"
+                f"model folder {path} does not exist{f'; did you mean {folder.parent / near}?' if near else ''}; give a folder "
+                "with config.json and *.safetensors (in a config: model.path), or tiny"
             )
         return
     if is_adapter(path):
@@ -67,3 +70,8 @@ def check_folder(path: str) -> None:
             "safetensors (load them where you trust them, then model.save_pretrained(folder)) and try again"
         )
     raise ModelError(f"model folder {path} has no weights; expected *.safetensors beside config.json")
+
+
+def _models_in(folder: Path) -> list[str]:
+    """The names of the model folders in a folder."""
+    return sorted(file.parent.name for file in folder.glob("*/config.json"))

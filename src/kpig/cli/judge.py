@@ -1,5 +1,6 @@
 """Commands that judge without training: eval and gain a model, score a file of predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ from rich.table import Table
 
 from kpig.cli.app import Device, ModelPath, TasksOption, app, choose_device, quiet, read_tasks, show_table
 from kpig.errors import UsageError
-from kpig.records import MASK_TEXT
+from kpig.records import MASK_TEXT, Task
 
 
 @app.command("eval")
@@ -41,6 +42,7 @@ def evaluate(
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
     result, predictions = diagnose.evaluate_model(section, chosen, settings, choose_device(device), Bars())
     show_table(_score_table(path, result))
+    _print_cautions(chosen)
     if out is not None:
         rundir.publish_json(out / "scores.json", result)
         judgement.write_predictions(out / "predictions.jsonl", predictions)
@@ -82,6 +84,7 @@ def score(
     if coverage.missing:
         print(score_file.describe(coverage))
     show_table(_score_table(str(predictions), result))
+    _print_cautions(chosen)
     if out is not None:
         rundir.publish_json(out / "scores.json", result)
         judgement.write_predictions(out / "predictions.jsonl", judged)
@@ -136,6 +139,13 @@ def _score_table(path: str, result: dict) -> Table:
     )
     table.caption_justify = "left"
     return table
+
+
+def _print_cautions(tasks: Sequence[Task]) -> None:
+    from kpig.check import scorer_cautions
+
+    for caution in scorer_cautions(tasks):
+        print(f"note: {caution}")
 
 
 def _cells(score: dict) -> list[str]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kpig.cli.app import Device, TasksPath, app, choose_device, quiet, read_tasks, show_table
-from kpig.errors import UsageError
+from kpig.errors import UsageError, some
 from kpig.records import Instruction
 
 LlmName = Annotated[
@@ -82,6 +82,12 @@ def annotate(
     print(
         f"key parts of {len(entries)} tasks: {out} ({len(kept)} made by hand were kept); look: kpig show {tasks}"
     )
+    nothing = [name for name, one in entries.items() if not one.key_parts]
+    if nothing:
+        print(
+            f"note: none were found in {len(nothing)} of them ({some(nothing)}); the rules read English: write them by hand, "
+            "or try --by gain with a model of yours, or --by llm"
+        )
 
 
 @app.command()

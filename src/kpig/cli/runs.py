@@ -62,7 +62,7 @@ def run(
 
 @app.command()
 def check(config: ConfigPath, overrides: Overrides = None) -> None:
-    """Report every problem of a config, its model folder and its tasks, before anything is loaded.
+    """Report every problem of a config and its tasks, and what can be told of its model before it loads.
 
     Example: [bold]kpig check my.toml --set train.batch_size=8[/bold]
     """
@@ -85,6 +85,8 @@ def check(config: ConfigPath, overrides: Overrides = None) -> None:
         )
         table.add_row(step, task.name, task.metric, *map(str, counts))
     show_table(table)
+    for caution in checks.cautions(settings, tasks):
+        print(f"note: {caution}")
     print(f"method {settings.method.name}, model {settings.model.path}; run it with: kpig run {config}")
 
 

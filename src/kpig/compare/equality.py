@@ -8,6 +8,7 @@ from typing import Any
 
 from kpig.compare.runs import Run, data_digest, has_suite_per_seed, held_out_tasks, learned_tasks
 from kpig.config import PORTIONS
+from kpig.errors import some
 from kpig.model_folder import resolve
 
 SECTIONS = ("model.", "train.", "replay.", "evaluate.")
@@ -92,9 +93,3 @@ def _tasks(run: Run) -> Mapping[tuple[str, str], Any]:
 
 def _listed(lead: str, tasks: Sequence[tuple[str, str]]) -> str:
     return f"{lead}: {some([f'{kind} {name}' for kind, name in tasks])}" if tasks else ""
-
-
-def some(names: Sequence[str], limit: int = 3) -> str:
-    """The first names, and how many more there are."""
-    rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

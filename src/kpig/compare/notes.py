@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from kpig.compare.equality import some
 from kpig.compare.labels import TUNED
 from kpig.compare.lines import Line, measurements
 from kpig.compare.measures import MEASURES, RANKED
 from kpig.compare.runs import Cell, Run, cell_name, has_suite_per_seed
+from kpig.errors import some
 
 MAX_NAMED_CELLS = 5
 FLOOR = 3.0

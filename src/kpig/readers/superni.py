@@ -98,7 +98,9 @@ def _stream_entries(raw: Mapping, path: Path, problems: Problems) -> list[_Entry
 def _stream_entry(raw: object, path: Path, where: str, step: int | None) -> _Entry:
     raw = typed(raw, dict, f"{where}: a task", "an object with 'task' and 'file'")
     name = check_name(raw.get("task"), where)
-    file = typed(raw.get("file", f"tasks/{name}.json"), str, f"{where}: task '{name}': 'file'", "a path")
+    file = typed(
+        raw.get("file", _usual_place(path.parent, name)), str, f"{where}: task '{name}': 'file'", "a path"
+    )
     if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\\" in file or ":" in file:
         raise DataError(f"{where}: task '{name}': file {file!r} is not a path inside the stream's folder")
     splits: dict[str, str] = {}
@@ -109,6 +111,11 @@ def _stream_entry(raw: object, path: Path, where: str, step: int | None) -> _Ent
                 raise DataError(f"{where}: task '{name}': id '{example_id}' is in train_ids and in test_ids")
             splits[example_id] = split
     return _Entry(name, path.parent / file, splits or None, step)
+
+
+def _usual_place(folder: Path, name: str) -> str:
+    """Where a task's file lies that no 'file' names: as `task_files` looks for it."""
+    return f"tasks/{name}.json" if (folder / "tasks").is_dir() else f"{name}.json"
 
 
 def _superni_draft(entry: _Entry, annotations: Annotations, problems: Problems) -> Draft:

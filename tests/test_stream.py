@@ -596,8 +596,11 @@ def test_a_file_name_that_is_no_task_name_is_refused(tmp_path):
 def test_a_task_without_test_or_training_examples_is_refused(tmp_path):
     lines = [line(number, split="train") for number in range(3)]
     assert "no test examples" in message_of(stream.load, jsonl(tmp_path / "a.jsonl", *lines))
-    path = jsonl(tmp_path / "b.jsonl", *(line(number) for number in range(3)))
-    assert "no training examples" in message_of(stream.load, path, test_per_task=3)
+    path = jsonl(tmp_path / "b.jsonl", line(0))
+    assert "no training examples" in message_of(stream.load, path)
+    path = jsonl(tmp_path / "c.jsonl", *(line(number) for number in range(3)))
+    (task,) = stream.load(path, test_per_task=3).tasks
+    assert (len(task.train), len(task.test)) == (1, 2), "one is left to train on"
 
 
 def test_problems_are_reported_together_up_to_twenty(tmp_path):

@@ -61,7 +61,11 @@ class StreamSection(Section):
     )
     kind: Literal["auto", "superni", "jsonl", "hf"] = Field("auto", description="format of the task files")
     train_per_task: CountOrAll = Field(0, description="training examples per task at most; 0: all")
-    test_per_task: CountOrAll = Field(0, description="test examples per task at most; 0: all")
+    test_per_task: CountOrAll = Field(
+        0,
+        description="test examples per task at most; where examples state no split, exactly so many are split off, if one "
+        "is left to train on; 0: all, or a fifth",
+    )
     tasks_per_step: CountOrAll = Field(0, description="tasks per step; 0: as the data say, else one")
     max_steps: CountOrAll = Field(0, description="steps at most; 0: all")
     max_tasks_per_step: CountOrAll = Field(0, description="tasks per step at most; 0: all")

@@ -124,13 +124,13 @@ def _split(draft: Draft, unsplit: str, test_per_task: int | None) -> tuple[list[
 def split_by_rule(name: str, rows: Sequence[Row], num_test: int | None = None) -> tuple[list[Row], list[Row]]:
     """Training and test rows, shuffled by a seed made of the task's name alone; the last are test rows.
 
-    `num_test` of 0 or None means a fifth of the rows, at least 1 and at most 100.  [D]
+    `num_test` of 0 or None means a fifth of the rows, at least 1 and at most 100.  [D] One row is left to train on.
     Training rows that repeat the input of a test row are dropped, and their number is logged.
     """
     shuffled = list(rows)
     random.Random(f"kpig-split|{name}").shuffle(shuffled)
     num_test = num_test or min(MOST_TEST_EXAMPLES_BY_RULE, max(1, len(rows) // 5))
-    boundary = max(0, len(shuffled) - num_test)
+    boundary = max(min(1, len(shuffled) - 1), len(shuffled) - num_test)
     candidates, test = shuffled[:boundary], shuffled[boundary:]
     tested = {_identity(row) for row in test}
     train = [row for row in candidates if _identity(row) not in tested]

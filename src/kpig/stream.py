@@ -197,7 +197,7 @@ def _check_trainable(tasks: Iterable[Task], path: str | Path, problems: Problems
         if not task.train:
             problems.found.append(
                 f"{path}: task '{task.name}': has no training examples ({len(task.test)} test examples); "
-                "add some, lower test_per_task, or load these tasks as held_out"
+                "add some (other inputs than those of its test examples), or load these tasks as held_out"
             )
 
 

@@ -131,6 +131,13 @@ def test_a_slip_in_the_name_of_a_model_folder_beside_others_is_no_hub_name(tmp_p
     assert "model folder models/lama does not exist; did you mean models/llama?" in message
 
 
+def test_a_name_that_is_no_folder_is_said_to_have_been_taken_for_a_hub_name(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    message = refused("eval", "nowhere", "--tasks", "suite")
+    assert "model nowhere cannot be loaded" in message
+    assert "there is no folder nowhere here, so it was taken for a hub name" in message
+
+
 def test_a_setting_that_would_have_no_effect_is_refused(tmp_path):
     path = write_config(tmp_path, "[model]\nlora_rank = 4\n[stream]\ntrain_per_task = 5\n")
     message = refused("check", path)

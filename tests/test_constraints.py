@@ -184,6 +184,14 @@ CASES = [
     ("shares_word_with_input", {"min": 2}, LONG_INPUT, ["chases balls"], ["balls"], "missing_content"),
     (
         "contains_input_items",
+        {"input_separator": ", "},
+        "New York, ice cream, 猫",
+        ["New York has ice cream and 猫", "two ice creams for 猫猫 in new york"],
+        ["York has ice cream and 猫", "New York has cream and 猫", "New York has ice cream"],
+        "missing_content",
+    ),
+    (
+        "contains_input_items",
         {"input_separator": "#"},
         "man#ride#use",
         ["Men rode, using reins.", "A man rides and used it"],

@@ -336,4 +336,7 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"model {path} cannot be loaded: {first}") from error
+        hub = (
+            "" if Path(path).exists() else f"; there is no folder {path} here, so it was taken for a hub name"
+        )
+        raise ModelError(f"model {path} cannot be loaded: {first.rstrip('.')}{hub}") from error

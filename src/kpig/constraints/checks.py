@@ -120,8 +120,16 @@ def shares_word_with_input(input_text: str, response: str, min: int) -> bool:
 
 
 def contains_input_items(input_text: str, response: str, input_separator: str) -> bool:
-    words = split_words(response)
-    return all(occurs(squash(item), words) for item in input_text.split(input_separator))
+    """An item of several words is there with all of them, or as it stands; so is one in a script without spaces."""
+    words, text = split_words(response), squash(response)
+    return all(_has(squash(item), words, text) for item in input_text.split(input_separator))
+
+
+def _has(item: str, words: Sequence[str], text: str) -> bool:
+    parts = split_words(item)
+    if parts == [item] and item.isascii():
+        return occurs(item, words)
+    return item in text or (bool(parts) and all(occurs(part, words) for part in parts))
 
 
 def contains_input_capture(input_text: str, response: str, pattern: str, optional: bool = False) -> bool:

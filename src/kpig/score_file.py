@@ -4,8 +4,8 @@ One JSON object per line. The response is under `response`, `prediction` or, whe
 The test example is named by `example` or `id`, with `task` where several tasks have that id, or by `task` and
 `input`. Optional: `finished` (false: cut off at the token limit), `prompt` (as the model saw it),
 `masked_response` (to the prompt without its key parts) and `wording` ("seed", or "new" for one that was never
-trained on). Where `input` or `references` stand beside the example's id, they must be the example's: ids alone
-may name another one in other data. Other fields are passed over. So the files of `kpig eval` and `kpig run`
+trained on). Where `input` or `references` stand beside the example's id, the input must be the example's (or a
+prompt with it inside) and one reference too: ids alone may name another example in other data. Other fields are passed over. So the files of `kpig eval` and `kpig run`
 can be scored, and {"id": ..., "prediction": ...}, the format of the Super-NaturalInstructions evaluation.
 """
 

@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from kpig import config, job, metrics, quickstart
+from kpig import config
+from kpig.cli import quickstart
+from kpig.runs import job
+from kpig.scoring import metrics
 
 VARIANTS: dict[str, dict] = {
     "sequential": {"name": "sequential"},

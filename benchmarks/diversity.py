@@ -15,9 +15,12 @@ from pathlib import Path
 
 from ablation import MEASURES, with_interval
 
-from kpig import config, diversify, job, quickstart, stream, suite
-from kpig.metrics import paired_permutation_test
+from kpig import config, diversify
+from kpig.cli import quickstart
 from kpig.records import Constraint, Instruction, KeySpan, Task
+from kpig.runs import job
+from kpig.scoring.metrics import paired_permutation_test
+from kpig.tasks import stream, suite
 
 ARMS = ("one wording", "breadth", "own wordings")
 SHOWN = {

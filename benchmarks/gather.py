@@ -13,10 +13,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from kpig.config import ModelSection
-from kpig.encoding import Encoder
-from kpig.model import Learner, load
-from kpig.objective import cross_entropy_sum
-from kpig.rows import pad
+from kpig.model.encoding import Encoder
+from kpig.model.learner import Learner
+from kpig.model.loading import load
+from kpig.model.objective import cross_entropy_sum
+from kpig.model.rows import pad
 
 NUM_ROWS, PROMPT, RESPONSE, VOCABULARY, PAIRS = 16, 200, 8, 32000, 7
 

@@ -15,13 +15,13 @@ import time
 import torch
 
 from kpig import config
-from kpig.batch import micro_batches
-from kpig.encoding import Encoder
 from kpig.methods.base import Clock, Step, create
-from kpig.model import Learner
+from kpig.model.batch import micro_batches
+from kpig.model.encoding import Encoder
+from kpig.model.learner import Learner
 from kpig.pretrain import job, mixture, shapes, speed
 from kpig.pretrain.tokenizer import train_tokenizer
-from kpig.train import current_examples
+from kpig.training.loop import current_examples
 
 LAYOUTS = [(0, "float32"), (448, "float32"), (0, "bfloat16"), (448, "bfloat16")]
 

@@ -16,12 +16,14 @@ import tiny_tokenizer
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from kpig import config, suite, train
-from kpig.encoding import Encoder
+from kpig import config
 from kpig.methods.base import Step
 from kpig.methods.plain import Sequential
-from kpig.model import Learner
+from kpig.model.encoding import Encoder
+from kpig.model.learner import Learner
 from kpig.records import Example, Task
+from kpig.tasks import suite
+from kpig.training import loop
 
 SEED = 0
 NUM_UPDATES = 4500
@@ -95,7 +97,7 @@ def train_on_base_skills(learner: Learner) -> tuple[list[list[float]], float]:
             losses.append([event["update"], event["loss"]])
             print(event["update"], event["loss"], round(time.perf_counter() - start), flush=True)
 
-    train.fit_step(learner, Sequential(settings), step, settings, log, save=lambda state: None)
+    loop.fit_step(learner, Sequential(settings), step, settings, log, save=lambda state: None)
     return losses, time.perf_counter() - start
 
 
@@ -155,7 +157,7 @@ laptop; it knows nothing but the suite's base skills.
 | | |
 |---|---|
 | built by | `python scripts/build_tiny.py`, seed {SEED} |
-| trained on | the {len(accuracy)} base skills of `kpig.suite` (`suite.base_skills()`); no composition of its streams or held-out tasks |
+| trained on | the {len(accuracy)} base skills of `kpig.tasks.suite` (`suite.base_skills()`); no composition of its streams or held-out tasks |
 | updates | {facts["updates"]} of 64 examples, AdamW 2e-3 cosine, β₂ 0.98 |
 | tokens | {facts["train_tokens"]:,} |
 | time | {facts["train_seconds"]} s on {torch.get_num_threads()} CPU thread(s), torch {torch.__version__}, Python {platform.python_version()} |

@@ -10,7 +10,7 @@ from pydoc_data.topics import topics
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from kpig import suite
+from kpig.tasks import suite
 
 VOCABULARY_SIZE = 4096
 SUITE_WEIGHT = 2000

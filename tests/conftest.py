@@ -18,8 +18,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from kpig.encoding import Encoder
-from kpig.model import Learner
+from kpig.model.encoding import Encoder
+from kpig.model.learner import Learner
 from kpig.records import Example, Instruction, KeySpan
 
 ARCHITECTURES = ("llama", "qwen3", "gpt2", "gemma2")

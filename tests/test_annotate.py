@@ -7,14 +7,17 @@ import statistics
 import pytest
 import torch
 
-from kpig import model, rundir, stream, suite
 from kpig.annotate import best, by_gain, by_llm, compare, job, keyparts, macro, rules
 from kpig.annotate.by_gain import Effect, Effects, GainSettings
 from kpig.annotate.cost import Cost
 from kpig.config import ModelSection
 from kpig.errors import DataError, UsageError
+from kpig.files import publish_json
 from kpig.llm import Answer, Failure, ScriptedModel, TextBackend
+from kpig.model import loading
+from kpig.model.ledger import Ledger
 from kpig.records import Example, Instruction, KeySpan
+from kpig.tasks import stream, suite
 
 TOLERANCE = 1e-5
 NUM_COMPOSITIONS = 20
@@ -24,7 +27,7 @@ TEXT = "You are given a list. Sort the words, and say \"yes\" or 'no'.\nUse  at 
 
 @pytest.fixture(scope="module")
 def tiny():
-    return model.load(ModelSection())
+    return loading.load(ModelSection())
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +372,7 @@ def test_entries_made_or_corrected_by_hand_are_kept_unless_asked_otherwise(folde
     entries = json.loads(path.read_text(encoding="utf-8"))
     entries["sort"]["key_parts"][0]["kind"] = "content"
     entries["other"] = {"key_parts": ["stays"]}
-    rundir.publish_json(path, entries)
+    publish_json(path, entries)
     assert keyparts.by_hand(path) == {"sort", "other"}
 
     nothing = {name: Instruction(one.text) for name, one in instructions.items()}
@@ -447,7 +450,7 @@ class FakeLearner:
     """A learner whose passes are replaced by `costs_of`."""
 
     def __init__(self):
-        self.ledger = model.Ledger()
+        self.ledger = Ledger()
 
 
 def costs_of(monkeypatch, cost):

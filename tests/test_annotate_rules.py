@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpig import suite
 from kpig.annotate import Agreement, clauses, compare, find, macro
 from kpig.records import KEY_PART_KINDS, KeySpan
+from kpig.tasks import suite
 
 DATA_DIR = Path(__file__).parents[1].parent / "shared" / "data"
 PHRASES = st.sampled_from(

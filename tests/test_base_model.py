@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kpig.config import ModelSection
-from kpig.model import load
+from kpig.model.loading import load
 
 FOLDER = Path(__file__).parents[1] / "models" / "superni-base"
 

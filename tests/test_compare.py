@@ -18,7 +18,7 @@ from rich.console import Console
 from scipy import stats
 
 from kpig import compare as comparing
-from kpig import config, job, metrics, model_folder, records
+from kpig import config, records
 from kpig.compare.comparison import compare
 from kpig.compare.labels import label_runs
 from kpig.compare.latex import tex
@@ -28,6 +28,9 @@ from kpig.compare.runs import read_all
 from kpig.compare.sheets import sheets
 from kpig.compare.statistics import average_ranks, contrasts, estimate, holm, ranks, smallest_p
 from kpig.errors import RunError, UsageError
+from kpig.model import folder
+from kpig.runs import job
+from kpig.scoring import metrics
 
 SCRIPT = "<script>alert(1)</script>"
 TASKS = ("sort", "count", "copy")
@@ -561,9 +564,9 @@ def test_a_digest_changes_with_the_weights_and_not_with_their_place(tmp_path):
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").write_bytes(content)
-    first, second, third = (model_folder.digest(str(tmp_path / name)) for name in "abc")
+    first, second, third = (folder.digest(str(tmp_path / name)) for name in "abc")
     assert first == second != third and len(first) == 64
-    assert model_folder.digest("some/hub-name") is None
+    assert folder.digest("some/hub-name") is None
 
 
 # The formats.
@@ -668,7 +671,7 @@ def test_real_runs_compare_from_the_command_line(tmp_path):
     for method in ("kpig", "sequential"):
         job.run(config.build(table | {"method": {"name": method}}), tmp_path / "runs" / method)
     environment = json.loads((tmp_path / "runs/kpig/environment.json").read_text())
-    assert environment["model_digest"] == model_folder.digest(model_folder.resolve("tiny"))
+    assert environment["model_digest"] == folder.digest(folder.resolve("tiny"))
     done = kpig("compare", tmp_path / "runs", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "sequential" in done.stdout and f"{tmp_path / 'out/compare.html'}" in done.stdout.replace("\n", "")

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kpig.constraints import (
+from kpig.errors import DataError
+from kpig.records import Constraint
+from kpig.tasks.constraints import (
     CONSTRAINTS,
     KINDS,
     MAX_MATCHED_CHARACTERS,
@@ -19,8 +21,6 @@ from kpig.constraints import (
     satisfied,
     violations,
 )
-from kpig.errors import DataError
-from kpig.records import Constraint
 
 DATA_DIR = Path(__file__).parents[1].parent / "shared" / "data"
 STREAMS = ("superni-stream", "superni-heldout")

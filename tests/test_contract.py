@@ -15,13 +15,16 @@ from dataclasses import dataclass, field, fields
 import pytest
 import torch
 
-from kpig import checkpoint, config, job, suite, train
+from kpig import config
 from kpig.errors import ConfigError
-from kpig.ledger import Ledger
 from kpig.methods import METHODS
 from kpig.methods.base import Method, Step, create
-from kpig.model import Learner
-from kpig.replay import Memory
+from kpig.methods.parts.memory import Memory
+from kpig.model.learner import Learner
+from kpig.model.ledger import Ledger
+from kpig.runs import job
+from kpig.tasks import suite
+from kpig.training import checkpoint, loop
 from test_job import kill_after, read_scores, small, start, weights
 
 PAIRS = (("reverse", "upper"), ("count", "period"), ("sort", "commas"))
@@ -197,7 +200,7 @@ def history(request, make_learner, tmp_path_factory):
                     checkpoint.publish(copy.deepcopy(state), folder / f"step{step.number}")
                     middle = folder / f"step{step.number}"
 
-            train.fit_step(learner, method, step, settings, updates_to(found.log), save)
+            loop.fit_step(learner, method, step, settings, updates_to(found.log), save)
             found.surfaces.append(surface(learner))
         if middle:
             again, resumed, plan = fresh()
@@ -205,7 +208,7 @@ def history(request, make_learner, tmp_path_factory):
             again.load_state_dict(between)
             resumed.ledger.restore(counted)
             state = checkpoint.read(checkpoint.find(middle))
-            train.fit_step(resumed, again, plan[-1], settings, updates_to(found.tail), lambda _: None, state)
+            loop.fit_step(resumed, again, plan[-1], settings, updates_to(found.tail), lambda _: None, state)
             found.again = (again, resumed)
     return found
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpig import stream
 from kpig.diversify import (
     WAYS,
     Fault,
@@ -26,8 +25,9 @@ from kpig.diversify import (
 )
 from kpig.errors import DataError, UsageError
 from kpig.llm import Answer, Budget, ScriptedModel, TextBackend
-from kpig.readers.variants import digest_of
 from kpig.records import Constraint, Example, Instruction, KeySpan, Task
+from kpig.tasks import stream
+from kpig.tasks.readers.variants import digest_of
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 needs_shared_data = pytest.mark.skipif(

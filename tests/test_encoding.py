@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
 
 from conftest import ARCHITECTURES
-from kpig.batch import collate, token_batches
-from kpig.encoding import Encoder
 from kpig.errors import DataError, ModelError
+from kpig.model.batch import collate, token_batches
+from kpig.model.encoding import Encoder
+from kpig.model.rows import join, pad
 from kpig.records import Example, Instruction, KeySpan
-from kpig.rows import join, pad
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import sem
 
 from conftest import ARCHITECTURES
-from kpig import gain, portions
+from kpig.model import gain, portions
 from kpig.records import Gain
 
 TOLERANCE = 1e-5

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from kpig import config, job, rundir
+from kpig import config
 from kpig.errors import ConfigError, DataError, ModelError, RunError, UsageError
 from kpig.methods import METHODS
+from kpig.runs import job
+from kpig.runs.folder import RunDir, check_free, open_run
 
 SMALL = {
     "suite": {"num_steps": 2, "tasks_per_step": 2, "num_held_out": 2, "num_train": 24, "num_test": 3},
@@ -100,7 +102,7 @@ def test_a_finished_run_holds_what_the_architecture_promises(tmp_path):
         json.loads(line) for line in (tmp_path / "run/steps/02/predictions").glob("*.jsonl").__next__().open()
     ]
     assert {"prompt", "response", "references", "rouge_l", "exact_match", "violations"} <= set(rows[0])
-    events = list(rundir.RunDir(tmp_path / "run").events())
+    events = list(RunDir(tmp_path / "run").events())
     assert [event["update"] for event in events] == [1, 2, 3, 4, 5] * 2
     assert all("divergence" in event and event["tokens"] > 0 for event in events)
 
@@ -195,7 +197,7 @@ def test_resuming_with_changed_data_is_refused(tmp_path):
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_usable(tmp_path, monkeypatch):
-    from kpig import checkpoint
+    from kpig.training import checkpoint
 
     straight = job.run(small(), tmp_path / "straight")
     real, calls = checkpoint.save_file, []
@@ -243,13 +245,13 @@ def test_a_run_killed_among_its_very_first_files_can_begin_again_but_foreign_fil
     stream = {"digest": "x"}
     (tmp_path / "config.toml").write_text("half")
     (tmp_path / ".stream.json.tmp").write_text("{")
-    rundir.check_free(tmp_path, small(), stream, resume=True)
-    rundir.open_run(tmp_path, small(), stream, {})
+    check_free(tmp_path, small(), stream, resume=True)
+    open_run(tmp_path, small(), stream, {})
     assert config.load_resolved(tmp_path / "config.toml") == small()
     (tmp_path / "stream.json").unlink()
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="--out another folder"):
-        rundir.check_free(tmp_path, small(), stream, resume=True)
+        check_free(tmp_path, small(), stream, resume=True)
 
 
 def test_an_override_below_a_value_that_is_no_table_is_misuse():

@@ -14,22 +14,20 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from scipy import stats
 
-from kpig.constraints import KINDS
-from kpig.metrics import (
+from kpig.records import Gain, Prediction
+from kpig.scoring.metrics import (
     average,
     backward_transfer,
     bootstrap_interval,
-    exact_match,
     forgetting,
     forward_transfer,
     group_scores,
-    normalize,
     p_score,
     paired_permutation_test,
-    rouge_l,
     task_scores,
 )
-from kpig.records import Gain, Prediction
+from kpig.tasks.constraints import KINDS
+from kpig.tasks.matching import exact_match, normalize, rouge_l
 
 TASKS_DIR = Path(__file__).parents[1].parent / "shared" / "data" / "superni-stream" / "tasks"
 needs_shared_data = pytest.mark.skipif(

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from conftest import ARCHITECTURES, scatter
-from kpig import config, model
-from kpig.batch import collate
+from kpig import config
 from kpig.errors import ModelError
-from kpig.model import Learner
+from kpig.model import loading
+from kpig.model.batch import collate
+from kpig.model.learner import Learner
 
 
 def rows_of(learner, examples, side="right"):
@@ -259,7 +260,7 @@ def test_weights_of_another_shape_or_name_are_refused_before_any_is_changed(make
 
 def load(path, **more):
     settings = {key: more.pop(key) for key in list(more) if key in config.ModelSection.model_fields}
-    return model.load(config.ModelSection(path=str(path), **settings), **more)
+    return loading.load(config.ModelSection(path=str(path), **settings), **more)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 
-from kpig.objective import cross_entropy_sum, jsd, mean_by_example, token_log_probs
+from kpig.model.objective import cross_entropy_sum, jsd, mean_by_example, token_log_probs
 
 SCALES = (0.1, 1.0, 30.0)
 

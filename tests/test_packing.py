@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import ARCHITECTURES
-from kpig import train
-from kpig.batch import collate, micro_batches, packed_batches
 from kpig.config import TrainSection
 from kpig.errors import ModelError
-from kpig.packing import common_beginning, pack
-from kpig.rows import join, pad
+from kpig.model.batch import collate, micro_batches, packed_batches
+from kpig.model.packing import common_beginning, pack
+from kpig.model.rows import join, pad
+from kpig.training import loop
 
 ids = st.lists(st.integers(3, 9), min_size=1, max_size=6)
 pairs_of_ids = st.lists(st.tuples(ids, ids), min_size=1, max_size=8)
@@ -113,19 +113,19 @@ def test_micro_batches_hold_every_example_once(make_learner, mixed_examples):
 def test_a_model_that_cannot_share_rows_is_refused(make_learner, mixed_examples):
     """Gemma 2 attends within a window in every other layer, whatever mask it is given."""
     settings_ = TrainSection(row_tokens=200)
-    train.require_packable(make_learner("llama"), mixed_examples, settings_)
+    loop.require_packable(make_learner("llama"), mixed_examples, settings_)
     same = [mixed_examples[0]] * 3
     with pytest.raises(ModelError, match="row_tokens = 0"):
-        train.require_packable(make_learner("gemma2"), same, settings_)
+        loop.require_packable(make_learner("gemma2"), same, settings_)
 
 
 def test_groups_of_one_task_follow_each_other_and_every_epoch_holds_every_example_once():
-    order = train._order((5, 3, 4), 2, "seed")
+    order = loop._order((5, 3, 4), 2, "seed")
     assert sorted(order) == list(range(12))
     task = [0] * 5 + [1] * 3 + [2] * 4
     switches = sum(task[one] != task[two] for one, two in itertools.pairwise(order))
     assert switches <= 7
-    assert train._order((5, 3, 4), 2, "seed") == order
+    assert loop._order((5, 3, 4), 2, "seed") == order
 
 
 def test_padding_on_the_right_of_plain_rows_stays_what_it_was():

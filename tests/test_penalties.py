@@ -9,18 +9,21 @@ import pytest
 import torch
 
 from conftest import scatter
-from kpig import checkpoint, config, job, suite, train
-from kpig.batch import collate
-from kpig.encoding import Encoded
+from kpig import config
 from kpig.methods.base import Clock, Step, create
-from kpig.methods.fisher import diagonal_fisher
 from kpig.methods.gem import project
-from kpig.methods.gradient import mean_gradient
+from kpig.methods.parts.fisher import diagonal_fisher
+from kpig.methods.parts.gradient import mean_gradient
 from kpig.methods.penalties import L2, merged
-from kpig.model import Learner
-from kpig.objective import cross_entropy_sum, distillation
-from kpig.penalty_ratio import WINDOW, PenaltyWatch, ratios
+from kpig.model.batch import collate
+from kpig.model.encoding import Encoded
+from kpig.model.learner import Learner
+from kpig.model.objective import cross_entropy_sum, distillation
 from kpig.progress import Watcher
+from kpig.runs import job
+from kpig.tasks import suite
+from kpig.training import checkpoint, loop
+from kpig.training.penalty_watch import WINDOW, PenaltyWatch, ratios
 
 TASKS = tuple(
     suite.task(pair, 9, 2, seed=0) for pair in (("reverse", "upper"), ("count", "period"), ("sort", "commas"))
@@ -40,7 +43,7 @@ def step_of(number, *tasks, num_updates=3):
 
 def fit(learner, method, step, settings, resume_from=None):
     log, saved = [], []
-    train.fit_step(learner, method, step, settings, log.append, saved.append, resume_from)
+    loop.fit_step(learner, method, step, settings, log.append, saved.append, resume_from)
     return log, saved
 
 
@@ -370,7 +373,7 @@ def test_a_step_interrupted_and_resumed_equals_a_straight_one(name, adapter, mak
         checkpoint.publish(state, tmp_path / str(state.update))
 
     step, log = step_of(2, TASKS[1]), []
-    train.fit_step(learner, method, step, settings, log.append, save)
+    loop.fit_step(learner, method, step, settings, log.append, save)
     assert all("penalty_ratio" in record for record in log[:3]) == (name != "a_gem")
     again, other = create(settings), make_learner("gpt2", adapter, dropout=0.1)
     again.load_state_dict(checkpoint.read_state(folder)["method"])
@@ -439,7 +442,7 @@ def test_the_loop_follows_the_gradient_of_mean_cross_entropy_plus_the_penalty_it
     step, clock = step_of(2, TASKS[1]), Clock(settings.seed, 2, 0, 3, 4)
     fit(learner, method, step, settings)
     learner.load_weights(method.begun)
-    batch = batch_of(learner, train.current_examples(step, clock, settings.train.group_size))
+    batch = batch_of(learner, loop.current_examples(step, clock, settings.train.group_size))
     entropy = cross_entropy_sum(learner.response_logits(batch.rows), batch.rows.target) / batch.num_tokens
     parameters = learner.parameters()
     plain = torch.autograd.grad(entropy, list(parameters.values()))

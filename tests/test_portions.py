@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kpig import evaluate, portions
 from kpig.config import EvaluateSection
+from kpig.model import portions
 from kpig.records import Task
+from kpig.scoring import answers
 
 
 def learner_on(device: str) -> SimpleNamespace:
@@ -30,7 +31,7 @@ def test_answers_do_not_depend_on_the_portions(make_learner, mixed_examples):
     found = []
     for budget in (1, 0, 100_000):
         settings = EvaluateSection(max_new_tokens=4, tokens_per_batch=budget)
-        chosen = evaluate.probes({"seen": [task]}, settings)
-        found.append([one.response for one in evaluate.score(learner, chosen, settings)])
+        chosen = answers.probes({"seen": [task]}, settings)
+        found.append([one.response for one in answers.score(learner, chosen, settings)])
     assert found[0] == found[1] == found[2]
     assert len(set(found[0])) > 1, "else nothing is compared"

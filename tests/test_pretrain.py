@@ -7,16 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kpig import config, metrics, stream, suite
-from kpig import job as runs
+from kpig import config
 from kpig.config import ModelSection
-from kpig.encoding import Encoder
 from kpig.errors import ConfigError, DataError, ModelError, RunError
 from kpig.methods.base import create
-from kpig.model import load
+from kpig.model.encoding import Encoder
+from kpig.model.loading import load
 from kpig.pretrain import card, job, mixture, predictors, speed
 from kpig.pretrain.shapes import SHAPES, Shape
 from kpig.pretrain.tokenizer import train_tokenizer
+from kpig.runs import job as runs
+from kpig.tasks import matching, stream, suite
 
 MINI = Shape(vocabulary=400, width=16, layers=1, heads=2, inner=32)
 
@@ -169,7 +170,7 @@ def test_the_predictors_that_need_no_model_score_what_they_should(tasks_file):
     assert by_hand[text] == max(by_hand.values())
     open_tasks = [task for task in tasks if task.metric != "accuracy"]
     expected = [
-        sum(metrics.rouge_l(one.input, one.references) for one in task.test) / len(task.test)
+        sum(matching.rouge_l(one.input, one.references) for one in task.test) / len(task.test)
         for task in open_tasks
     ]
     assert predictors.copy(open_tasks) == pytest.approx(100 * sum(expected) / len(expected))

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from kpig import config, quickstart, report
+from kpig import config, report
+from kpig.cli import quickstart
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -18,13 +18,16 @@ from scipy.spatial.distance import cdist
 from scipy.stats import entropy as scipy_entropy
 from scipy.stats import wasserstein_distance
 
-from kpig import checkpoint, config, suite, train
-from kpig.batch import collate
+from kpig import config
 from kpig.errors import ConfigError
-from kpig.methods import dynainst, dynosaur, embeddings, inscl, kmeans, periodic
+from kpig.methods import dynainst, dynosaur, inscl, kmeans, periodic
 from kpig.methods.base import Clock, Method, Step, create
-from kpig.objective import cross_entropy_sum, entropy, uniform_divergence
-from kpig.replay import leading, proportional, split
+from kpig.methods.parts import embeddings
+from kpig.methods.parts.selection import leading, proportional, split
+from kpig.model.batch import collate
+from kpig.model.objective import cross_entropy_sum, entropy, uniform_divergence
+from kpig.tasks import suite
+from kpig.training import checkpoint, loop
 
 NAMES = ("periodic_replay", "kmeans_replay", "dynosaur", "inscl", "dynainst")
 PAIRS = (("reverse", "upper"), ("count", "period"), ("sort", "commas"), ("last", "brackets"))
@@ -470,7 +473,7 @@ def test_a_step_resumed_from_a_file_equals_a_straight_one_to_the_bit(name, adapt
     (tmp_path / "between").mkdir()
     checkpoint.write_state(method.state_dict(), tmp_path / "between")
     step = step_of(3, *TASKS[2:])
-    train.fit_step(
+    loop.fit_step(
         learner, method, step, settings, log.append, lambda state: saved.append(copy.deepcopy(state))
     )
     checkpoint.publish(saved[0], tmp_path / "inside")
@@ -478,7 +481,7 @@ def test_a_step_resumed_from_a_file_equals_a_straight_one_to_the_bit(name, adapt
     resumed, again, tail = make_learner("gpt2", adapter=adapter), create(settings), []
     again.load_state_dict(checkpoint.read_state(tmp_path / "between")["method"])
     found = checkpoint.read(checkpoint.find(tmp_path / "inside"))
-    train.fit_step(resumed, again, step, settings, tail.append, lambda state: None, found)
+    loop.fit_step(resumed, again, step, settings, tail.append, lambda state: None, found)
     assert tail == log[3:] and sum(record["replayed"] for record in log) == 15
     straight = learner.weights()
     assert all(torch.equal(weight, straight[key]) for key, weight in resumed.weights().items())

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpig import replay
+from kpig.methods.parts import memory
+from kpig.methods.parts.memory import Memory
 from kpig.records import Task
-from kpig.replay import Memory
 
 
 @pytest.fixture
@@ -34,15 +34,15 @@ def make_task(make_example, make_instruction):
 @given(size=st.integers(0, 9), count=st.integers(0, 12), seed=st.integers())
 def test_pick_returns_distinct_items_as_many_as_there_are_and_the_same_for_the_same_seed(size, count, seed):
     items = [f"item {number}" for number in range(size)]
-    found = replay.pick(items, count, random.Random(seed))
+    found = memory.pick(items, count, random.Random(seed))
     assert len(found) == len(set(found)) == min(count, size)
     assert set(found) <= set(items)
-    assert found == replay.pick(items, count, random.Random(seed))
+    assert found == memory.pick(items, count, random.Random(seed))
 
 
 def test_pick_takes_every_item_equally_often():
     rng = random.Random(0)
-    counts = Counter(item for _ in range(3000) for item in replay.pick(range(7), 3, rng))
+    counts = Counter(item for _ in range(3000) for item in memory.pick(range(7), 3, rng))
     expected = 3000 * 3 / 7
     assert all(abs(count - expected) < 5 * math.sqrt(expected) for count in counts.values())
 
@@ -131,13 +131,13 @@ def test_probes_are_the_first_remembered_examples_under_the_seed_instruction(mak
 def test_lowest_takes_the_lowest_signals_and_breaks_ties_by_the_lower_likelihood():
     signals = {"a": 0.5, "b": 0.1, "c": 0.1, "d": -0.3, "e": 0.1}
     ties = {"a": 0.0, "b": 0.9, "c": 0.2, "d": 0.9, "e": 0.9}
-    assert replay.lowest(signals, ties, 3) == ["d", "c", "b"]
-    assert replay.lowest(signals, ties, 9) == ["d", "c", "b", "e", "a"]
-    assert replay.lowest(dict(reversed(signals.items())), ties, 3) == ["d", "c", "b"]
+    assert memory.lowest(signals, ties, 3) == ["d", "c", "b"]
+    assert memory.lowest(signals, ties, 9) == ["d", "c", "b", "e", "a"]
+    assert memory.lowest(dict(reversed(signals.items())), ties, 3) == ["d", "c", "b"]
 
 
 def test_chances_are_the_formula_worked_by_hand():
-    found = replay.chances({"low": 0.0, "high": math.log(3)}, floor=0.2, temperature=1.0)
+    found = memory.chances({"low": 0.0, "high": math.log(3)}, floor=0.2, temperature=1.0)
     assert found == pytest.approx({"low": 0.1 + 0.8 * 0.75, "high": 0.1 + 0.8 * 0.25})
 
 
@@ -147,7 +147,7 @@ def test_chances_are_the_formula_worked_by_hand():
     temperature=st.floats(1e-3, 1e3),
 )
 def test_chances_sum_to_1_respect_the_floor_and_favour_low_signals(signals, floor, temperature):
-    found = replay.chances(signals, floor, temperature)
+    found = memory.chances(signals, floor, temperature)
     assert sum(found.values()) == pytest.approx(1.0)
     assert all(chance >= floor / len(signals) - 1e-12 for chance in found.values())
     ranked = sorted(signals, key=signals.get)
@@ -156,22 +156,22 @@ def test_chances_sum_to_1_respect_the_floor_and_favour_low_signals(signals, floo
 
 @given(size=st.integers(1, 7), count=st.integers(0, 9), seed=st.integers())
 def test_proportional_draws_distinct_tasks_the_same_for_the_same_seed(size, count, seed):
-    chance = replay.chances({f"task {n}": n / 3 for n in range(size)}, 0.3, 0.5)
-    found = replay.proportional(chance, count, random.Random(seed))
+    chance = memory.chances({f"task {n}": n / 3 for n in range(size)}, 0.3, 0.5)
+    found = memory.proportional(chance, count, random.Random(seed))
     assert len(found) == len(set(found)) == min(count, size)
-    assert found == replay.proportional(chance, count, random.Random(seed))
+    assert found == memory.proportional(chance, count, random.Random(seed))
 
 
 @given(size=st.integers(2, 7), seed=st.integers())
 def test_proportional_survives_chances_that_round_to_zero(size, seed):
-    chance = replay.chances({f"task {n}": float(n) for n in range(size)}, 0.0, 1e-4)
+    chance = memory.chances({f"task {n}": float(n) for n in range(size)}, 0.0, 1e-4)
     assert chance["task 1"] == 0.0
-    assert len(replay.proportional(chance, size, random.Random(seed))) == size
+    assert len(memory.proportional(chance, size, random.Random(seed))) == size
 
 
 def test_the_first_task_drawn_follows_its_chance():
     chance, rng = {"a": 0.7, "b": 0.2, "c": 0.1}, random.Random(0)
-    counts = Counter(replay.proportional(chance, 2, rng)[0] for _ in range(3000))
+    counts = Counter(memory.proportional(chance, 2, rng)[0] for _ in range(3000))
     for task, probability in chance.items():
         spread = math.sqrt(3000 * probability * (1 - probability))
         assert abs(counts[task] - 3000 * probability) < 5 * spread

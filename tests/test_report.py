@@ -12,12 +12,13 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from kpig import report, scores
+from kpig import report
 from kpig.errors import RunError
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Gain, Prediction, Task
 from kpig.report.examples import examples
 from kpig.report.replay_plot import replay_shares
 from kpig.report.text import MAX_SHOWN_CHARACTERS, NONE, shortened
+from kpig.scoring import scores
 
 SCRIPT = "<script>alert(1)</script>"
 LINK = '<a href="javascript:alert(3)">x</a>'

@@ -9,9 +9,10 @@ from statistics import fmean
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from kpig import score_file, stream
 from kpig.errors import DataError
 from kpig.records import Task
+from kpig.scoring import predictions_file
+from kpig.tasks import stream
 
 WORDS = ("ant box river", "moon tree", "egg fox hat ink", "lemon piano anchor")
 
@@ -51,7 +52,7 @@ def write(folder: Path, *rows: dict | str) -> Path:
 
 def refusal(path: Path, tasks: tuple[Task, ...]) -> str:
     with pytest.raises(DataError) as caught:
-        score_file.score(path, tasks)
+        predictions_file.score(path, tasks)
     return str(caught.value)
 
 
@@ -61,7 +62,7 @@ def test_the_scores_are_those_of_the_published_scorer(tasks, tmp_path):
     say = [row for row in rows if row["task"] == "say"]
     for row, answer in zip(say, answers, strict=True):
         row["response"] = answer
-    result, judged, coverage = score_file.score(write(tmp_path, *rows), tasks)
+    result, judged, coverage = predictions_file.score(write(tmp_path, *rows), tasks)
     rouge = RougeScorer(["rougeL"], use_stemmer=True)
     expected = [
         rouge.score(text, answer)["rougeL"].fmeasure for text, answer in zip(WORDS, answers, strict=True)
@@ -76,7 +77,7 @@ def test_the_scores_are_those_of_the_published_scorer(tasks, tmp_path):
 
 def test_an_example_may_be_named_by_task_and_id_or_by_task_and_input_or_by_an_id_of_its_own(tasks, tmp_path):
     rows = rows_of(tasks)
-    expected, judged, _ = score_file.score(write(tmp_path, *rows), tasks)
+    expected, judged, _ = predictions_file.score(write(tmp_path, *rows), tasks)
     by_input = [
         {"task": task.name, "input": f"  {example.input}\n", "prediction": example.response}
         for task in tasks
@@ -85,24 +86,24 @@ def test_an_example_may_be_named_by_task_and_id_or_by_task_and_input_or_by_an_id
     by_id = [{"id": row["example"], "prediction": row["response"]} for row in rows if row["task"] == "say"]
     by_number = [row | {"example": int(row["example"])} for row in rows if row["task"] == "count"]
     for other in (by_input, by_id + by_number):
-        result, again, _ = score_file.score(write(tmp_path, *reversed(other)), tasks)
+        result, again, _ = predictions_file.score(write(tmp_path, *reversed(other)), tasks)
         assert result == expected and again == judged
 
 
 def test_output_is_the_response_only_where_no_other_field_is(tasks, tmp_path):
     plain = rows_of(tasks)
-    expected, _, _ = score_file.score(write(tmp_path, *plain), tasks)
+    expected, _, _ = predictions_file.score(write(tmp_path, *plain), tasks)
     as_output = [{"task": row["task"], "id": row["example"], "output": row["response"]} for row in plain]
     beside = [row | {"output": "the reference"} for row in plain]
     for rows in (as_output, beside):
-        assert score_file.score(write(tmp_path, *rows), tasks)[0] == expected
+        assert predictions_file.score(write(tmp_path, *rows), tasks)[0] == expected
 
 
 def test_what_is_cut_off_or_copies_the_instruction_is_degenerate(tasks, tmp_path):
     rows = rows_of(tasks)
     rows[0]["finished"] = False
     rows[1]["response"] = f"{tasks[0].instruction.text} {tasks[0].test[1].input}"
-    _, judged, _ = score_file.score(write(tmp_path, *rows), tasks)
+    _, judged, _ = predictions_file.score(write(tmp_path, *rows), tasks)
     assert ["degenerate" in one.violations for one in judged] == [True, True] + [False] * 6
 
 
@@ -110,7 +111,7 @@ def test_answers_to_masked_prompts_give_the_half_listening_rate(tasks, tmp_path)
     rows = rows_of(tasks[1:]) + rows_of(tasks[:1])
     for row in rows:
         row["masked_response"] = row["response"] if row["task"] == "say" else "another"
-    result, _, _ = score_file.score(write(tmp_path, *rows), tasks)
+    result, _, _ = predictions_file.score(write(tmp_path, *rows), tasks)
     assert {name: one["half_listening"] for name, one in result["tasks"].items()} == {
         "say": 100.0,
         "count": 0.0,
@@ -119,7 +120,7 @@ def test_answers_to_masked_prompts_give_the_half_listening_rate(tasks, tmp_path)
 
 def test_new_wordings_are_scored_apart(tasks, tmp_path):
     worse = [row | {"wording": "new", "response": "?"} for row in rows_of(tasks)]
-    result, judged, coverage = score_file.score(write(tmp_path, *rows_of(tasks), *worse), tasks)
+    result, judged, coverage = predictions_file.score(write(tmp_path, *rows_of(tasks), *worse), tasks)
     assert result["all"]["p_score"] == 100.0 and result["all"]["new_wording"]["p_score"] == 0.0
     assert coverage.num_examples == len(judged) == 16
 
@@ -129,7 +130,7 @@ def test_missing_examples_are_refused_unless_the_file_is_taken_as_a_part(tasks, 
     message = refusal(path, tasks)
     names = [task.name for task in tasks]
     assert f"4 of 8 test examples; missing: {names[0]} 1, {names[1]} 3" in message and "--partial" in message
-    result, judged, coverage = score_file.score(path, tasks, partial=True)
+    result, judged, coverage = predictions_file.score(path, tasks, partial=True)
     assert len(judged) == coverage.num_scored == 4
     assert result["coverage"] == {"num_scored": 4, "num_examples": 8, "missing": {names[0]: 1, names[1]: 3}}
 
@@ -194,7 +195,7 @@ def test_an_empty_file_a_folder_and_a_missing_file_are_refused(tasks, tmp_path):
 def test_a_huge_line_is_scored(tasks, tmp_path):
     rows = rows_of(tasks)
     rows[0]["log"] = "x" * 5_000_000
-    assert score_file.score(write(tmp_path, *rows), tasks)[0]["all"]["p_score"] == 100.0
+    assert predictions_file.score(write(tmp_path, *rows), tasks)[0]["all"]["p_score"] == 100.0
 
 
 def test_a_wholly_wrong_file_is_given_up_after_a_few_lines(tasks, tmp_path):
@@ -238,13 +239,13 @@ def test_the_help_shows_an_example():
 
 def test_inputs_and_references_beside_an_id_may_be_the_examples_own_or_a_prompt_around_it(tasks, tmp_path):
     rows = rows_of(tasks)
-    expected, _, _ = score_file.score(write(tmp_path, *rows), tasks)
+    expected, _, _ = predictions_file.score(write(tmp_path, *rows), tasks)
     examples = [example for task in tasks for example in task.test]
     more = [
         row | {"input": f"Q: {example.input}\nA:", "references": [*example.references, "another"]}
         for row, example in zip(rows, examples, strict=True)
     ]
-    assert score_file.score(write(tmp_path, *more), tasks)[0] == expected
+    assert predictions_file.score(write(tmp_path, *more), tasks)[0] == expected
 
 
 def test_after_too_many_problems_the_message_says_that_it_stopped(tasks, tmp_path):

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from kpig import show, stream, suite
 from kpig.records import KEY_PART_KINDS, Example, Instruction, KeySpan, Task
+from kpig.tasks import show, stream, suite
 
 HOSTILE = "</p><script>alert('x')</script> [bold]Sort[/bold] & {{ 7 * 7 }} <img src=x onerror=y>\x1b[2J\u202e"
 

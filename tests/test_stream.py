@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpig import stream
-from kpig.drafts import MOST_PROBLEMS_SHOWN, Row, choose_metric, locate, split_by_rule
 from kpig.errors import ConfigError, DataError
 from kpig.records import Constraint, Instruction, KeySpan
+from kpig.tasks import stream
+from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN, Row, choose_metric, locate, split_by_rule
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 needs_shared_data = pytest.mark.skipif(

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from kpig import constraints, suite
-from kpig.constraints import violations
-from kpig.suite import DEMANDS, OPERATIONS, WORDS
+from kpig.tasks import constraints, suite
+from kpig.tasks.constraints import violations
+from kpig.tasks.suite import DEMANDS, OPERATIONS, WORDS
 
 COMPOSITIONS = (*suite.base_skills(), *suite.free_compositions())
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from kpig import config, job, sweep
+from kpig import config, sweep
 from kpig.errors import ConfigError, RunError
+from kpig.runs import job
 from kpig.sweep import lock, queue, state
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

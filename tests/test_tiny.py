@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpig import model, suite
 from kpig.config import ModelSection
+from kpig.model import loading
 from kpig.records import Example
+from kpig.tasks import suite
 
 FOLDER = Path(str(files("kpig") / "tiny"))
 CARD = json.loads((FOLDER / "card.json").read_text())
@@ -19,7 +20,7 @@ CARD = json.loads((FOLDER / "card.json").read_text())
 
 @pytest.fixture(scope="module")
 def tiny():
-    return model.load(ModelSection())
+    return loading.load(ModelSection())
 
 
 def test_it_is_small_and_its_weights_are_safetensors(tiny):

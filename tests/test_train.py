@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from conftest import scatter
-from kpig import checkpoint, config, gain, suite, train
-from kpig.batch import collate, token_batches
-from kpig.encoding import Encoder
+from kpig import config
 from kpig.errors import RunError, TrainingError
 from kpig.methods.base import Clock, Loss, Method, Step, create
-from kpig.model import Learner
-from kpig.objective import jsd
+from kpig.model import gain
+from kpig.model.batch import collate, token_batches
+from kpig.model.encoding import Encoder
+from kpig.model.learner import Learner
+from kpig.model.objective import jsd
 from kpig.records import Gain
+from kpig.tasks import suite
+from kpig.training import checkpoint, loop
 
 TASKS = tuple(
     suite.task(pair, 9, 2, seed=0) for pair in (("reverse", "upper"), ("count", "period"), ("sort", "commas"))
@@ -50,7 +53,7 @@ def fit(learner, method, step, settings, resume_from=None):
     def save(state):
         saved.append(copy.deepcopy(state))
 
-    train.fit_step(learner, method, step, settings, log.append, save, resume_from)
+    loop.fit_step(learner, method, step, settings, log.append, save, resume_from)
     return log, saved
 
 
@@ -63,15 +66,15 @@ def equal_weights(one, other):
 
 def test_the_learning_rate_schedule_worked_by_hand():
     settings = config.TrainSection(learning_rate=0.8, warmup=0.25)
-    found = [train.learning_rate(settings, update, 8) for update in range(8)]
+    found = [loop.learning_rate(settings, update, 8) for update in range(8)]
     half = math.sqrt(3) / 2
     assert found == pytest.approx([0.4, 0.8, 0.8, 0.4 + 0.4 * half, 0.6, 0.4, 0.2, 0.4 - 0.4 * half])
     constant = config.TrainSection(learning_rate=0.8, warmup=0.25, schedule="constant")
-    assert [train.learning_rate(constant, update, 8) for update in range(8)] == [0.4, *[0.8] * 7]
+    assert [loop.learning_rate(constant, update, 8) for update in range(8)] == [0.4, *[0.8] * 7]
     none = config.TrainSection(learning_rate=0.8, warmup=0.0)
-    assert train.learning_rate(none, 0, 1) == 0.8
+    assert loop.learning_rate(none, 0, 1) == 0.8
     all_warmup = config.TrainSection(learning_rate=0.8, warmup=1.0)
-    assert [train.learning_rate(all_warmup, update, 2) for update in range(2)] == [0.4, 0.8]
+    assert [loop.learning_rate(all_warmup, update, 2) for update in range(2)] == [0.4, 0.8]
 
 
 @pytest.mark.parametrize(
@@ -80,12 +83,12 @@ def test_the_learning_rate_schedule_worked_by_hand():
 )
 def test_updates_are_as_configured_or_enough_for_the_epochs(changes, expected):
     settings = config.TrainSection(**{"batch_size": 4, **changes})
-    assert train.num_updates(TASKS, settings) == expected
+    assert loop.num_updates(TASKS, settings) == expected
 
 
 def test_every_epoch_covers_each_current_example_once_in_a_new_order():
     step = step_of(1, *TASKS)
-    drawn = [one for update in range(27) for one in train.current_examples(step, clock_at(update, 1, 3))]
+    drawn = [one for update in range(27) for one in loop.current_examples(step, clock_at(update, 1, 3))]
     epochs = [[one.id for one in drawn[start : start + 27]] for start in (0, 27, 54)]
     expected = Counter(one.id for task in TASKS for one in task.train)
     assert all(Counter(epoch) == expected for epoch in epochs)
@@ -96,11 +99,11 @@ def test_every_epoch_covers_each_current_example_once_in_a_new_order():
 
 def test_current_examples_depend_on_seed_step_and_update_alone():
     step = step_of(1, *TASKS)
-    one = train.current_examples(step, clock_at(3))
-    train.current_examples(step, clock_at(7))
-    assert train.current_examples(step, clock_at(3)) == one
-    assert train.current_examples(step, dataclasses.replace(clock_at(3), seed=1)) != one
-    assert train.current_examples(step, dataclasses.replace(clock_at(3), step=3)) != one
+    one = loop.current_examples(step, clock_at(3))
+    loop.current_examples(step, clock_at(7))
+    assert loop.current_examples(step, clock_at(3)) == one
+    assert loop.current_examples(step, dataclasses.replace(clock_at(3), seed=1)) != one
+    assert loop.current_examples(step, dataclasses.replace(clock_at(3), step=3)) != one
 
 
 # One update, cut up in any way. In float64 with GPT-2, since Llama computes its norms in float32.
@@ -156,7 +159,7 @@ def test_loss_and_gradient_do_not_depend_on_micro_batches_order_or_padding_side(
 
     def cut(budget, order=1):
         settings = config.TrainSection(tokens_per_micro_batch=budget)
-        return train.micro_batches(learner, examples[::order], method.paired, settings)
+        return loop.micro_batches(learner, examples[::order], method.paired, settings)
 
     ways = {
         "alone": cut(16),
@@ -231,7 +234,7 @@ def test_the_loss_of_kpig_and_its_gradient_are_the_formula_token_by_token(
     scatter(learner.model, 2, 0.1)
     examples = unequal_examples(mixed_examples)
     by_task = dict(zip((task.name for task in TASKS), weights, strict=True))
-    batches = train.micro_batches(learner, examples, method.paired, config.TrainSection())
+    batches = loop.micro_batches(learner, examples, method.paired, config.TrainSection())
     found, gradients = gradient(learner, method, batches)
     learner.model.zero_grad()
     expected = literal_kpig_loss(
@@ -246,7 +249,7 @@ def test_the_loss_of_kpig_and_its_gradient_are_the_formula_token_by_token(
 def test_no_gradient_reaches_the_reference(make_learner, mixed_examples):
     learner = make_learner(keep_initial=True)
     method = prepared("kpig", learner)
-    gradient(learner, method, train.micro_batches(learner, mixed_examples[2:3], True, config.TrainSection()))
+    gradient(learner, method, loop.micro_batches(learner, mixed_examples[2:3], True, config.TrainSection()))
     assert all(value.grad is None and not value.requires_grad for value in learner.initial.values())
 
 
@@ -611,7 +614,7 @@ def test_the_divergence_of_a_batch_is_the_mean_over_its_own_tokens_in_every_spli
     totals = []
     for budget in (16, 10_000):
         settings = config.TrainSection(tokens_per_micro_batch=budget)
-        batches = train.micro_batches(learner, examples, True, settings)
+        batches = loop.micro_batches(learner, examples, True, settings)
         totals.append(sum(float(method.loss(learner, batch).log["divergence"]) for batch in batches))
     batch = collate([learner.encoder.encode(one) for one in examples], learner.pad_id, twins=True)
     expected = jsd(learner.response_logits(batch.twins), learner.reference_logits(batch.twins, None)).sum()

@@ -13,14 +13,16 @@ from peft import LoraConfig, get_peft_model
 from scipy import special
 
 from conftest import scatter
-from kpig import checkpoint, config, suite, train
-from kpig.encoding import Encoded, Encoder
+from kpig import config
 from kpig.errors import ConfigError
 from kpig.methods import merging, migu
 from kpig.methods.base import Clock, Step, create
-from kpig.model import Learner
-from kpig.objective import cross_entropy_sum
+from kpig.model.encoding import Encoded, Encoder
+from kpig.model.learner import Learner
+from kpig.model.objective import cross_entropy_sum
 from kpig.records import Example, Instruction, Task
+from kpig.tasks import suite
+from kpig.training import checkpoint, loop
 
 TASKS = tuple(
     suite.task(pair, 8, 1, seed=0) for pair in (("reverse", "upper"), ("count", "period"), ("sort", "commas"))
@@ -53,7 +55,7 @@ def fit(learner, method, number, settings, resume_from=None, num_updates=3):
         saved.append(copy.deepcopy(state))
 
     step = Step(number, (TASKS[number - 1],), num_updates)
-    train.fit_step(learner, method, step, settings, log.append, save, resume_from)
+    loop.fit_step(learner, method, step, settings, log.append, save, resume_from)
     return log, saved
 
 
@@ -321,7 +323,7 @@ def test_lm_cocktail_measures_the_loss_per_token_on_few_examples_of_the_present_
         predicted = logits[len(item.prompt) - 1 : -1]
         expected += float(cross_entropy_sum(predicted, torch.tensor(item.response)))
         num_tokens += len(item.response)
-    batches = train.micro_batches(learner, picked, False, chosen.train)
+    batches = loop.micro_batches(learner, picked, False, chosen.train)
     before = learner.ledger.forward_tokens
     found = merging.mean_loss(learner, batches, learner.weights())
     assert found == pytest.approx(expected / num_tokens, rel=1e-5)
@@ -429,7 +431,7 @@ def test_the_adapter_is_the_sum_of_a_lora_for_each_step(make_learner, mixed_exam
                 for step in range(RANK):
                     layer.weight += scale * torch.outer(b[:, step], a[step])
         batches = [
-            train.micro_batches(one, mixed_examples, False, config.TrainSection()) for one in (learner, plain)
+            loop.micro_batches(one, mixed_examples, False, config.TrainSection()) for one in (learner, plain)
         ]
         found, expected = (
             one.response_logits(batch.rows) for one, (batch,) in zip((learner, plain), batches, strict=True)
@@ -451,7 +453,7 @@ def update(learner, method, examples, budget=10_000, step=2):
     method.begin_step(Step(step, TASKS[:1], 1), learner)
     learner.model.zero_grad()
     settings = config.TrainSection(tokens_per_micro_batch=budget)
-    batches = train.micro_batches(learner, examples, False, settings)
+    batches = loop.micro_batches(learner, examples, False, settings)
     for batch in batches:
         method.loss(learner, batch).sum.backward()
     before = {name: weight.grad.clone() for name, weight in learner.parameters().items()}
@@ -522,7 +524,7 @@ def test_only_the_units_of_largest_summed_magnitude_get_a_gradient(
 def test_an_output_layer_of_its_own_is_ranked_over_response_positions(make_learner, mixed_examples):
     learner = make_learner("llama")
     found, before, _ = update(learner, started(configured("migu")), mixed_examples)
-    batch = train.micro_batches(learner, mixed_examples, False, config.TrainSection())[0]
+    batch = loop.micro_batches(learner, mixed_examples, False, config.TrainSection())[0]
     with torch.no_grad():
         magnitudes = learner.response_logits(batch.rows).abs().sum(0)
     count = migu.num_kept(len(magnitudes), 0.7)
@@ -555,7 +557,7 @@ def test_the_first_step_is_trained_whole_and_hooks_are_gone_after_every_pass(mak
     update(learner, method, mixed_examples, step=2)
     assert all(not module._forward_hooks for module in learner.model.modules())
     assert method.magnitudes == {}
-    broken = train.micro_batches(learner, mixed_examples, False, config.TrainSection())[0]
+    broken = loop.micro_batches(learner, mixed_examples, False, config.TrainSection())[0]
     bad = dataclasses.replace(broken, rows=dataclasses.replace(broken.rows, column=broken.rows.column + 9999))
     with pytest.raises(IndexError):
         method.loss(learner, bad)

@@ -11,16 +11,20 @@ import pytest
 import torch
 
 from conftest import scatter
-from kpig import config, model, suite, train
-from kpig.encoding import Encoder
+from kpig import config
 from kpig.errors import ConfigError, KpigError
 from kpig.llm import LlmError, ScriptedModel, TextBackend
 from kpig.llm.exchange import Answer, BudgetError, Failure
-from kpig.methods import ssr, writer
+from kpig.methods import ssr
 from kpig.methods.base import Clock, Step, create
+from kpig.methods.parts import writer
+from kpig.methods.parts.writer import Draft
 from kpig.methods.radis import whole
-from kpig.methods.writer import Draft
-from kpig.model import Learner
+from kpig.model import loading
+from kpig.model.encoding import Encoder
+from kpig.model.learner import Learner
+from kpig.tasks import suite
+from kpig.training import loop
 
 TASKS = tuple(suite.task(pair, 9, 2, seed=0) for pair in (("reverse", "upper"), ("count", "period")))
 SETTINGS = {"ssr": {"num_prompts": 8, "num_demonstrations": 4, "max_new_tokens": 12}, "radis": {}}
@@ -241,7 +245,7 @@ def test_the_shipped_model_writes_real_texts_the_same_every_time():
     """No script: greedy decoding by the shipped model. Its answers are those to the usual prompt."""
     found = []
     for _ in range(2):
-        learner = model.load(config.ModelSection(), keep_initial=True)
+        learner = loading.load(config.ModelSection(), keep_initial=True)
         method = create(configured("ssr", max_new_tokens=24))
         method.end_step(step_of(TASKS[0]), learner)
         found.append((method.state_dict(), learner.ledger.forward_tokens))
@@ -400,7 +404,7 @@ def test_half_of_what_a_step_trains_on_is_explained_and_plain_examples_are_uncha
     scripted(lambda number: ("so it is.", True))
     method, learner = create(configured("radis")), make_learner("gpt2", keep_initial=True)
     step = method.begin_step(step_of(*TASKS), learner)
-    drawn = [one for n in range(9) for one in train.current_examples(step, Clock(0, 1, n, 9, 4))]
+    drawn = [one for n in range(9) for one in loop.current_examples(step, Clock(0, 1, n, 9, 4))]
     assert len({one.id for one in drawn}) == 36, "one pass over 18 examples, plain and explained"
     for one in drawn:
         is_explained = one.instruction.text.endswith("Then explain your answer.")

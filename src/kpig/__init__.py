@@ -13,13 +13,13 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "run": "kpig.job:run",
+    "run": "kpig.runs.job:run",
     "load_config": "kpig.config:load",
     "build_config": "kpig.config:build",
-    "load_stream": "kpig.stream:load",
-    "load_tasks": "kpig.stream:load_tasks",
-    "load_model": "kpig.model:load",
-    "measure_gain": "kpig.gain:measure",
+    "load_stream": "kpig.tasks.stream:load",
+    "load_tasks": "kpig.tasks.stream:load_tasks",
+    "load_model": "kpig.model.loading:load",
+    "measure_gain": "kpig.model.gain:measure",
     "read_run": "kpig.report:read_run",
     "write_report": "kpig.report:write",
     "KpigError": "kpig.errors:KpigError",

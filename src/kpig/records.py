@@ -57,7 +57,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A demand on the response that a program can check; `type` names the check in kpig.constraints.
+    """A demand on the response that a program can check; `type` names the check in kpig.tasks.constraints.
 
     `kind` overrides the kind of violation that the type stands for (METHOD.md section 7).
     """

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from kpig.annotate import by_gain, rules
 from kpig.annotate.by_gain import Effects, GainSettings
 from kpig.annotate.cost import Cost
-from kpig.model import Learner
+from kpig.model.learner import Learner
 from kpig.records import Example, KeySpan
 
 

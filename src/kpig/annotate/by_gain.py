@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from kpig import portions
 from kpig.annotate import clauses, kinds, roles
 from kpig.annotate.cost import Cost
-from kpig.batch import token_batches
-from kpig.encoding import Encoded
 from kpig.errors import DataError
-from kpig.model import Learner
-from kpig.objective import mean_by_example, token_log_probs
+from kpig.model import portions
+from kpig.model.batch import token_batches
+from kpig.model.encoding import Encoded
+from kpig.model.learner import Learner
+from kpig.model.objective import mean_by_example, token_log_probs
+from kpig.model.rows import pad
 from kpig.records import Example, Instruction, KeySpan
-from kpig.rows import pad
 
 Hiding = tuple[KeySpan, ...]
 LogLikelihoods = dict[Hiding, list[float]]

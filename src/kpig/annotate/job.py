@@ -16,7 +16,7 @@ from kpig.progress import Watcher
 from kpig.records import Example, KeySpan, Task
 
 if TYPE_CHECKING:
-    from kpig.model import Learner
+    from kpig.model.learner import Learner
 
 WAYS = ("llm", "rules", "gain", "best")
 NUM_EXAMPLES = 8

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kpig import rundir
-from kpig.readers.files import parse_object, read_text
+from kpig.files import publish_json
 from kpig.records import Instruction
+from kpig.tasks.readers.files import parse_object, read_text
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def write(
     entries = _entries(path)
     kept = () if overwrite else tuple(name for name in instructions if _is_by_hand(entries.get(name)))
     new = {name: entry(one, made_by) for name, one in instructions.items() if name not in kept}
-    rundir.publish_json(path, entries | new)
+    publish_json(path, entries | new)
     return Written(tuple(new), kept)
 
 

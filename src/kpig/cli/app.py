@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kpig.errors import RunError, UsageError
+from kpig.runs.folder import RunDir, is_run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,7 +56,7 @@ def quiet() -> None:
 
 def choose_device(name: str) -> str:
     """The device that `--device` names."""
-    from kpig import job
+    from kpig.runs import job
 
     if name not in ("auto", "cpu", "cuda", "mps"):
         raise UsageError(f"--device {name!r} is not known; expected auto, cpu, cuda or mps")
@@ -67,21 +68,22 @@ def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False):
 
     `for_training` splits examples that state no split. RunError for a run whose data have changed.
     """
-    from kpig import rundir, stream, suite
+
     from kpig.config import SUITE
+    from kpig.tasks import stream, suite
 
     if path == SUITE:
         built = suite.stream(num_train=16, num_test=test_per_task or 20)
         return (*built.tasks, *built.held_out)
-    if rundir.is_run(Path(path)):
-        return _tasks_of_run(rundir.RunDir(Path(path)), test_per_task)
+    if is_run(Path(path)):
+        return _tasks_of_run(RunDir(Path(path)), test_per_task)
     return stream.load_tasks(path, test_per_task=test_per_task, split_by_rule=for_training)
 
 
 def _tasks_of_run(run, test_per_task: int):
     """All tasks of a run, held-out ones last; with `test_per_task` only so many test examples of each."""
     from kpig import config as configuration
-    from kpig import stream
+    from kpig.tasks import stream
 
     found = stream.configured(configuration.load_resolved(run.path / "config.toml"))
     if run.read("stream.json").get("digest") != stream.digest(found):

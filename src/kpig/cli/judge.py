@@ -9,7 +9,9 @@ from rich.table import Table
 
 from kpig.cli.app import Device, ModelPath, TasksOption, app, choose_device, quiet, read_tasks, show_table
 from kpig.errors import UsageError
+from kpig.files import publish_json
 from kpig.records import MASK_TEXT, Task
+from kpig.runs.folder import check_no_run
 
 
 @app.command("eval")
@@ -31,21 +33,22 @@ def evaluate(
 
     Example: [bold]kpig eval tiny --tasks suite[/bold]
     """
-    from kpig import diagnose, judgement, rundir
     from kpig.config import EvaluateSection, ModelSection
     from kpig.progress import Bars
+    from kpig.runs import diagnose
+    from kpig.scoring import judge
 
     quiet()
     if out is not None:
-        rundir.check_no_run(out)
+        check_no_run(out)
     section, chosen = ModelSection(path=path), read_tasks(tasks, test_per_task)
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
     result, predictions = diagnose.evaluate_model(section, chosen, settings, choose_device(device), Bars())
     show_table(_score_table(path, result))
     _print_cautions(chosen)
     if out is not None:
-        rundir.publish_json(out / "scores.json", result)
-        judgement.write_predictions(out / "predictions.jsonl", predictions)
+        publish_json(out / "scores.json", result)
+        judge.write_predictions(out / "predictions.jsonl", predictions)
         print(f"scores and predictions: {out}")
 
 
@@ -73,21 +76,22 @@ def score(
 
     Example: [bold]kpig score scores/predictions.jsonl --tasks suite --out scored[/bold]
     """
-    from kpig import judgement, rundir, score_file
+
+    from kpig.scoring import judge, predictions_file
 
     if out is not None and (out / "predictions.jsonl").resolve() == predictions.resolve():
         raise UsageError(f"--out {out} would write over {predictions}; give another folder")
     if out is not None:
-        rundir.check_no_run(out)
+        check_no_run(out)
     chosen = read_tasks(tasks, test_per_task)
-    result, judged, coverage = score_file.score(predictions, chosen, partial)
+    result, judged, coverage = predictions_file.score(predictions, chosen, partial)
     if coverage.missing:
-        print(score_file.describe(coverage))
+        print(predictions_file.describe(coverage))
     show_table(_score_table(str(predictions), result))
     _print_cautions(chosen)
     if out is not None:
-        rundir.publish_json(out / "scores.json", result)
-        judgement.write_predictions(out / "predictions.jsonl", judged)
+        publish_json(out / "scores.json", result)
+        judge.write_predictions(out / "predictions.jsonl", judged)
         print(f"scores and predictions: {out}")
 
 
@@ -108,9 +112,9 @@ def gain(
 
     Example: [bold]kpig gain tiny --tasks suite --json gain.json[/bold]
     """
-    from kpig import diagnose, rundir
     from kpig.config import ModelSection
     from kpig.progress import Bars
+    from kpig.runs import diagnose
 
     quiet()
     section = ModelSection(path=path, mask_text=mask_text)
@@ -118,7 +122,7 @@ def gain(
     result = diagnose.gain_json(section, gains)
     show_table(_gain_table(path, result))
     if json_path is not None:
-        rundir.publish_json(json_path, result)
+        publish_json(json_path, result)
         print(f"numbers: {json_path}")
 
 
@@ -142,7 +146,7 @@ def _score_table(path: str, result: dict) -> Table:
 
 
 def _print_cautions(tasks: Sequence[Task]) -> None:
-    from kpig.check import scorer_cautions
+    from kpig.runs.check import scorer_cautions
 
     for caution in scorer_cautions(tasks):
         print(f"note: {caution}")

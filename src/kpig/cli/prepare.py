@@ -10,6 +10,7 @@ from rich.table import Table
 
 from kpig.cli.app import Device, TasksPath, app, choose_device, quiet, read_tasks, show_table
 from kpig.errors import UsageError, some
+from kpig.files import publish
 from kpig.records import Instruction
 
 LlmName = Annotated[
@@ -172,9 +173,9 @@ def show(
 
     Example: [bold]kpig show suite --task reverse-period[/bold]
     """
-    from kpig import rundir
-    from kpig import show as view
+
     from kpig.errors import nearest
+    from kpig.tasks import show as view
 
     chosen = {one.name: one for one in read_tasks(tasks)}
     if task and task not in chosen:
@@ -186,7 +187,7 @@ def show(
         if html is None:
             Console().print(view.terminal(one))
         else:
-            rundir.publish(html / f"{one.name}.html", view.html(one))
+            publish(html / f"{one.name}.html", view.html(one))
             print(html / f"{one.name}.html")
 
 
@@ -212,8 +213,8 @@ def _backend(
 def _learner(model: str, device: str):
     if not model:
         return None
-    from kpig import model as models
     from kpig.config import ModelSection
+    from kpig.model import learner as models
 
     quiet()
     return models.load(ModelSection(path=model), device=choose_device(device))

@@ -23,8 +23,8 @@ def quickstart(
 
     Example: [bold]kpig quickstart --methods sequential,replay,kpig[/bold]
     """
-    from kpig import quickstart as first
     from kpig import report
+    from kpig.cli import quickstart as first
     from kpig.progress import Bars
 
     quiet()
@@ -47,12 +47,13 @@ def run(
 
     Example: [bold]kpig run examples/suite.toml --set method.name=replay --set seed=1[/bold]
     """
-    from kpig import check as checks
+    from kpig.runs import check as checks
 
     settings, _ = checks.check(config, overrides or [])
     folder = out or Path("runs") / f"{config.stem}-{settings.method.name.replace(':', '-')}-{settings.seed}"
-    from kpig import job, report
+    from kpig import report
     from kpig.progress import Bars
+    from kpig.runs import job
 
     quiet()
     job.run(settings, folder, resume, Bars())
@@ -66,7 +67,7 @@ def check(config: ConfigPath, overrides: Overrides = None) -> None:
 
     Example: [bold]kpig check my.toml --set train.batch_size=8[/bold]
     """
-    from kpig import check as checks
+    from kpig.runs import check as checks
 
     settings, tasks = checks.check(config, overrides or [])
     table = Table(title=f"{config}: sound", title_justify="left")

@@ -9,7 +9,7 @@ from typing import Any
 from kpig.compare.runs import Run, data_digest, has_suite_per_seed, held_out_tasks, learned_tasks
 from kpig.config import PORTIONS
 from kpig.errors import some
-from kpig.model_folder import resolve
+from kpig.model.folder import resolve
 
 SECTIONS = ("model.", "train.", "replay.", "evaluate.")
 INDIFFERENT = {"model.path", "train.learning_rate", "train.held_out_loss_every"} | PORTIONS

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from kpig import rundir
 from kpig.compare.comparison import Comparison
 from kpig.compare.formats import FORMATS
 from kpig.compare.plots import figures
 from kpig.compare.sheets import UNEQUAL, sheets
+from kpig.files import publish
 from kpig.rendering import render
 from kpig.report.text import plain
 
@@ -31,5 +31,5 @@ def write(comparison: Comparison, out_dir: Path) -> Path:
     texts = {SUFFIXES[name]: form(comparison) for name, form in FORMATS.items()}
     texts["html"] = render("compare.html.j2", shown, True, {"plain": plain})
     for suffix, text in texts.items():
-        rundir.publish(Path(out_dir) / f"compare.{suffix}", text)
+        publish(Path(out_dir) / f"compare.{suffix}", text)
     return Path(out_dir) / "compare.html"

@@ -13,7 +13,7 @@ from kpig import config as configuration
 from kpig.compare.measures import COSTS, MEASURES
 from kpig.errors import ConfigError, RunError
 from kpig.report.record import RunRecord, read_run, why_unfinished
-from kpig.rundir import RunDir, is_run
+from kpig.runs.folder import RunDir, is_run
 
 Cell = tuple[int, str]
 """The seed and the stream order of a run: what two methods must share to be compared as a pair."""

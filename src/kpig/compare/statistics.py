@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from kpig import metrics
+from kpig.scoring import metrics
 
 SEED = 0
 SMALLEST_RANDOM_P = 1 / 10_001

@@ -13,7 +13,7 @@ from kpig.diversify.job import diversify
 from kpig.diversify.report import Report, TaskReport
 from kpig.diversify.variant import OFFLINE, Fault, Rejection, Variant
 from kpig.diversify.write import write
-from kpig.readers.variants import WAYS
+from kpig.tasks.readers.variants import WAYS
 
 __all__ = [
     "OFFLINE",

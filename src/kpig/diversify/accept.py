@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kpig import constraints
 from kpig.diversify import labels
 from kpig.diversify.grammar import gaps
 from kpig.diversify.variant import Fault
-from kpig.drafts import locate
 from kpig.errors import DataError
-from kpig.metrics import rouge_l
 from kpig.records import Constraint, Example, Instruction, KeySpan, Task
+from kpig.tasks import constraints
+from kpig.tasks.drafts import locate
+from kpig.tasks.matching import rouge_l
 
 MISSING_KEY_PART, REORDERED = "missing_key_part", "reordered_key_parts"
 NEAR_COPY, LENGTH, RULE_BROKEN = "near_copy", "length", "rule_broken"

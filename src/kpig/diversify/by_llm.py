@@ -12,9 +12,9 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from kpig.constraints import CONSTRAINTS
 from kpig.llm.exchange import Request
 from kpig.records import KEY_PART_KINDS, Task
+from kpig.tasks.constraints import CONSTRAINTS
 
 MAX_ANSWER_CHARACTERS, MAX_SHOWN_CHARACTERS, NUM_SHOWN_RESPONSES = 100_000, 4_000, 5
 MAX_TOKENS, TOKENS_PER_WORD = 8_192, 6

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from kpig import constraints
 from kpig.diversify import accept, breadth, by_llm, grammar, hygiene
 from kpig.diversify.accept import Standards
 from kpig.diversify.by_llm import Ask, Candidate, Malformed
@@ -13,8 +12,9 @@ from kpig.diversify.report import Report, TaskReport
 from kpig.diversify.variant import Fault, Rejection, Variant
 from kpig.errors import DataError, UsageError, nearest
 from kpig.llm.exchange import Answer, Failure, Progress, Request
-from kpig.readers.variants import WAYS, digest_of
 from kpig.records import Constraint, Instruction, Task
+from kpig.tasks import constraints
+from kpig.tasks.readers.variants import WAYS, digest_of
 
 if TYPE_CHECKING:
     from kpig.llm import TextBackend

@@ -34,7 +34,7 @@ class Variant:
         return self.instruction.text
 
     def as_entry(self) -> dict[str, Any]:
-        """The variant as variants.json holds it; kpig.readers.variants reads it back."""
+        """The variant as variants.json holds it; kpig.tasks.readers.variants reads it back."""
         parts = [
             {
                 "text": self.text[span.start : span.end],

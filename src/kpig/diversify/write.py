@@ -1,12 +1,12 @@
-"""Write variants where kpig.readers finds them, and what was turned down beside them."""
+"""Write variants where kpig.tasks.readers finds them, and what was turned down beside them."""
 
 from dataclasses import asdict
 from pathlib import Path
 
 from kpig.diversify.report import Report
 from kpig.errors import UsageError
-from kpig.readers.files import REJECTED_FILE, VARIANTS_FILE
-from kpig.rundir import publish_json
+from kpig.files import publish_json
+from kpig.tasks.readers.files import REJECTED_FILE, VARIANTS_FILE
 
 
 def write(report: Report, out: Path, overwrite: bool = False) -> Path:

@@ -11,7 +11,7 @@ from kpig.llm.budget import Budget
 from kpig.llm.exchange import BUDGET, Answer, Failure, LlmError, Outcome, Request
 
 if TYPE_CHECKING:
-    from kpig.model import Learner
+    from kpig.model.learner import Learner
 
 LONGEST = 1 << 20
 
@@ -24,7 +24,7 @@ def load_local(
     Raises ModelError for a folder that cannot be loaded.
     """
     from kpig.config import ModelSection
-    from kpig.model import load
+    from kpig.model.loading import load
 
     section = ModelSection(path=path, dtype=dtype, max_length=LONGEST, trust_remote_code=trust_remote_code)
     return LocalModel(load(section, device=device))
@@ -49,8 +49,8 @@ class LocalModel:
         Raises LlmError for a request that asks for sampling. Prompts that leave no room for `max_tokens`
         in the model's context fail as "too_long".
         """
-        from kpig import portions
-        from kpig.batch import token_batches
+        from kpig.model import portions
+        from kpig.model.batch import token_batches
 
         if any(request.temperature for request in requests):
             raise LlmError("a local model answers greedily only; set temperature = 0")
@@ -109,7 +109,7 @@ class LocalModel:
 
     def _prompt_ids(self, request: Request) -> list[int]:
         """The prompt in the tokenizer's chat template, or as plain text where there is none."""
-        from kpig.encoding import PLAIN_TEMPLATE
+        from kpig.model.encoding import PLAIN_TEMPLATE
 
         tokenizer = self.learner.tokenizer
         if self.learner.encoder.chat:

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from kpig.batch import Batch
 from kpig.config import RunConfig
 from kpig.errors import ConfigError
 from kpig.methods import METHODS
-from kpig.model import Learner
-from kpig.objective import cross_entropy_sum
+from kpig.methods.parts.memory import Memory
+from kpig.model.batch import Batch
+from kpig.model.learner import Learner
+from kpig.model.objective import cross_entropy_sum
 from kpig.records import Example, Task
-from kpig.replay import Memory
 
 ROUNDING = 1e-9
 """What a product of whole numbers and ratios may lack to the whole number that it stands for."""

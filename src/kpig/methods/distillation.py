@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-from kpig.batch import Batch
 from kpig.config import RunConfig
 from kpig.methods.base import Loss, Method, Step
-from kpig.model import Learner, Weights
-from kpig.objective import cross_entropy_sum, distillation
+from kpig.model.batch import Batch
+from kpig.model.learner import Learner, Weights
+from kpig.model.objective import cross_entropy_sum, distillation
 
 
 class Lwf(Method):

@@ -5,13 +5,14 @@ from typing import Any, ClassVar
 
 import torch
 
-from kpig import portions
-from kpig.batch import Batch, collate, token_batches
 from kpig.methods.base import Clock, Loss, Method
-from kpig.model import Learner
-from kpig.objective import cross_entropy_sum, entropy, mean_by_example, uniform_divergence
+from kpig.methods.parts.memory import Memory, reworded
+from kpig.methods.parts.selection import leading, proportional
+from kpig.model import portions
+from kpig.model.batch import Batch, collate, token_batches
+from kpig.model.learner import Learner
+from kpig.model.objective import cross_entropy_sum, entropy, mean_by_example, uniform_divergence
 from kpig.records import Example
-from kpig.replay import Memory, leading, proportional, reworded
 
 
 class Dynainst(Method):

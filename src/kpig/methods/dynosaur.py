@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from kpig.methods import embeddings
 from kpig.methods.base import Clock, Method
-from kpig.model import Learner
+from kpig.methods.parts import embeddings
+from kpig.methods.parts.memory import Memory
+from kpig.methods.parts.selection import leading
+from kpig.model.learner import Learner
 from kpig.records import Example
-from kpig.replay import Memory, leading
 
 
 class Dynosaur(Method):

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from kpig.config import RunConfig
 from kpig.methods.base import Clock, Method
-from kpig.methods.gradient import mean_gradient, wide
-from kpig.model import Learner
-from kpig.replay import Memory
+from kpig.methods.parts.gradient import mean_gradient, wide
+from kpig.methods.parts.memory import Memory
+from kpig.model.learner import Learner
 
 
 class AGem(Method):

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from kpig.methods import embeddings
 from kpig.methods.base import Clock, Method, Step
-from kpig.methods.packages import required
-from kpig.model import Learner
+from kpig.methods.parts import embeddings
+from kpig.methods.parts.memory import Memory, pick
+from kpig.methods.parts.packages import required
+from kpig.methods.parts.selection import split
+from kpig.model.learner import Learner
 from kpig.records import Example, Instruction, Task
-from kpig.replay import Memory, pick, split
 
 
 class Inscl(Method):

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from kpig import gain, replay
-from kpig.batch import Batch
 from kpig.methods.base import Clock, Loss, Method, Step
-from kpig.model import Learner
-from kpig.objective import cross_entropy_sum, jsd
+from kpig.methods.parts.memory import Memory, pick
+from kpig.methods.parts.selection import chances, lowest, proportional
+from kpig.model import gain
+from kpig.model.batch import Batch
+from kpig.model.learner import Learner
+from kpig.model.objective import cross_entropy_sum, jsd
+from kpig.model.rows import join
 from kpig.records import Example, Gain
-from kpig.replay import Memory
-from kpig.rows import join
 
 
 class Kpig(Method):
@@ -99,13 +100,13 @@ class Kpig(Method):
         if not self.memory.tasks:
             return []
         if self.settings.selection == "uniform":
-            return replay.pick(list(self.memory.tasks), self.settings.num_tasks, clock.rng("tasks"))
+            return pick(list(self.memory.tasks), self.settings.num_tasks, clock.rng("tasks"))
         signals = {task: self._signal(task) for task in self.memory.tasks}
         if self.settings.selection == "proportional":
-            chance = replay.chances(signals, self.settings.floor, self.settings.temperature)
-            return replay.proportional(chance, self.settings.num_tasks, clock.rng("tasks"))
+            chance = chances(signals, self.settings.floor, self.settings.temperature)
+            return proportional(chance, self.settings.num_tasks, clock.rng("tasks"))
         ties = {task: self.gains[task].instructed for task in signals}
-        return replay.lowest(signals, ties, self.settings.num_tasks)
+        return lowest(signals, ties, self.settings.num_tasks)
 
     def _signal(self, task: str) -> float:
         now = self._in_unit(self.gains[task])

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kpig.batch import Batch, micro_batches
 from kpig.config import RunConfig
 from kpig.errors import ConfigError
 from kpig.methods.base import Method, Step
-from kpig.model import Learner, Weights
-from kpig.objective import cross_entropy_sum
-from kpig.replay import pick
+from kpig.methods.parts.memory import pick
+from kpig.model.batch import Batch, micro_batches
+from kpig.model.learner import Learner, Weights
+from kpig.model.objective import cross_entropy_sum
 
 
 class Dare(Method):

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from kpig.batch import Batch
 from kpig.config import RunConfig
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Loss, Method, Step
-from kpig.model import Learner
+from kpig.model.batch import Batch
+from kpig.model.learner import Learner
 
 
 class Migu(Method):

@@ -9,7 +9,7 @@ from torch import Tensor
 from kpig.config import RunConfig
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Method, Step
-from kpig.model import Learner
+from kpig.model.learner import Learner
 from kpig.records import Task
 
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from kpig.config import RunConfig
 from kpig.methods.base import Method, Step
-from kpig.methods.fisher import diagonal_fisher
-from kpig.methods.gradient import wide
-from kpig.model import Learner, Weights
+from kpig.methods.parts.fisher import diagonal_fisher
+from kpig.methods.parts.gradient import wide
+from kpig.methods.parts.memory import pick, reworded
+from kpig.model.learner import Learner, Weights
 from kpig.records import Example
-from kpig.replay import pick, reworded
 
 PUBLISHED = {"citb": 0.01, "trace": 0.5 * 400, "running": 0.5 * 5000}
 """λ of each EWC variant as its public code has it."""

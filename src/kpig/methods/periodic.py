@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kpig.methods.base import Clock, Method
-from kpig.model import Learner
+from kpig.methods.parts.memory import Memory
+from kpig.model.learner import Learner
 from kpig.records import Example
-from kpig.replay import Memory
 
 
 class PeriodicReplay(Method):

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from kpig.batch import Batch
 from kpig.errors import ConfigError
 from kpig.methods.base import Loss, Method
-from kpig.model import Learner
-from kpig.objective import cross_entropy_sum
+from kpig.model.batch import Batch
+from kpig.model.learner import Learner
+from kpig.model.objective import cross_entropy_sum
 from kpig.records import Task
 
 

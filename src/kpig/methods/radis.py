@@ -9,10 +9,10 @@ from typing import Any
 
 from kpig.errors import DataError
 from kpig.methods.base import Method, Step
-from kpig.methods.writer import Draft, Writer, fits, greedy
-from kpig.model import Learner
+from kpig.methods.parts.memory import pick
+from kpig.methods.parts.writer import Draft, Writer, fits, greedy
+from kpig.model.learner import Learner
 from kpig.records import Example, Instruction, Task
-from kpig.replay import pick
 
 REQUEST = "Below are a task, an input and the right response. Explain in a few sentences why it is right."
 SENTENCES = re.compile(r"(.*[.!?])(?:\s|$)", re.DOTALL)

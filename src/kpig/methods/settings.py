@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kpig.section import Count, CountOrAll, Section, Share, Weight
+from kpig.config.section import Count, CountOrAll, Section, Share, Weight
 
 
 class KpigSection(Section):

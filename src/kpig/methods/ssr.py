@@ -10,12 +10,12 @@ from typing import Any
 from kpig.errors import DataError
 from kpig.methods import kmeans
 from kpig.methods.base import Clock, Method, Step
-from kpig.methods.packages import required
-from kpig.methods.writer import Draft, Writer, fits, greedy
-from kpig.metrics import rouge_l
-from kpig.model import Learner
+from kpig.methods.parts.memory import Memory, pick
+from kpig.methods.parts.packages import required
+from kpig.methods.parts.writer import Draft, Writer, fits, greedy
+from kpig.model.learner import Learner
 from kpig.records import Example, Task
-from kpig.replay import Memory, pick
+from kpig.tasks.matching import rouge_l
 
 INPUT, OUTPUT = "Input:", "Output:"
 REQUEST = (

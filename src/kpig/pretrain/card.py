@@ -5,11 +5,12 @@ from pathlib import Path
 from statistics import fmean
 
 from kpig import config as configuration
-from kpig import rundir, stream
+from kpig.files import publish, publish_json
 from kpig.pretrain import predictors, speed
 from kpig.pretrain.shapes import Shape
 from kpig.records import Task
-from kpig.rundir import RunDir
+from kpig.runs.folder import RunDir
+from kpig.tasks import stream
 
 
 def facts(prepared: Mapping, run: Path) -> dict:
@@ -186,8 +187,8 @@ def _command(recipe: Mapping) -> str:
 def write(out: Path, prepared: Mapping, run: Path) -> dict:
     """card.json and README.md in folder `out`; the facts."""
     found = facts(prepared, run)
-    rundir.publish_json(out / "card.json", found)
-    rundir.publish(out / "README.md", markdown(found))
+    publish_json(out / "card.json", found)
+    publish(out / "README.md", markdown(found))
     return found
 
 

@@ -7,16 +7,18 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from kpig import config as configuration
-from kpig import job, rundir
 from kpig.config import ModelSection, RunConfig
-from kpig.encoding import Encoder
 from kpig.errors import RunError
-from kpig.model import Learner, load
+from kpig.files import publish_json
+from kpig.model.encoding import Encoder
+from kpig.model.learner import Learner
+from kpig.model.loading import load
 from kpig.pretrain import card, mixture, shapes, speed
 from kpig.pretrain.shapes import SHAPES
 from kpig.pretrain.tokenizer import train_tokenizer
 from kpig.progress import Watcher
 from kpig.records import Task
+from kpig.runs import job
 
 MIXTURE, START, RUN, MODEL, PREPARED = "mixture.jsonl.gz", "start", "run", "model", "prepared.json"
 MAX_NEW_TOKENS = 64
@@ -79,7 +81,7 @@ def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict:
         "left_out_too_long": kept.too_long,
         "left_out_input_is_tested": kept.repeats_a_test,
     }
-    rundir.publish_json(out / PREPARED, facts)
+    publish_json(out / PREPARED, facts)
     return facts
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kpig import rundir, stream
-from kpig.encoding import Encoder
 from kpig.errors import DataError
+from kpig.files import publish_bytes
+from kpig.model.encoding import Encoder
 from kpig.records import Example, Task
+from kpig.tasks import stream
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def write_mixture(mixture: Mixture, path: Path) -> None:
         for split, examples in (("train", task.train), ("test", task.test))
         for example in examples
     ]
-    rundir.publish_bytes(path, gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
+    publish_bytes(path, gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
 
 
 def plain(text: str) -> str:

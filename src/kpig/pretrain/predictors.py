@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from kpig import metrics
 from kpig.records import Example, Task
+from kpig.tasks import matching
 
 Answer = Callable[[Task, Example], str]
 NUM_CONSTANTS = 20
@@ -39,5 +39,5 @@ def p_score(tasks: Sequence[Task], answer: Answer) -> float:
 
 
 def _task_score(task: Task, answer: Answer) -> float:
-    score = metrics.exact_match if task.metric == "accuracy" else metrics.rouge_l
+    score = matching.exact_match if task.metric == "accuracy" else matching.rouge_l
     return 100 * fmean(score(answer(task, example), example.references) for example in task.test)

@@ -5,11 +5,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from kpig import metrics
 from kpig.records import HELD_OUT, SEEN
 from kpig.report.record import RunRecord, final_tasks, scorers
 from kpig.report.table import COLUMNS, Row, comparison_rows, new_wording
 from kpig.report.text import NONE, decimal
+from kpig.scoring import metrics
 
 TASK_COLUMNS = ("P", "P new wording", "V", "half-listening %", "gain")
 

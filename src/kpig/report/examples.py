@@ -8,7 +8,7 @@ from typing import Any
 from kpig.errors import RunError
 from kpig.report.record import RunRecord, final_tasks
 from kpig.report.text import decimal, shortened
-from kpig.rundir import RunDir
+from kpig.runs.folder import RunDir
 
 
 def examples(runs: Sequence[RunRecord]) -> list[dict]:

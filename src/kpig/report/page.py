@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kpig import rundir
 from kpig.errors import RunError
+from kpig.files import publish
 from kpig.rendering import render
 from kpig.report.content import content
 from kpig.report.examples import examples
@@ -29,6 +29,6 @@ def write(runs: Sequence[RunRecord], out_dir: Path) -> Path:
         "report.html.j2", shown | {"figures": figures(runs), "examples": examples(runs)}, True, FILTERS
     )
     text = render("report.md.j2", shown, False, FILTERS)
-    rundir.publish(Path(out_dir) / "report.md", text)
-    rundir.publish(Path(out_dir) / "report.html", page)
+    publish(Path(out_dir) / "report.md", text)
+    publish(Path(out_dir) / "report.html", page)
     return Path(out_dir) / "report.html"

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kpig import rundir, scores
 from kpig.errors import RunError
-from kpig.rundir import RunDir
+from kpig.runs.folder import DONE, RunDir
+from kpig.scoring import scores
 
 _REQUIRED = ("method", "scorer", "steps", "final", "matrix", "cost")
 
@@ -54,7 +54,7 @@ def why_unfinished(run: RunDir) -> str:
     if not (run.path / "stream.json").is_file():
         return f"{run.path}: holds no run of kpig (no scores.json); give the folder of a finished run"
     planned = f" of {len(_table(run, 'stream.json').get('steps', ()))}"
-    done = len(list(run.path.glob(f"steps/*/{rundir.DONE}"))) - run.is_done(0)
+    done = len(list(run.path.glob(f"steps/*/{DONE}"))) - run.is_done(0)
     return (
         f"{run.path}: the run is not finished ({max(done, 0)}{planned} steps done, no scores.json); "
         "finish it with --resume, then ask again"

@@ -50,7 +50,7 @@ def _run(config: configuration.RunConfig, folder: Path) -> None:
     if (folder / "scores.json").is_file():
         return
     state.failure_path(folder).unlink(missing_ok=True)
-    from kpig import job
+    from kpig.runs import job
 
     job.run(config, folder, resume=folder.exists(), watch=Bars())
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kpig import stream
 from kpig.config import RunConfig
 from kpig.errors import ConfigError, KpigError
 from kpig.methods import why_missing
-from kpig.model_folder import check_folder, is_adapter, resolve
+from kpig.model.folder import check_folder, is_adapter, resolve
 from kpig.records import Stream
+from kpig.tasks import stream
 
 
 @dataclass(frozen=True)

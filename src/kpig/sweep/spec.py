@@ -10,8 +10,8 @@ from pydantic import Field, PlainValidator, ValidationError
 
 from kpig import config as configuration
 from kpig.config import SUITE, Section
+from kpig.config.section import Listed
 from kpig.errors import ConfigError, nearest
-from kpig.section import Listed
 
 AXES = ("seed", "method.name", "stream.order", "stream.order_seed")
 """What the sweep itself decides: its values replace those of `base`, and no setting may hold them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kpig import rundir
+from kpig.files import publish_json
 from kpig.sweep import lock
 from kpig.sweep.sources import PlannedRun
 
@@ -77,7 +77,7 @@ def is_done(folder: Path) -> bool:
 
 def record_failure(folder: Path, error: str) -> None:
     """Keep why the last attempt failed, beside the run folder; the next attempt removes it."""
-    rundir.publish_json(failure_path(folder), {"error": error, "t": round(time.time(), 3)})
+    publish_json(failure_path(folder), {"error": error, "t": round(time.time(), 3)})
 
 
 def lock_path(folder: Path) -> Path:

@@ -1,0 +1,169 @@
+"""The tables of a run's configuration, each field with its type, default and meaning."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from kpig.config.section import Count, CountOrAll, Listed, Section, Share
+from kpig.methods import settings
+from kpig.records import MASK_TEXT
+
+SUITE = "suite"
+"""The name of the built-in tasks, as a path."""
+
+TINY = "tiny"
+"""The name of the shipped model, as a path."""
+
+
+class ModelSection(Section):
+    """Which model learns, and which of its weights."""
+
+    path: str = Field(TINY, min_length=1, description="a folder, a hub name, or 'tiny', the shipped model")
+    adapter: Literal["none", "lora"] = Field(
+        "none", description="'none' tunes all weights; 'lora' a LoRA adapter"
+    )
+    lora_rank: Count = Field(8, description="rank of the LoRA matrices")
+    lora_alpha: Count = Field(16, description="LoRA scale; the update is multiplied by alpha / rank")
+    lora_dropout: Share = Field(0.0, description="dropout in front of the LoRA matrices")
+    lora_targets: Listed[str] = Field((), description="names of the adapted layers; empty: all linear layers")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="how weights are held in memory"
+    )
+    max_length: Annotated[int, Field(ge=16)] = Field(
+        1024, description="tokens of prompt and response at most"
+    )
+    chat_template: bool = Field(True, description="use the tokenizer's chat template where it has one")
+    mask_text: str = Field(MASK_TEXT, description="what stands in place of a key part in the masked twin")
+    trust_remote_code: bool = Field(
+        False, description="run Python code that comes with the model: only if you trust it"
+    )
+
+
+class StreamSection(Section):
+    """Which tasks, in which order; see `kpig.tasks.stream.load`. The keys from `kind` on need task files."""
+
+    path: str = Field(
+        SUITE, min_length=1, description="'suite', the built-in tasks, or a file or folder of tasks"
+    )
+    order: Literal["given", "shuffled"] | Listed[int] = Field(
+        "given",
+        description="'given', 'shuffled' (by `order_seed`), or the step numbers from 1 in learning order",
+    )
+    order_seed: int = Field(0, description="seed of the shuffled order")
+    held_out: str = Field("", description="file or folder of tasks that are never trained on")
+    variants: str = Field(
+        "", description="further wordings (kpig diversify); empty: variants.json beside the tasks"
+    )
+    kind: Literal["auto", "superni", "jsonl", "hf"] = Field("auto", description="format of the task files")
+    train_per_task: CountOrAll = Field(0, description="training examples per task at most; 0: all")
+    test_per_task: CountOrAll = Field(
+        0,
+        description="test examples per task at most; where examples state no split, exactly so many are split off, if one "
+        "is left to train on; 0: all, or a fifth",
+    )
+    tasks_per_step: CountOrAll = Field(0, description="tasks per step; 0: as the data say, else one")
+    max_steps: CountOrAll = Field(0, description="steps at most; 0: all")
+    max_tasks_per_step: CountOrAll = Field(0, description="tasks per step at most; 0: all")
+    max_held_out: CountOrAll = Field(0, description="held-out tasks at most; 0: all")
+
+
+class SuiteSection(Section):
+    """Size of the built-in suite's stream; only with stream.path = 'suite'."""
+
+    num_steps: Count = Field(6, description="steps of the stream")
+    tasks_per_step: Count = Field(2, description="tasks in a step")
+    num_held_out: CountOrAll = Field(8, description="held-out tasks")
+    num_train: Count = Field(800, description="training examples per task")
+    num_test: Count = Field(20, description="test examples per task")
+    seed: int = Field(
+        0, description="picks the compositions and inputs; part of the data, not of the training"
+    )
+
+
+class TrainSection(Section):
+    """The training loop: AdamW, one fresh optimizer for each step of the stream."""
+
+    epochs: Annotated[float, Field(gt=0)] = Field(1.0, description="passes over the step's training examples")
+    updates_per_step: CountOrAll = Field(
+        0, description="optimizer updates per step instead of epochs; 0: epochs"
+    )
+    batch_size: Count = Field(16, description="examples of the current step in each update")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(2e-4, description="peak learning rate")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="after the warm-up: decay to 0, or hold"
+    )
+    warmup: Share = Field(0.03, description="share of the updates with rising learning rate")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay")
+    beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's second decay rate")
+    clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest gradient norm")
+    tokens_per_micro_batch: CountOrAll = Field(
+        0,
+        description="padded tokens in one forward and backward pass; lower it when memory runs out. "
+        "0: 2048 on a CPU, 8192 on a GPU",
+    )
+    row_tokens: CountOrAll = Field(
+        0,
+        description="examples under one instruction share rows of up to this many tokens, its tokens computed once; "
+        "0: a row for each example. Results are the same up to rounding; refused where a model cannot",
+    )
+    group_size: Count = Field(
+        1, description="examples of one task drawn together; more of them make shared rows pay"
+    )
+    held_out_loss_every: CountOrAll = Field(
+        0, description="updates between measurements of the loss on the step's test examples; 0: none"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic of the passes; 'auto': bfloat16 on GPUs that have it, else float32"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="'auto': a GPU where there is one"
+    )
+    checkpoint_every: CountOrAll = Field(50, description="updates between checkpoints inside a step; 0: none")
+
+
+class ReplaySection(Section):
+    """What every method that replays may keep and use: the budget that a comparison holds equal."""
+
+    memory_per_task: Count = Field(50, description="examples kept of each learned task (K)")
+    ratio: Annotated[float, Field(ge=0)] = Field(0.5, description="replayed examples per current example")
+
+
+class MethodSection(Section):
+    """Which method learns the stream; the tables below it hold each method's own settings."""
+
+    name: str = Field("kpig", description="a name from `kpig methods`, or module:Class of your own")
+    kpig: settings.KpigSection = settings.KpigSection()
+    pretrain: settings.PretrainSection = settings.PretrainSection()
+    l2: settings.L2Section = settings.L2Section()
+    ewc: settings.EwcSection = settings.EwcSection()
+    lwf: settings.LwfSection = settings.LwfSection()
+    periodic_replay: settings.PeriodicReplaySection = settings.PeriodicReplaySection()
+    kmeans_replay: settings.KmeansReplaySection = settings.KmeansReplaySection()
+    dynainst: settings.DynainstSection = settings.DynainstSection()
+    dynosaur: settings.DynosaurSection = settings.DynosaurSection()
+    inscl: settings.InsclSection = settings.InsclSection()
+    dare: settings.DareSection = settings.DareSection()
+    lm_cocktail: settings.LmCocktailSection = settings.LmCocktailSection()
+    o_lora: settings.OLoraSection = settings.OLoraSection()
+    migu: settings.MiguSection = settings.MiguSection()
+    a_gem: settings.AGemSection = settings.AGemSection()
+    ssr: settings.SsrSection = settings.SsrSection()
+    radis: settings.RadisSection = settings.RadisSection()
+    options: dict[str, Any] = Field({}, description="settings handed to a module:Class of your own")
+
+
+class EvaluateSection(Section):
+    """What is measured after every step."""
+
+    max_new_tokens: Count = Field(
+        64, description="tokens of a response at most; longer ones count as degenerate"
+    )
+    tokens_per_batch: CountOrAll = Field(
+        0, description="padded tokens in one evaluation batch; 0: 4096 on a CPU, 32768 on a GPU"
+    )
+    half_listening: bool = Field(True, description="answer the masked twins too; doubles the generation time")
+    gain: bool = Field(True, description="measure the key-part gain on the test examples")
+    num_gain_examples: Count = Field(20, description="test examples per task for the gain")
+    new_wordings: bool = Field(
+        True, description="score wordings never used in training where a task has some"
+    )

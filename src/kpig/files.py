@@ -1,0 +1,48 @@
+"""Whole files or none: the only way in which the package writes a file that others read."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from kpig.errors import RunError
+
+
+def publish(path: Path, text: str) -> None:
+    """Write `path` so that a reader sees the old file or the new one, never half.
+
+    Raises RunError when the disk does not take it; the old file is unharmed then.
+    """
+    publish_bytes(path, text.encode())
+
+
+def publish_bytes(path: Path, content: bytes) -> None:
+    """`publish` for content that is no text."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def publish_json(path: Path, value: Any) -> None:
+    """`publish` a value as indented JSON."""
+    publish(path, as_json(value))
+
+
+def disk_error(path: Path, error: OSError) -> RunError:
+    """What a user can do where the disk did not take a file."""
+    return RunError(
+        f"{path}: cannot be written ({error.strerror or error}); look at the path, its permissions and the free space, "
+        "then give the command again (a run that has begun continues with --resume)"
+    )
+
+
+def as_json(value: Any) -> str:
+    """Indented JSON with a line break at its end."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

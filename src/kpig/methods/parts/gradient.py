@@ -1,0 +1,37 @@
+"""The gradient of the loss on chosen examples, apart from the gradients that training collects."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kpig.config import TrainSection
+from kpig.model.batch import micro_batches
+from kpig.model.learner import Learner
+from kpig.model.objective import cross_entropy_sum
+from kpig.records import Example
+
+
+def mean_gradient(learner: Learner, examples: Sequence[Example], settings: TrainSection) -> dict[str, Tensor]:
+    """Gradient of the mean cross-entropy per response token over all examples, by trainable parameter.
+
+    In float32 or wider; zeros where a parameter has no part in it. The parameters' own `.grad` stays as it
+    is, the mode of the model (dropout) too, and the tokens are counted as training tokens.
+    """
+    batches = micro_batches(learner, examples, False, settings)
+    num_tokens = max(1, sum(batch.num_tokens for batch in batches))
+    parameters = learner.parameters()
+    total = {name: torch.zeros_like(wide(weight.detach())) for name, weight in parameters.items()}
+    for batch in batches:
+        rows = batch.rows.to(learner.device)
+        loss = cross_entropy_sum(learner.response_logits(rows), rows.target) / num_tokens
+        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        for name, gradient in zip(parameters, found, strict=True):
+            if gradient is not None:
+                total[name] += wide(gradient)
+    return total
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 where it is so already."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

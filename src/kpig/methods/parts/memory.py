@@ -1,0 +1,105 @@
+"""Memory of past examples: what is kept of a task, and how examples are drawn from it. No torch."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from kpig.records import Example, Instruction, KeySpan, Task
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What memory keeps of one task: its training wordings and a fixed random part of its examples."""
+
+    instructions: tuple[Instruction, ...]
+    examples: tuple[Example, ...]
+
+
+class Memory:
+    """At most `capacity` examples of every learned task, chosen once, when the task ends."""
+
+    def __init__(self, capacity: int, seed: int):
+        self.capacity = capacity
+        self.seed = seed
+        self.tasks: dict[str, Remembered] = {}
+
+    def add(self, task: Task) -> None:
+        """Keep a part of a task."""
+        self.tasks[task.name] = Remembered(task.instructions, self.part(task))
+
+    def part(self, task: Task) -> tuple[Example, ...]:
+        """What `add` keeps of a task: the same part for the same seed, whatever else was learned."""
+        return tuple(pick(task.train, self.capacity, random.Random(f"{self.seed}/memory/{task.name}")))
+
+    def keep(self, task: Task, examples: Sequence[Example]) -> None:
+        """Keep chosen examples of a task instead of a random part; the first `capacity` of them."""
+        self.tasks[task.name] = Remembered(task.instructions, tuple(examples[: self.capacity]))
+
+    def draw_each(self, counts: Mapping[str, int], rng: random.Random) -> list[Example]:
+        """min(count, available) distinct examples of each task named in `counts`, under training wordings."""
+        return [
+            reworded(example, self.tasks[name].instructions, rng)
+            for name, count in counts.items()
+            for example in pick(self.tasks[name].examples, count, rng)
+        ]
+
+    def probes(self, count: int) -> dict[str, tuple[Example, ...]]:
+        """The first `count` examples of every task under its seed instruction, for measuring gain."""
+        return {name: kept.examples[:count] for name, kept in self.tasks.items()}
+
+    def draw(
+        self,
+        count: int,
+        rng: random.Random,
+        tasks: Sequence[str] | None = None,
+        per_task: int = 0,
+        fill: bool = False,
+    ) -> list[Example]:
+        """min(count, available) distinct examples, uniform over those of `tasks` (all if None).
+
+        `per_task` limits the pool to the first examples of each. Where the pool holds fewer than `count`, `fill`
+        draws the rest from all else in memory. Each comes under a random training wording.
+        """
+        pool = self._places(self.tasks if tasks is None else tasks, per_task)
+        chosen = pick(pool, count, rng)
+        if fill and len(chosen) < count:
+            others = set(self._places(self.tasks)) - set(pool)
+            chosen += pick(sorted(others), count - len(chosen), rng)
+        drawn = [(self.tasks[name], number) for name, number in chosen]
+        return [reworded(kept.examples[number], kept.instructions, rng) for kept, number in drawn]
+
+    def _places(self, tasks: Iterable[str], per_task: int = 0) -> list[tuple[str, int]]:
+        """Task and number of the examples of some tasks, of each the first `per_task`; 0: all."""
+        sizes = {name: len(self.tasks[name].examples[: per_task or None]) for name in tasks}
+        return [(name, number) for name, size in sizes.items() for number in range(size)]
+
+    def state(self) -> dict:
+        """Plain data for JSON."""
+        return {name: asdict(kept) for name, kept in self.tasks.items()}
+
+    def restore(self, state: Mapping) -> None:
+        """Take over what `state` returned, read back from JSON."""
+        self.tasks = {name: _remembered(kept) for name, kept in state.items()}
+
+
+def pick(items: Sequence, count: int, rng: random.Random) -> list:
+    """min(count, len(items)) different items in random order."""
+    return rng.sample(list(items), min(count, len(items)))
+
+
+def reworded(example: Example, instructions: Sequence[Instruction], rng: random.Random) -> Example:
+    """The example under one of the wordings."""
+    return example if len(instructions) == 1 else replace(example, instruction=rng.choice(instructions))
+
+
+def _remembered(kept: Mapping) -> Remembered:
+    instructions = tuple(_instruction(one) for one in kept["instructions"])
+    examples = (
+        one | {"instruction": _instruction(one["instruction"]), "references": tuple(one["references"])}
+        for one in kept["examples"]
+    )
+    return Remembered(instructions, tuple(Example(**one) for one in examples))
+
+
+def _instruction(state: Mapping) -> Instruction:
+    return Instruction(state["text"], tuple(KeySpan(**span) for span in state["key_parts"]), state["origin"])

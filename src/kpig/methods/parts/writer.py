@@ -1,0 +1,112 @@
+"""Who writes texts for a method: the starting model of the learner, or a text backend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kpig.errors import ConfigError, DataError
+from kpig.llm import Answer, Budget, HttpModel, LocalModel, Request, TextBackend, load_local, settings_from
+from kpig.methods.settings import WriterSection
+from kpig.model import portions
+from kpig.model.batch import token_batches
+from kpig.model.learner import Learner
+from kpig.records import Example, Instruction
+
+LEARNER = "learner"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was written, and whether it ended by itself before the token limit."""
+
+    text: str
+    finished: bool
+
+
+class Writer:
+    """Writes greedily, so that a resumed run has the same texts; a backend's answers are cached as well.
+
+    Raises ConfigError for settings that cannot be, LlmError where a server's key is missing.
+    """
+
+    def __init__(self, settings: WriterSection):
+        self.settings = settings
+        self.is_learner = settings.writer == LEARNER
+        self._backend: TextBackend | None = None
+        if self.is_learner:
+            _refuse_idle(settings)
+        elif not Path(settings.writer).is_dir():
+            self._backend = self._with_cache(HttpModel(_server(settings)))
+
+    def takes_requests(self, learner: Learner) -> bool:
+        """Whether it is told in words what to write, as chat models are, or given a text to continue."""
+        return not self.is_learner or learner.encoder.chat
+
+    def write(self, learner: Learner, texts: Sequence[str], max_new_tokens: int) -> list[Draft | None]:
+        """A draft for each text, in order; None where there was no room for one, or no answer.
+
+        The starting model's tokens and a backend's requests are counted in the learner's ledger. Raises
+        LlmError as backends do, and BudgetError when `max_requests` are spent.
+        """
+        if self.is_learner:
+            prompts = [learner.encoder.text_ids(text) for text in texts]
+            with learner.as_initial():
+                return greedy(learner, prompts, max_new_tokens)
+        if self._backend is None:
+            local = load_local(self.settings.writer, str(learner.device))
+            self._backend = self._with_cache(local)
+        requests = [Request(text, max_tokens=max_new_tokens) for text in texts]
+        outcomes = self._backend.complete(requests)
+        self._backend.budget.raise_if_spent(outcomes)
+        learner.ledger.llm_requests += len(set(texts))
+        return [
+            Draft(one.text.strip(), not one.truncated) if isinstance(one, Answer) else None
+            for one in outcomes
+        ]
+
+    def _with_cache(self, source: HttpModel | LocalModel) -> TextBackend:
+        return TextBackend(source, Path(self.settings.cache), Budget(self.settings.max_requests or None))
+
+
+def greedy(learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[Draft | None]:
+    """What the learner, as it is, continues prompts of token ids with; None for those that leave no room.
+
+    Tokens read and written count as forward tokens.
+    """
+    room = learner.encoder.max_length - max_new_tokens
+    fitting = [place for place, prompt in enumerate(prompts) if 0 < len(prompt) <= room]
+    lengths = [len(prompts[place]) + max_new_tokens for place in fitting]
+    drafts: list[Draft | None] = [None] * len(prompts)
+    for group in token_batches(lengths, portions.generation(learner)):
+        places = [fitting[number] for number in group]
+        found = learner.generate([prompts[place] for place in places], max_new_tokens)
+        for place, (text, finished) in zip(places, found, strict=True):
+            drafts[place] = Draft(text, finished)
+            written = len(learner.tokenizer.encode(text, add_special_tokens=False)) + 1
+            learner.ledger.forward_tokens += len(prompts[place]) + (written if finished else max_new_tokens)
+    return drafts
+
+
+def _server(settings: WriterSection):
+    given = {"model": settings.writer, "key_variable": settings.key_variable}
+    return settings_from(**given, **({"base_url": settings.base_url} if settings.base_url else {}))
+
+
+def _refuse_idle(settings: WriterSection) -> None:
+    fields = WriterSection.model_fields
+    idle = [name for name in fields if name != "writer" and getattr(settings, name) != fields[name].default]
+    if idle:
+        raise ConfigError(
+            f"{', '.join(idle)}: no effect with writer = {LEARNER!r}; name a folder or a chat model as the writer, "
+            "or remove the setting"
+        )
+
+
+def fits(learner: Learner, example: Example, instructions: Sequence[Instruction]) -> bool:
+    """Whether a written example fits whole into a row under every wording that it may be trained under."""
+    try:
+        return not any(
+            learner.encoder.encode(replace(example, instruction=one)).num_cut for one in instructions
+        )
+    except DataError:
+        return False

@@ -1,0 +1,57 @@
+"""Judge a model without training it: its scores on tasks, and the half-listening diagnosis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from kpig.model import gain, loading
+from kpig.scoring import answers, scores
+from kpig.config import EvaluateSection, ModelSection
+from kpig.errors import DataError
+from kpig.progress import Watcher
+from kpig.records import SEEN, Example, Gain, Prediction, Task
+
+
+def evaluate_model(
+    section: ModelSection, tasks: Sequence[Task], settings: EvaluateSection, device: str, watch: Watcher
+) -> tuple[dict, list[Prediction]]:
+    """Scores of a model on the test examples of tasks, and its predictions.
+
+    The dict has "all" (over the tasks) and "tasks", shaped as in scores.json.
+    """
+    learner = loading.load(section, device=device)
+    probes = answers.probes({SEEN: tasks}, settings)
+    with watch.phase("evaluate", answers.num_answers(probes, settings)):
+        predictions = answers.score(learner, probes, settings, watch.advance)
+    return scores.evaluation(section.path, predictions, tasks), predictions
+
+
+def measure_tasks(
+    section: ModelSection, tasks: Sequence[Task], num_probes: int, device: str, watch: Watcher
+) -> dict[str, Gain]:
+    """The key-part gain of each task over its first `num_probes` test examples (training ones if it has none)."""
+    learner = loading.load(section, device=device)
+    chosen = {task.name: _probes(task, num_probes) for task in tasks}
+    gains: dict[str, Gain] = {}
+    with watch.phase("gain", len(chosen)):
+        for name, examples in chosen.items():
+            gains |= gain.measure(learner, {name: examples})
+            watch.advance()
+    return gains
+
+
+def gain_json(section: ModelSection, gains: Mapping[str, Gain]) -> dict:
+    """The diagnosis as plain data: both gains, both likelihoods, the reading."""
+    tasks = {name: asdict(found) | {"reading": gain.reading(found)} for name, found in gains.items()}
+    return {
+        "version": 1,
+        "model": section.path,
+        "units": {"prob": "probability", "log": "nats per token"},
+        "tasks": tasks,
+    }
+
+
+def _probes(task: Task, count: int) -> tuple[Example, ...]:
+    examples = (task.test or task.train)[:count]
+    if not examples:
+        raise DataError(f"task {task.name!r} has no examples to measure")
+    return examples

@@ -1,0 +1,248 @@
+"""The main job, top to bottom: a stream and a model in, a tuned model and its scores out."""
+
+import json
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from kpig.model import loading
+from kpig.runs import check
+from kpig.scoring import answers, scores
+from kpig.tasks import stream
+from kpig.training import checkpoint, loop
+from kpig.config import RunConfig
+from kpig.errors import RunError
+from kpig.methods.base import Method, Step, create
+from kpig.model.learner import Learner
+from kpig.progress import Watcher
+from kpig.records import HELD_OUT, LATER, SEEN, Prediction, Stream, Task
+from kpig.runs.folder import RunDir
+from kpig.files import publish, publish_json
+from kpig.runs.folder import check_free, open_run
+from kpig.model.folder import digest, resolve
+
+PACKAGES = ("kpig", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "rouge-score")
+
+
+def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher | None = None) -> dict:
+    """Learn the stream with one method; the scores of the run, which is kept in folder `out`.
+
+    A run that was interrupted goes on with `resume=True`, on CPU to the same bits. Raises a KpigError
+    that says what to do for anything the user can mend.
+    """
+    watch, path = watch or Watcher(), Path(out)
+    tasks = stream.configured(config)
+    summary = stream.summary(tasks)
+    check_free(path, config, summary, resume)
+    if (path / "scores.json").is_file():
+        watch.say(f"{path}: already finished")
+        return RunDir(path).read("scores.json")
+    method = create(config)
+    plan = _plan(config, method, tasks)
+    device = choose_device(config.train.device)
+    learner = loading.load(config.model, method.needs_initial, device, config.seed)
+    if not learner.parameters():
+        raise RunError(
+            f"model {config.model.path} has no trainable weights; give a whole model, not an adapter"
+        )
+    num_cut = _check_lengths(learner, tasks, config)
+    folder = open_run(path, config, summary, environment(config))
+    cautions = check.cautions(config, tasks)
+    for caution in cautions:
+        watch.say(f"note: {caution}")
+    _evaluate_untuned(folder, learner, tasks, config, watch)
+    for step in plan:
+        _learn(folder, learner, method, step, plan, tasks, config, watch)
+    notes = method.notes()
+    for note in notes:
+        watch.say(note)
+    result = _run_scores(folder, config, plan, num_cut, [*cautions, *notes])
+    publish_json(folder.path / "scores.json", result)
+    return result
+
+
+def choose_device(name: str) -> str:
+    """The device to use: as named, or with "auto" a GPU where there is one. RunError where it is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if (name == "cuda" and not torch.cuda.is_available()) or (
+        name == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise RunError(
+            f"device {name!r} was asked for but torch sees none; use auto or cpu, or install torch for it"
+        )
+    return name
+
+
+def environment(config: RunConfig) -> dict:
+    """What a reader needs to run this again: versions, commit, command line, machine, seeds."""
+    return {
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "commit": _commit(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "device": choose_device(config.train.device),
+        "threads": torch.get_num_threads(),
+        "seed": config.seed,
+        "model_digest": digest(resolve(config.model.path)),
+    }
+
+
+def _plan(config: RunConfig, method: Method, tasks: Stream) -> list[Step]:
+    arranged = method.arrange(tasks.steps)
+    default = [loop.num_updates(step, config.train) for step in tasks.steps]
+    per_step = default if len(arranged) == len(default) else [sum(default)] * len(arranged)
+    pairs = enumerate(zip(arranged, per_step, strict=True), 1)
+    return [Step(number, tuple(chosen), method.num_updates(count)) for number, (chosen, count) in pairs]
+
+
+def _check_lengths(learner: Learner, tasks: Stream, config: RunConfig) -> int:
+    """Encode everything once, so that an example that cannot fit is refused before training.
+
+    Returns how many examples have a shortened input.
+    """
+    longest = {task.name: max(task.instructions, key=lambda one: len(one.text)) for task in tasks.tasks}
+    num_cut = 0
+    for task in (*tasks.tasks, *tasks.held_out):
+        for example in task.train:
+            num_cut += learner.encoder.encode(example).num_cut > 0
+            if longest[task.name] != example.instruction:
+                learner.encoder.encode(replace(example, instruction=longest[task.name]))
+        for example in task.test:
+            num_cut += learner.encoder.encode(example, config.evaluate.max_new_tokens).num_cut > 0
+    return num_cut
+
+
+def _evaluate_untuned(
+    folder: RunDir, learner: Learner, tasks: Stream, config: RunConfig, watch: Watcher
+) -> None:
+    if folder.is_done(0):
+        return
+    groups = {LATER: tasks.tasks, HELD_OUT: tasks.held_out}
+    _score(folder, 0, learner, groups, config, watch)
+    folder.finish(0)
+
+
+def _learn(
+    folder: RunDir,
+    learner: Learner,
+    method: Method,
+    step: Step,
+    plan: Sequence[Step],
+    tasks: Stream,
+    config: RunConfig,
+    watch: Watcher,
+) -> None:
+    """Train one step, save the model, score it; or take over what an earlier session finished."""
+    step_dir = folder.step(step.number)
+    if folder.is_done(step.number):
+        if step.number == len(plan) or not folder.is_done(step.number + 1):
+            _take_over(step_dir, learner, method)
+        return
+    found = checkpoint.find(step_dir)
+    begun = checkpoint.read(found) if found else None
+    done = begun.update if begun else 0
+    with watch.phase(f"step {step.number}/{len(plan)} {config.method.name}: train", step.num_updates, done):
+        loop.fit_step(
+            learner,
+            method,
+            step,
+            config,
+            log=lambda event: _heed(event, folder, watch),
+            save=lambda state: checkpoint.publish(state, step_dir),
+            resume_from=begun,
+        )
+    _save(step_dir, learner, method)
+    seen = [task for earlier in plan[: step.number] for task in earlier.tasks]
+    later = plan[step.number].tasks if step.number < len(plan) else ()
+    _score(folder, step.number, learner, {SEEN: seen, LATER: later, HELD_OUT: tasks.held_out}, config, watch)
+    folder.finish(step.number)
+
+
+def _heed(event: dict, folder: RunDir, watch: Watcher) -> None:
+    """Write down what the loop has to tell, and show it."""
+    folder.log(event)
+    if "warning" in event:
+        watch.say(f"step {event['step']}: {event['warning']}")
+    else:
+        watch.advance(note=f"loss {event['loss']:.3f}")
+
+
+def _score(
+    folder: RunDir,
+    number: int,
+    learner: Learner,
+    groups: Mapping[str, Sequence[Task]],
+    config: RunConfig,
+    watch: Watcher,
+) -> None:
+    probes = answers.probes(groups, config.evaluate)
+    total = answers.num_answers(probes, config.evaluate)
+    with watch.phase(f"step {number} {config.method.name}: evaluate", total):
+        predictions = answers.score(learner, probes, config.evaluate, watch.advance)
+    tasks = [task for members in groups.values() for task in members]
+    result = scores.step_scores(number, predictions, tasks) | {"cost": learner.ledger.as_dict()}
+    step_dir = folder.step(number)
+    _publish_predictions(step_dir / "predictions", predictions)
+    publish_json(step_dir / "scores.json", result)
+
+
+def _publish_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
+    for name in dict.fromkeys(prediction.task for prediction in predictions):
+        rows = (asdict(prediction) for prediction in predictions if prediction.task == name)
+        publish(
+            folder / f"{name}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        )
+
+
+def _save(step_dir: Path, learner: Learner, method: Method) -> None:
+    target = step_dir / ("adapter" if learner.is_adapter else "model")
+    for folder in (target, step_dir / "state"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    try:
+        learner.save(target)
+        checkpoint.write_state(method.state_dict(), step_dir / "state", ledger=learner.ledger.as_dict())
+    except (OSError, checkpoint.SafetensorError) as error:
+        raise RunError(
+            f"{target}: the model could not be written ({error}); free some space, then --resume"
+        ) from error
+
+
+def _take_over(step_dir: Path, learner: Learner, method: Method) -> None:
+    learner.restore(step_dir / ("adapter" if learner.is_adapter else "model"))
+    state = checkpoint.read_state(step_dir / "state")
+    method.load_state_dict(state["method"])
+    learner.ledger.restore(json.loads((step_dir / "scores.json").read_text(encoding="utf-8"))["cost"])
+
+
+def _run_scores(
+    folder: RunDir, config: RunConfig, plan: Sequence[Step], num_cut: int, notes: Sequence[str]
+) -> dict:
+    steps = [folder.read(f"steps/{number:02d}/scores.json") for number in range(len(plan) + 1)]
+    cost = steps[-1].pop("cost")
+    for step in steps[:-1]:
+        step.pop("cost")
+    learned = [[task.name for task in step.tasks] for step in plan]
+    more = {"shortened_examples": num_cut, "notes": list(notes)}
+    return scores.run_scores(config.method.name, config.seed, steps, learned, cost, more)
+
+
+def _commit() -> str | None:
+    """The commit of the kpig checkout that runs, None for an installed package."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    found = subprocess.run(
+        ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None

@@ -1,0 +1,135 @@
+"""Answer test examples greedily and score each answer: the one evaluation loop of every method."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from kpig.config import EvaluateSection
+from kpig.model import gain, portions
+from kpig.model.batch import token_batches
+from kpig.model.learner import Learner
+from kpig.records import NEW_WORDING, SEED_WORDING, Example, Gain, Instruction, Prediction, Task
+from kpig.scoring.judge import judge
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One test example to answer: its task, the group the task is in, and the kind of its wording."""
+
+    task: Task
+    example: Example
+    group: str
+    wording: str
+
+
+def probes(groups: dict[str, Sequence[Task]], settings: EvaluateSection) -> list[Probe]:
+    """Every test example of every group, and again under a wording never trained on where there is one."""
+    chosen = []
+    for group, tasks in groups.items():
+        for task in tasks:
+            chosen += [Probe(task, example, group, SEED_WORDING) for example in task.test]
+            if settings.new_wordings and task.evaluation_instructions:
+                chosen += [
+                    Probe(task, _in_new_words(task, number), group, NEW_WORDING)
+                    for number in range(len(task.test))
+                ]
+    return chosen
+
+
+def score(
+    learner: Learner,
+    probes: Sequence[Probe],
+    settings: EvaluateSection,
+    advance: Callable[[int], None] = lambda count: None,
+) -> list[Prediction]:
+    """The learner's greedy answer to every probe with its scores, in order.
+
+    `advance` is told how many answers have come in; `num_answers` tells the total beforehand.
+    The seconds go to the ledger, the tokens do not.
+    """
+    with learner.ledger.timed("eval_seconds"), learner.ledger.unspent():
+        answers = _generate(
+            learner, [_prompt(learner, probe, settings) for probe in probes], settings, advance
+        )
+        masked = _masked_answers(learner, probes, settings, advance)
+        gains = _gains(learner, probes, settings)
+    return [
+        _prediction(learner, probe, answer, masked.get(number), gains.get(number))
+        for number, (probe, answer) in enumerate(zip(probes, answers, strict=True))
+    ]
+
+
+def num_answers(probes: Sequence[Probe], settings: EvaluateSection) -> int:
+    """How many responses `score` will generate."""
+    return len(probes) + sum(_is_masked_too(probe, settings) for probe in probes)
+
+
+def _prompt(
+    learner: Learner, probe: Probe, settings: EvaluateSection, masked: bool = False
+) -> tuple[int, ...]:
+    encoded = learner.encoder.encode(probe.example, settings.max_new_tokens)
+    return encoded.masked_prompt if masked else encoded.prompt
+
+
+def _generate(
+    learner: Learner,
+    prompts: Sequence[tuple[int, ...]],
+    settings: EvaluateSection,
+    advance: Callable[[int], None],
+) -> list[tuple[str, bool]]:
+    """Responses in the order of the prompts; batches hold prompts of similar length."""
+    answers: dict[int, tuple[str, bool]] = {}
+    lengths = [len(prompt) + settings.max_new_tokens for prompt in prompts]
+    for group in token_batches(lengths, portions.generation(learner, settings.tokens_per_batch)):
+        found = learner.generate([prompts[index] for index in group], settings.max_new_tokens)
+        answers |= zip(group, found, strict=True)
+        advance(len(group))
+    return [answers[index] for index in range(len(prompts))]
+
+
+def _masked_answers(
+    learner: Learner, probes: Sequence[Probe], settings: EvaluateSection, advance: Callable[[int], None]
+) -> dict[int, str]:
+    chosen = [number for number, probe in enumerate(probes) if _is_masked_too(probe, settings)]
+    prompts = [_prompt(learner, probes[number], settings, masked=True) for number in chosen]
+    answers = _generate(learner, prompts, settings, advance)
+    return {number: text for number, (text, _) in zip(chosen, answers, strict=True)}
+
+
+def _gains(learner: Learner, probes: Sequence[Probe], settings: EvaluateSection) -> dict[int, Gain]:
+    if not settings.gain:
+        return {}
+    left: dict[str, int] = {}
+    chosen = []
+    for number, probe in enumerate(probes):
+        used = left.get(probe.task.name, 0)
+        if probe.wording == SEED_WORDING and used < settings.num_gain_examples:
+            left[probe.task.name] = used + 1
+            chosen.append(number)
+    return dict(zip(chosen, gain.measure_examples(learner, [probes[n].example for n in chosen]), strict=True))
+
+
+def _is_masked_too(probe: Probe, settings: EvaluateSection) -> bool:
+    has_key_parts = bool(probe.example.instruction.key_parts)
+    return settings.half_listening and probe.wording == SEED_WORDING and has_key_parts
+
+
+def _prediction(
+    learner: Learner, probe: Probe, answer: tuple[str, bool], masked: str | None, measured: Gain | None
+) -> Prediction:
+    return judge(
+        probe.task,
+        probe.example,
+        answer[0],
+        group=probe.group,
+        wording=probe.wording,
+        prompt=learner.encoder.prompt_text(probe.example),
+        finished=answer[1],
+        masked_response=masked,
+        gain=measured,
+    )
+
+
+def _in_new_words(task: Task, number: int) -> Example:
+    """Test example `number` under the evaluation wordings in turn."""
+    wordings: tuple[Instruction, ...] = task.evaluation_instructions
+    return replace(task.test[number], instruction=wordings[number % len(wordings)])

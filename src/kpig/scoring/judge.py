@@ -1,0 +1,49 @@
+"""One response held against its test example: the one judge of every prediction, whoever made it. No torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from kpig.files import publish
+from kpig.records import Example, Gain, Prediction, Task
+from kpig.tasks import constraints, matching
+
+
+def judge(
+    task: Task,
+    example: Example,
+    response: str,
+    *,
+    group: str,
+    wording: str,
+    prompt: str,
+    finished: bool = True,
+    masked_response: str | None = None,
+    gain: Gain | None = None,
+) -> Prediction:
+    """The response with its exact match, ROUGE-L and violations (METHOD.md section 7)."""
+    broken = constraints.violations(
+        task.constraints, example.input, response, prompt=prompt, finished=finished
+    )
+    return Prediction(
+        task=task.name,
+        example=example.id,
+        group=group,
+        wording=wording,
+        prompt=prompt,
+        response=response,
+        references=example.references,
+        finished=finished,
+        exact_match=matching.exact_match(response, example.references),
+        rouge_l=matching.rouge_l(response, example.references),
+        violations=broken,
+        num_constraints=len(task.constraints),
+        masked_response=masked_response,
+        gain=gain,
+    )
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Predictions as JSONL, one file, published whole."""
+    publish(path, "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in predictions))

@@ -1,0 +1,221 @@
+"""Scores of predictions, transfer between steps, and how sure they are (METHOD.md section 7)."""
+
+import itertools
+import operator
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from kpig.records import Prediction
+from kpig.tasks.constraints import KINDS
+
+SCORER = "superni-rouge 1"
+METRICS = ("accuracy", "rougeL")
+MAX_EXACT_PAIRS = 14
+
+
+# One task, one group of tasks.
+
+
+def _refuse_empty(items: Sequence, what: str) -> None:
+    if not items:
+        raise ValueError(f"there must be at least one {what}")
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """What the predictions of one task say. None where nothing could be measured.
+
+    `p_score`, `v_score`, `violations` (by kind: share of responses that break at least one constraint of
+    it) and `half_listening` are in percent, `gain` in [-1, 1], `log_gain` in nats per token. `n` counts
+    predictions; `coverage` tells whether the task has constraints that a program can check.
+    """
+
+    p_score: float
+    metric: str
+    v_score: float
+    violations: Mapping[str, float]
+    half_listening: float | None
+    gain: float | None
+    log_gain: float | None
+    n: int
+    coverage: bool
+
+
+@dataclass(frozen=True)
+class GroupScore:
+    """Unweighted means over the tasks that have the value; units as in TaskScore.
+
+    `constrained` is the percentage of tasks that have constraints that a program can check.
+    """
+
+    p_score: float
+    v_score: float
+    violations: Mapping[str, float]
+    half_listening: float | None
+    gain: float | None
+    log_gain: float | None
+    constrained: float
+    num_tasks: int
+
+
+def p_score(predictions: Sequence[Prediction], metric: str) -> float:
+    """100 times the mean exact match for "accuracy", the mean ROUGE-L for "rougeL"; percent.
+
+    Raises ValueError for another metric and without predictions.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
+    _refuse_empty(predictions, "prediction")
+    return 100 * fmean(p.exact_match if metric == "accuracy" else p.rouge_l for p in predictions)
+
+
+def task_scores(predictions: Sequence[Prediction], metrics: Mapping[str, str]) -> dict[str, TaskScore]:
+    """The score of every task in the predictions, in order of appearance; `metrics` maps task to metric.
+
+    Raises ValueError for a task without metric.
+    """
+    by_task: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        by_task.setdefault(prediction.task, []).append(prediction)
+    missing = [task for task in by_task if task not in metrics]
+    if missing:
+        raise ValueError(f"no metric given for {', '.join(missing)}")
+    return {task: _task_score(of_task, metrics[task]) for task, of_task in by_task.items()}
+
+
+def _task_score(predictions: Sequence[Prediction], metric: str) -> TaskScore:
+    masked = [p.response == p.masked_response for p in predictions if p.masked_response is not None]
+    gains = [p.gain for p in predictions if p.gain is not None]
+    return TaskScore(
+        p_score=p_score(predictions, metric),
+        metric=metric,
+        v_score=100 * fmean(bool(p.violations) for p in predictions),
+        violations={kind: 100 * fmean(kind in p.violations for p in predictions) for kind in KINDS},
+        half_listening=100 * fmean(masked) if masked else None,
+        gain=fmean(gain.prob for gain in gains) if gains else None,
+        log_gain=fmean(gain.log for gain in gains) if gains else None,
+        n=len(predictions),
+        coverage=any(p.num_constraints for p in predictions),
+    )
+
+
+def group_scores(task_scores: Mapping[str, TaskScore]) -> GroupScore:
+    """The means over the tasks of a group. Raises ValueError without tasks."""
+    scores = list(task_scores.values())
+    _refuse_empty(scores, "task")
+    return GroupScore(
+        p_score=fmean(score.p_score for score in scores),
+        v_score=fmean(score.v_score for score in scores),
+        violations={kind: fmean(score.violations[kind] for score in scores) for kind in KINDS},
+        half_listening=_mean_of_known(score.half_listening for score in scores),
+        gain=_mean_of_known(score.gain for score in scores),
+        log_gain=_mean_of_known(score.log_gain for score in scores),
+        constrained=100 * fmean(score.coverage for score in scores),
+        num_tasks=len(scores),
+    )
+
+
+def _mean_of_known(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+# Transfer. `matrix[t][i - 1]` is R[t][i], the score on step i's tasks after learning step t; row 0 is the
+# untuned model, so T steps make T + 1 rows of T scores. All raise ValueError for another shape. A score
+# that was not measured is None; the first and last rows and t >= i - 1 are always needed.
+
+Matrix = Sequence[Sequence[float | None]]
+
+
+def average(matrix: Matrix) -> float:
+    """The mean score over all steps' tasks after the last step."""
+    return fmean(_checked(matrix)[-1])
+
+
+def backward_transfer(matrix: Matrix) -> float | None:
+    """The mean over i < T of R[T][i] - R[i][i]: below 0 where tasks were forgotten. None for one step."""
+    last = _checked(matrix)[-1]
+    return _mean_of_known(last[i - 1] - matrix[i][i - 1] for i in range(1, len(last)))
+
+
+def forgetting(matrix: Matrix) -> float | None:
+    """The mean over i < T of max R[t][i] - R[T][i], t from 1 to T: never below 0. None for one step.
+
+    The untuned row 0 is left out of the maximum [D]: what no step has taught is not forgotten. Steps
+    before i count where they were measured, so transfer ahead of learning can be lost too.
+    """
+    last = _checked(matrix)[-1]
+    best = [max(score for score in column if score is not None) for column in zip(*matrix[1:], strict=True)]
+    return _mean_of_known(best[i - 1] - last[i - 1] for i in range(1, len(last)))
+
+
+def forward_transfer(matrix: Matrix) -> float | None:
+    """The mean over i > 1 of R[i-1][i] - R[0][i]: what earlier steps gave a later one. None for one step."""
+    untuned = _checked(matrix)[0]
+    return _mean_of_known(matrix[i - 1][i - 1] - untuned[i - 1] for i in range(2, len(untuned) + 1))
+
+
+def _checked(matrix: Matrix) -> Matrix:
+    num_steps = len(matrix) - 1
+    if num_steps < 1:
+        raise ValueError(f"a matrix of scores has two rows or more, not {len(matrix)}")
+    for number, row in enumerate(matrix):
+        if len(row) != num_steps:
+            expected = f"{num_steps} scores, one per step"
+            raise ValueError(f"row {number} of a matrix of scores must have {expected}, not {len(row)}")
+    return matrix
+
+
+# How sure a mean is.
+
+
+def bootstrap_interval(
+    values: Sequence[float], seed: int, num_resamples: int = 10_000, level: float = 0.95
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of the mean (Efron 1979), drawn from `seed` alone.
+
+    Raises ValueError without values, and for a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, not {level}")
+    _refuse_empty(values, "value")
+    rng = random.Random(seed)
+    means = sorted(fmean(rng.choices(values, k=len(values))) for _ in range(num_resamples))
+    return _quantile(means, (1 - level) / 2), _quantile(means, (1 + level) / 2)
+
+
+def _quantile(ascending: Sequence[float], share: float) -> float:
+    """Linear between the two nearest values, as NumPy does by default."""
+    position = share * (len(ascending) - 1)
+    below = int(position)
+    above = min(below + 1, len(ascending) - 1)
+    return ascending[below] + (position - below) * (ascending[above] - ascending[below])
+
+
+def paired_permutation_test(
+    a: Sequence[float], b: Sequence[float], seed: int, num_resamples: int = 10_000
+) -> float:
+    """The two-sided p value of the mean difference of pairs when the sign of each is a coin toss.
+
+    Exact over all 2^n sign flips up to MAX_EXACT_PAIRS pairs; beyond, (hits + 1) / (num_resamples + 1)
+    over random flips drawn from `seed` (Phipson and Smyth 2010). Raises ValueError for unequal lengths and
+    for no pairs.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"pairs need equal lengths, not {len(a)} and {len(b)}")
+    _refuse_empty(a, "pair")
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    if len(differences) <= MAX_EXACT_PAIRS:
+        flips = list(itertools.product((1, -1), repeat=len(differences)))
+        return _num_extreme(differences, flips) / len(flips)
+    rng = random.Random(seed)
+    drawn = (rng.choices((1, -1), k=len(differences)) for _ in range(num_resamples))
+    return (_num_extreme(differences, drawn) + 1) / (num_resamples + 1)
+
+
+def _num_extreme(differences: Sequence[float], flips: Iterable[Sequence[int]]) -> int:
+    """How many flips make the sum at least as far from 0 as it is; rounding (1e-9 of the total) aside."""
+    bound = abs(sum(differences)) - 1e-9 * sum(map(abs, differences))
+    return sum(abs(sum(map(operator.mul, signs, differences))) >= bound for signs in flips)

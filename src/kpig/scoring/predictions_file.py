@@ -1,0 +1,271 @@
+"""Score a file of predictions, from any tool, as `kpig eval` scores a model's answers. No torch.
+
+One JSON object per line. The response is under `response`, `prediction` or, where neither is there, `output`.
+The test example is named by `example` or `id`, with `task` where several tasks have that id, or by `task` and
+`input`. Optional: `finished` (false: cut off at the token limit), `prompt` (as the model saw it),
+`masked_response` (to the prompt without its key parts) and `wording` ("seed", or "new" for one that was never
+trained on). Where `input` or `references` stand beside the example's id, the input must be the example's (or a
+prompt with it inside) and one reference too: ids alone may name another example in other data. Other fields are passed over. So the files of `kpig eval` and `kpig run`
+can be scored, and {"id": ..., "prediction": ...}, the format of the Super-NaturalInstructions evaluation.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kpig.errors import DataError, nearest
+from kpig.records import NEW_WORDING, SEED_WORDING, SEEN, Example, Prediction, Task
+from kpig.scoring import scores
+from kpig.scoring.judge import judge
+from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN, Problems
+from kpig.tasks.readers.files import parse_object, read_text, typed
+
+RESPONSE_KEYS, ID_KEYS = ("response", "prediction"), ("example", "id")
+OUTPUT = "output"
+"""Read as the response where there is no other: beside one, many tools keep the reference there."""
+
+OPTIONS = {"finished": bool, "prompt": str, "masked_response": str, "wording": str}
+KNOWN = (*RESPONSE_KEYS, *ID_KEYS, OUTPUT, "task", "input", "references", *OPTIONS)
+MOST_MISSING_SHOWN = 5
+
+Key = tuple[str, str, str]
+"""Task, example and wording: what there is one prediction for."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many of the test examples have a prediction; `missing` counts the others by task."""
+
+    num_scored: int
+    num_examples: int
+    missing: Mapping[str, int]
+
+
+def score(
+    path: Path, tasks: Sequence[Task], partial: bool = False
+) -> tuple[dict, list[Prediction], Coverage]:
+    """The scores of a file of predictions, shaped as `kpig eval` writes them, and each prediction judged.
+
+    Raises DataError naming the lines that cannot be used or matched, and, unless `partial`, the tasks with
+    test examples that have no prediction. Under a new wording, only tasks that have some are expected.
+    """
+    found = _read(path, tasks)
+    coverage = _coverage(found, tasks)
+    if coverage.missing and not partial:
+        raise DataError(f"{path}: {describe(coverage)}; add them, or score what is there with --partial")
+    predictions = _judged(found, tasks)
+    counts = {"num_scored": coverage.num_scored, "num_examples": coverage.num_examples}
+    result = scores.evaluation(str(path), predictions, tasks)
+    return result | {"coverage": counts | {"missing": dict(coverage.missing)}}, predictions, coverage
+
+
+def describe(coverage: Coverage) -> str:
+    """The coverage in one line."""
+    text = f"predictions for {coverage.num_scored} of {coverage.num_examples} test examples"
+    if not coverage.missing:
+        return text
+    named = [f"{name} {count}" for name, count in coverage.missing.items()]
+    more = f" and {len(named) - MOST_MISSING_SHOWN} more tasks" if len(named) > MOST_MISSING_SHOWN else ""
+    return f"{text}; missing: {', '.join(named[:MOST_MISSING_SHOWN])}{more}"
+
+
+# --- reading and matching --------------------------------------------------------------------
+
+
+class _Index:
+    """The test examples by task and id, by id alone, and by task and input."""
+
+    def __init__(self, tasks: Sequence[Task]):
+        self.by_task = {task.name: {example.id: example for example in task.test} for task in tasks}
+        self.by_id: dict[str, list[Example]] = {}
+        self.by_input: dict[tuple[str, str], list[Example]] = {}
+        for task in tasks:
+            for example in task.test:
+                self.by_id.setdefault(example.id, []).append(example)
+                self.by_input.setdefault((task.name, _plain(example.input)), []).append(example)
+
+    def find(self, fields: Mapping) -> Example:
+        """The example that a line is about; DataError where there is none, or more than one."""
+        name = fields.get("task")
+        if name is not None and typed(name, str, "'task'", "a text") not in self.by_task:
+            raise DataError(f"there is no task {_short(name)}{_hint(name, self.by_task)}")
+        key = next((key for key in ID_KEYS if fields.get(key) is not None), None)
+        if key is None:
+            return self._with_input(name, fields.get("input"))
+        example_id = fields[key]
+        if type(example_id) not in (str, int):
+            raise DataError(f"{key!r} is of type {type(example_id).__name__}; expected a text or a number")
+        found = self._with_id(name, str(example_id))
+        _check_same(found, fields)
+        return found
+
+    def _with_id(self, name: str | None, example_id: str) -> Example:
+        if name is not None:
+            if example_id not in self.by_task[name]:
+                hint = _hint(example_id, self.by_task[name])
+                raise DataError(f"task {name!r} has no test example {_short(example_id)}{hint}")
+            return self.by_task[name][example_id]
+        found = self.by_id.get(example_id, [])
+        if not found:
+            raise DataError(f"no task has a test example {_short(example_id)}{_hint(example_id, self.by_id)}")
+        if len(found) > 1:
+            names = ", ".join(repr(example.task) for example in found[:3])
+            raise DataError(f"several tasks have a test example {_short(example_id)} ({names}); state 'task'")
+        return found[0]
+
+    def _with_input(self, name: str | None, text: object) -> Example:
+        if name is None or not isinstance(text, str):
+            raise DataError(
+                "names no test example; expected 'example' (or 'id'), or 'task' and 'input' as texts"
+            )
+        found = self.by_input.get((name, _plain(text)), [])
+        if not found:
+            raise DataError(f"task {name!r} has no test example with the input {_short(text)}")
+        if len(found) > 1:
+            ids = ", ".join(repr(example.id) for example in found[:3])
+            raise DataError(
+                f"task {name!r} has several test examples with this input ({ids}); state 'example'"
+            )
+        return found[0]
+
+
+def _check_same(example: Example, fields: Mapping) -> None:
+    """Refuse a line that states another input than the example it names, or none of its references.
+
+    Tools that keep the whole prompt as the input are right as long as the example's is in it.
+    """
+    text, references = fields.get("input"), fields.get("references")
+    where = f"task {example.task!r}, example {example.id!r}"
+    if isinstance(text, str) and _plain(example.input) not in _plain(text):
+        raise DataError(
+            f"states the input {_short(text)}, but that of {where} is {_short(example.input)}; --tasks must be the "
+            "tasks that were answered (a run's folder stands for its own)"
+        )
+    if isinstance(references, list) and not set(example.references) & {str(one) for one in references}:
+        raise DataError(
+            f"states the references {_short(str(references))}, but those of {where} are "
+            f"{_short(str(list(example.references)))}; --tasks must be the tasks that were answered (a run's folder "
+            "stands for its own)"
+        )
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One prediction as stated, and the number of its line."""
+
+    number: int
+    response: str
+    fields: Mapping
+
+
+def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
+    """The predictions by what they are for; DataError naming each line that cannot be used, up to a number."""
+    index, problems = _Index(tasks), Problems()
+    found: dict[Key, _Line] = {}
+    for number, text in _lines(path):
+        with problems.collected():
+            fields = parse_object(text, str(path), first_line=number)
+            try:
+                line = _Line(number, _response(fields), _options(fields))
+                example = index.find(fields)
+                key = (example.task, example.id, line.fields.get("wording", SEED_WORDING))
+                if key in found:
+                    raise DataError(
+                        f"task {example.task!r}, example {example.id!r} has a prediction in line "
+                        f"{found[key].number} already; keep one"
+                    )
+                found[key] = line
+            except DataError as error:
+                raise DataError(f"{path}: line {number}: {error}") from None
+        if len(problems.found) >= MOST_PROBLEMS_SHOWN:
+            problems.found[MOST_PROBLEMS_SHOWN - 1 :] = ["... further lines were not looked at"]
+            break
+    problems.check()
+    if not found:
+        raise DataError(f"{path}: holds no predictions; expected one JSON object per line")
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; give the file of predictions itself")
+    for number, text in enumerate(read_text(path).split("\n"), start=1):
+        if text.strip():
+            yield number, text
+
+
+def _response(fields: Mapping) -> str:
+    given = [key for key in RESPONSE_KEYS if key in fields] or [key for key in (OUTPUT,) if key in fields]
+    if not given:
+        raise DataError(
+            f"has no response; expected a text under {', '.join(map(repr, RESPONSE_KEYS))} or 'output'"
+        )
+    if len(given) > 1:
+        raise DataError(f"has {' and '.join(map(repr, given))}; keep the one that is the response")
+    return typed(fields[given[0]], str, f"{given[0]!r}", "a text")
+
+
+def _options(fields: Mapping) -> dict:
+    """The optional fields that a line states; null counts as not stated."""
+    for key in fields.keys() - set(KNOWN):
+        near = nearest(key, (name for name in OPTIONS if name not in fields), cutoff=0.85)
+        if near:
+            raise DataError(f"there is no field {key!r}; did you mean {near!r}?")
+    stated = {key: fields[key] for key in OPTIONS if fields.get(key) is not None}
+    for key, value in stated.items():
+        typed(value, OPTIONS[key], f"{key!r}", "true or false" if OPTIONS[key] is bool else "a text")
+    if stated.get("wording", SEED_WORDING) not in (SEED_WORDING, NEW_WORDING):
+        raise DataError(
+            f"'wording' is {_short(stated['wording'])}; expected {SEED_WORDING!r} or {NEW_WORDING!r}"
+        )
+    return stated
+
+
+def _plain(text: str) -> str:
+    """The text with its white space collapsed, as tools often leave it."""
+    return " ".join(text.split())
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 80 else repr(text[:77] + "...")
+
+
+def _hint(word: str, known: Mapping) -> str:
+    near = nearest(word[:200], known)
+    return f"; did you mean {near!r}?" if near else "; it must be the tasks that were answered"
+
+
+# --- judging ---------------------------------------------------------------------------------
+
+
+def _coverage(found: Mapping[Key, _Line], tasks: Sequence[Task]) -> Coverage:
+    reworded = {task for task, _, wording in found if wording == NEW_WORDING}
+    missing: dict[str, int] = {}
+    num_examples = 0
+    for task in tasks:
+        wordings = (SEED_WORDING, NEW_WORDING) if task.name in reworded else (SEED_WORDING,)
+        expected = [(task.name, example.id, wording) for wording in wordings for example in task.test]
+        num_examples += len(expected)
+        absent = sum(key not in found for key in expected)
+        if absent:
+            missing[task.name] = absent
+    return Coverage(len(found), num_examples, missing)
+
+
+def _judged(found: Mapping[Key, _Line], tasks: Sequence[Task]) -> list[Prediction]:
+    """In the order of the tasks and their examples, as `kpig eval` has them.
+
+    A line without `prompt` is taken to have answered instruction and input, so that a copy is seen.
+    """
+    predictions = []
+    for task in tasks:
+        for wording in (SEED_WORDING, NEW_WORDING):
+            for example in task.test:
+                line = found.get((task.name, example.id, wording))
+                if line is not None:
+                    options = {key: value for key, value in line.fields.items() if key != "wording"}
+                    options.setdefault("prompt", f"{example.instruction.text}\n\n{example.input}")
+                    predictions.append(
+                        judge(task, example, line.response, group=SEEN, wording=wording, **options)
+                    )
+    return predictions

@@ -1,0 +1,63 @@
+"""Read an entry of a constraints.json into a constraint."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from kpig.errors import DataError, nearest
+from kpig.records import Constraint
+from kpig.tasks.constraints.kinds import KINDS
+from kpig.tasks.constraints.table import CONSTRAINTS, ConstraintType
+
+DOCUMENTATION_KEYS = ("source", "strength", "note", "match")
+DOCUMENTATION_PREFIX = "gold_"
+
+
+def parse(raw: Mapping, where: str) -> Constraint:
+    """The constraint of one entry of a constraints.json: its `type`, an optional `kind`, its parameters.
+
+    Documentation (`source`, `strength`, `note`, `match` and `gold_...`) is left out. Raises DataError,
+    every line beginning with `where`, for an unknown type, kind or parameter, for a missing one, and for
+    a value that cannot be used, such as a pattern that does not compile.
+    """
+    if not isinstance(raw, Mapping):
+        raise DataError(f"{where}: a constraint must be an object with a 'type', not {raw!r}")
+    name = raw.get("type")
+    if not isinstance(name, str) or name not in CONSTRAINTS:
+        raise DataError(f"{where}: {_unknown('constraint type', name, CONSTRAINTS)}")
+    given = {key: value for key, value in raw.items() if key != "type" and not _is_documentation(key)}
+    kind = given.pop("kind", None)
+    params, problems = _read_params(CONSTRAINTS[name], given)
+    if kind is not None and kind not in KINDS:
+        problems.insert(0, _unknown("kind", kind, KINDS))
+    if problems:
+        raise DataError("\n".join(f"{where}: {name}: {problem}" for problem in problems))
+    return Constraint(name, MappingProxyType(params), kind)
+
+
+def _is_documentation(key: str) -> bool:
+    return key in DOCUMENTATION_KEYS or key.startswith(DOCUMENTATION_PREFIX)
+
+
+def _read_params(constraint_type: ConstraintType, given: Mapping) -> tuple[dict[str, Any], list[str]]:
+    """The parameters as the check takes them, and a sentence for everything wrong with them."""
+    readers = {**constraint_type.required, **constraint_type.optional}
+    params, problems = {}, []
+    for name, value in given.items():
+        if name not in readers:
+            problems.append(_unknown("parameter", name, (*readers, "kind")))
+            continue
+        try:
+            params[name] = readers[name](value)
+        except ValueError as error:
+            problems.append(f"'{name}' must be {error}, not {value!r}")
+    problems += [f"'{name}' is missing" for name in constraint_type.required if name not in given]
+    problems += constraint_type.joint_problems(given)
+    return params, problems
+
+
+def _unknown(what: str, given: object, known: Iterable[str]) -> str:
+    names = list(known)
+    close = nearest(given, names)
+    hint = f"did you mean '{close}'?" if close else f"known: {', '.join(names)}"
+    return f"{given!r} is no {what}; {hint}"

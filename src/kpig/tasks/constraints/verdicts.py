@@ -1,0 +1,56 @@
+"""Judge a response: the constraints it breaks, and whether it is an answer at all."""
+
+from collections.abc import Sequence
+
+from kpig.records import Constraint
+from kpig.tasks.constraints.kinds import DEGENERATE
+from kpig.tasks.constraints.table import CONSTRAINTS
+from kpig.tasks.constraints.words import squash
+
+MIN_COPIED_WORDS = 20
+
+
+def satisfied(constraint: Constraint, input_text: str, response: str) -> bool:
+    """Whether the response meets the constraint for this input.
+
+    A pattern comes from a task file and can be slow beyond measure: it is tried on at most
+    MAX_MATCHED_CHARACTERS for at most MAX_MATCH_SECONDS, and what that leaves open counts as broken.
+    """
+    return CONSTRAINTS[constraint.type].check(input_text, response.strip(), **constraint.params)
+
+
+def violations(
+    constraints: Sequence[Constraint],
+    input_text: str,
+    response: str,
+    *,
+    prompt: str = "",
+    finished: bool = True,
+) -> tuple[str, ...]:
+    """The kind of every broken constraint, in their order, then "degenerate" where `is_degenerate` is."""
+    kinds = [
+        constraint.kind or CONSTRAINTS[constraint.type].kind
+        for constraint in constraints
+        if not satisfied(constraint, input_text, response)
+    ]
+    if is_degenerate(input_text, response, prompt=prompt, finished=finished):
+        kinds.append(DEGENERATE)
+    return tuple(kinds)
+
+
+def is_degenerate(input_text: str, response: str, *, prompt: str = "", finished: bool = True) -> bool:
+    """Whether the response is empty, was cut off at the token limit (not `finished`), or copies the prompt.
+
+    A copy [D]: case and white space aside, the response is the whole prompt, or at least MIN_COPIED_WORDS
+    words that end it. What stands in the input does not count, since copying can be the task; a
+    constraint `not_equal_input` or `degenerate` makes it count.
+    """
+    return not response.strip() or not finished or _copies_prompt(input_text, response, prompt)
+
+
+def _copies_prompt(input_text: str, response: str, prompt: str) -> bool:
+    if squash(response) in squash(input_text):
+        return False
+    copied, prompted = squash(response).split(), squash(prompt).split()
+    ends_prompt = len(copied) >= MIN_COPIED_WORDS and prompted[-len(copied) :] == copied
+    return copied == prompted or ends_prompt

@@ -1,0 +1,206 @@
+"""Task files as text and JSON, and what every format shares: rows, annotations, checked values."""
+
+import gzip
+import json
+import logging
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kpig.errors import DataError, nearest
+from kpig.records import Constraint, KeySpan
+from kpig.tasks import constraints
+from kpig.tasks.drafts import METRICS, Problems, Row, locate
+
+STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE = "stream.json", "keyparts.json", "constraints.json"
+VARIANTS_FILE, REJECTED_FILE = "variants.json", "variants_rejected.json"
+NO_TASK_FILES = (STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, REJECTED_FILE)
+
+log = logging.getLogger(__name__)
+
+
+def missing(path: Path) -> DataError:
+    """The error for a path where nothing is, naming the sibling whose name is nearest."""
+    near = []
+    if path.parent.is_dir():
+        near = nearest(path.name, (other.name for other in path.parent.iterdir()))
+    hint = f"did you mean '{near}'?" if near else "check the path"
+    return DataError(f"{path}: no such file or folder; {hint}")
+
+
+def read_text(path: Path) -> str:
+    """The file as text, unpacked where its name ends in .gz.
+
+    Raises DataError where it is missing, unreadable, damaged or not UTF-8.
+    """
+    if not path.exists():
+        raise missing(path)
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: cannot be unpacked ({error}); expected a whole gzip file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a readable file") from error
+
+
+def parse_object(text: str, where: str, first_line: int = 1) -> dict:
+    """The JSON object in `text`. Raises DataError naming line and column where it is malformed."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise DataError(
+            f"{where}: line {line}, column {error.colno}: not valid JSON ({error.msg}); mend the file"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: line {first_line}: not valid JSON ({error}); mend the file") from error
+    if "\\ud" in text.lower():
+        _refuse_half_characters(value, f"{where}: line {first_line}")
+    return typed(value, dict, f"{where}: line {first_line}: the JSON value", "an object")
+
+
+def _refuse_half_characters(value: object, where: str) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where}: holds half of a surrogate pair, {error.object[error.start]!r}; no tokenizer reads that"
+        ) from error
+
+
+def typed(value: object, kind: type, what: str, expected: str):
+    """`value` itself; raises DataError, beginning with `what`, unless it is of the kind `expected`."""
+    if not isinstance(value, kind):
+        raise DataError(f"{what} is of type {type(value).__name__}; expected {expected}")
+    return value
+
+
+# --- rows --------------------------------------------------------------------------------
+
+
+def read_row(raw: Mapping, example_id: str, split: str | None, where: str) -> Row | None:
+    """One example, or None where its input or output is NaN or null.
+
+    Raises DataError for a missing output, an empty response, or a value of the wrong type.
+    """
+    where = f"{where}: example '{example_id}'"
+    if "output" not in raw:
+        raise DataError(f"{where}: has no 'output'{did_you_mean('output', raw)}")
+    outputs = raw["output"] if isinstance(raw["output"], list) else [raw["output"]]
+    text = raw.get("input", "")
+    if any(_is_void(value) for value in (text, *outputs)):
+        return None
+    typed(text, str, f"{where}: 'input'", "a text")
+    references = texts_of(outputs, f"{where}: 'output'")
+    if not references or not all(reference.strip() for reference in references):
+        raise DataError(f"{where}: has an empty response; write it out or remove the example")
+    return Row(example_id, text, references, split)
+
+
+def _is_void(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def kept_rows(rows: Sequence[Row | None], where: str) -> tuple[Row, ...]:
+    """The rows that are examples. Raises DataError where none is left or two have the same id."""
+    kept = [row for row in rows if row is not None]
+    if len(kept) < len(rows):
+        log.warning(
+            "%s: %d examples have NaN or null for input or output; skipped", where, len(rows) - len(kept)
+        )
+    if not kept:
+        raise DataError(f"{where}: has no examples; expected at least one")
+    ids = [row.id for row in kept]
+    if len(set(ids)) < len(ids):
+        repeated = next(example_id for example_id in ids if ids.count(example_id) > 1)
+        raise DataError(f"{where}: the id '{repeated}' stands for several examples; ids must differ")
+    return tuple(kept)
+
+
+def texts_of(value: object, what: str) -> tuple[str, ...]:
+    """The text or list of texts as a tuple; raises DataError for anything else."""
+    values = value if isinstance(value, list) else [value]
+    return tuple(typed(text, str, what, "a text or a list of texts") for text in values)
+
+
+def checked_metric(value: object, where: str) -> str | None:
+    """The metric as stated, or None; raises DataError for an unknown one."""
+    if value is not None and value not in METRICS:
+        raise DataError(f"{where}: metric is {value!r}; expected one of {', '.join(METRICS)}")
+    return value
+
+
+# --- annotations beside the tasks ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Key parts and constraints that stand in files of their own beside the tasks, by task name."""
+
+    key_parts_path: Path = Path(KEY_PARTS_FILE)
+    constraints_path: Path = Path(CONSTRAINTS_FILE)
+    key_parts: Mapping = field(default_factory=dict)
+    constraints: Mapping = field(default_factory=dict)
+
+    def spans(self, name: str, text: str) -> tuple[KeySpan, ...]:
+        """The key parts of the task's seed instruction `text`; raises DataError where they do not fit it."""
+        if name not in self.key_parts:
+            return ()
+        where = f"{self.key_parts_path}: task '{name}'"
+        entry = typed(self.key_parts[name], dict, where, "an object with 'key_parts'")
+        if entry.get("definition", text) != text:
+            raise DataError(
+                f"{where}: 'definition' differs from the task's instruction {text[:60]!r}; "
+                "annotate that wording"
+            )
+        return locate(text, entry.get("key_parts"), where)
+
+    def demands(self, name: str) -> tuple[Constraint, ...]:
+        """The task's constraints; raises DataError for one that cannot be understood."""
+        return parse_constraints(self.constraints.get(name, []), f"{self.constraints_path}: task '{name}'")
+
+    def refuse_strangers(self, known: Iterable[str], problems: Problems) -> None:
+        """Collect a problem for each annotated task that is not among the `known` names."""
+        known = set(known)
+        for path, entries in (
+            (self.key_parts_path, self.key_parts),
+            (self.constraints_path, self.constraints),
+        ):
+            for name in entries:
+                if name not in known:
+                    problems.found.append(f"{path}: there is no task '{name}'{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = nearest(name, known)
+    return f"; did you mean '{near}'?" if near else "; correct the name or remove the entry"
+
+
+def read_annotations(folder: Path, problems: Problems) -> Annotations:
+    """The annotation files of `folder`, or of its parent where the folder is one called `tasks`."""
+    found: dict[str, Path] = {}
+    contents: dict[str, dict] = {KEY_PARTS_FILE: {}, CONSTRAINTS_FILE: {}}
+    for file_name in contents:
+        found[file_name] = annotation_path(folder, file_name)
+        if found[file_name].exists():
+            with problems.collected():
+                contents[file_name] = parse_object(read_text(found[file_name]), str(found[file_name]))
+    return Annotations(
+        found[KEY_PARTS_FILE], found[CONSTRAINTS_FILE], contents[KEY_PARTS_FILE], contents[CONSTRAINTS_FILE]
+    )
+
+
+def annotation_path(folder: Path, file_name: str) -> Path:
+    """Where the annotation file is: in `folder`, else in its parent where the folder is called `tasks`."""
+    folders = [folder, folder.parent] if folder.name == "tasks" else [folder]
+    return next((one / file_name for one in folders if (one / file_name).exists()), folder / file_name)
+
+
+def parse_constraints(entries: object, where: str) -> tuple[Constraint, ...]:
+    entries = typed(entries, list, f"{where}: the constraints", "a list")
+    return tuple(constraints.parse(entry, where) for entry in entries)

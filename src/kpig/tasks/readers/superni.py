@@ -1,0 +1,170 @@
+"""Read Super-NaturalInstructions task files, and stream files that put them in steps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kpig.errors import DataError
+from kpig.records import Constraint, Instruction, KeySpan
+from kpig.tasks.drafts import SPLITS, Draft, Problems, Row, check_name
+from kpig.tasks.readers.files import (
+    NO_TASK_FILES,
+    STREAM_FILE,
+    Annotations,
+    checked_metric,
+    kept_rows,
+    parse_object,
+    read_annotations,
+    read_row,
+    read_text,
+    texts_of,
+    typed,
+)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A task file to read; `splits` maps the ids to use to "train" or "test", None means all ids."""
+
+    name: str
+    path: Path
+    splits: Mapping[str, str] | None = None
+    step: int | None = None
+
+
+def read_superni(path: Path, problems: Problems) -> list[Draft]:
+    """A stream folder, a stream file, a folder of task files or one task file; raises DataError if empty."""
+    folder = path if path.is_dir() else path.parent
+    annotations = read_annotations(folder, problems)
+    stream_path = path / STREAM_FILE if path.is_dir() else path
+    if stream_path.exists() and _is_stream_file(stream_path):
+        entries = _stream_entries(
+            parse_object(read_text(stream_path), str(stream_path)), stream_path, problems
+        )
+    else:
+        entries = _file_entries([path] if path.is_file() else task_files(path), problems)
+    if path.is_dir():
+        known = {entry.name for entry in entries} | {file.stem for file in task_files(path)}
+        annotations.refuse_strangers(known, problems)
+    if not entries and not problems.found:
+        raise DataError(f"{path}: no task files; expected {STREAM_FILE}, tasks/*.json or *.json")
+    drafts = []
+    for entry in entries:
+        with problems.collected():
+            drafts.append(_superni_draft(entry, annotations, problems))
+    return drafts
+
+
+def _is_stream_file(path: Path) -> bool:
+    return (
+        path.name == STREAM_FILE
+        or not {"Instances", "Definition"} & parse_object(read_text(path), str(path)).keys()
+    )
+
+
+def task_files(folder: Path) -> list[Path]:
+    """The task files of `folder/tasks`, else of the folder itself, by name."""
+    inner = folder / "tasks"
+    files = sorted((inner if inner.is_dir() else folder).glob("*.json"))
+    return [file for file in files if file.name not in NO_TASK_FILES]
+
+
+def _file_entries(paths: Sequence[Path], problems: Problems) -> list[_Entry]:
+    entries = []
+    for path in paths:
+        with problems.collected():
+            entries.append(_Entry(check_name(path.stem, str(path)), path))
+    return entries
+
+
+def _stream_entries(raw: Mapping, path: Path, problems: Problems) -> list[_Entry]:
+    """The entries of a stream file: `steps` of tasks, or `tasks` alone."""
+    if "steps" not in raw and "tasks" not in raw:
+        raise DataError(
+            f"{path}: has neither 'steps', 'tasks' nor 'Instances'; expected a stream or a task file"
+        )
+    steps = raw.get("steps", [{"tasks": raw.get("tasks")}])
+    entries = []
+    for number, step in enumerate(typed(steps, list, f"{path}: 'steps'", "a list"), start=1):
+        where = f"{path}: step {number}" if "steps" in raw else str(path)
+        with problems.collected():
+            step = typed(step, dict, where, "an object with 'tasks'")
+            for task in typed(step.get("tasks"), list, f"{where}: 'tasks'", "a list"):
+                with problems.collected():
+                    entries.append(_stream_entry(task, path, where, number if "steps" in raw else None))
+    return entries
+
+
+def _stream_entry(raw: object, path: Path, where: str, step: int | None) -> _Entry:
+    raw = typed(raw, dict, f"{where}: a task", "an object with 'task' and 'file'")
+    name = check_name(raw.get("task"), where)
+    file = typed(
+        raw.get("file", _usual_place(path.parent, name)), str, f"{where}: task '{name}': 'file'", "a path"
+    )
+    if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\\" in file or ":" in file:
+        raise DataError(f"{where}: task '{name}': file {file!r} is not a path inside the stream's folder")
+    splits: dict[str, str] = {}
+    for split in SPLITS:
+        ids = typed(raw.get(f"{split}_ids", []), list, f"{where}: task '{name}': '{split}_ids'", "a list")
+        for example_id in map(str, ids):
+            if splits.get(example_id, split) != split:
+                raise DataError(f"{where}: task '{name}': id '{example_id}' is in train_ids and in test_ids")
+            splits[example_id] = split
+    return _Entry(name, path.parent / file, splits or None, step)
+
+
+def _usual_place(folder: Path, name: str) -> str:
+    """Where a task's file lies that no 'file' names: as `task_files` looks for it."""
+    return f"tasks/{name}.json" if (folder / "tasks").is_dir() else f"{name}.json"
+
+
+def _superni_draft(entry: _Entry, annotations: Annotations, problems: Problems) -> Draft:
+    raw = parse_object(read_text(entry.path), str(entry.path))
+    where = f"{entry.path}: task '{entry.name}'"
+    texts = _definitions(raw.get("Definition"), where)
+    spans: tuple[KeySpan, ...] = ()
+    demands: tuple[Constraint, ...] = ()
+    with problems.collected():
+        spans = annotations.spans(entry.name, texts[0])
+    with problems.collected():
+        demands = annotations.demands(entry.name)
+    return Draft(
+        name=entry.name,
+        where=str(entry.path),
+        instructions=(Instruction(texts[0], spans), *(Instruction(text, (), "given") for text in texts[1:])),
+        rows=_superni_rows(raw.get("Instances"), entry, where, problems),
+        categories=texts_of(raw.get("Categories", []), f"{where}: 'Categories'"),
+        constraints=demands,
+        metric=checked_metric(raw.get("metric"), where),
+        step=entry.step,
+    )
+
+
+def _definitions(value: object, where: str) -> tuple[str, ...]:
+    texts = texts_of(value if value is not None else [], f"{where}: 'Definition'")
+    if not texts or not all(text.strip() for text in texts):
+        raise DataError(
+            f"{where}: has no instruction; expected a text, or a list of texts, under 'Definition'"
+        )
+    return tuple(dict.fromkeys(texts))
+
+
+def _superni_rows(instances: object, entry: _Entry, where: str, problems: Problems) -> tuple[Row, ...]:
+    instances = typed(instances, list, f"{where}: 'Instances'", "a list of objects with id, input and output")
+    rows: list[Row | None] = []
+    for number, instance in enumerate(instances, start=1):
+        with problems.collected():
+            instance = typed(instance, dict, f"{where}: instance {number}", "an object")
+            example_id = str(instance.get("id", f"{entry.name}-{number}"))
+            if entry.splits is None or example_id in entry.splits:
+                split = entry.splits[example_id] if entry.splits else None
+                rows.append(read_row(instance, example_id, split, where))
+    with problems.collected():
+        ids = {str(instance.get("id")) for instance in instances if isinstance(instance, Mapping)}
+        absent = [example_id for example_id in entry.splits or () if example_id not in ids]
+        if absent:
+            raise DataError(
+                f"{where}: {len(absent)} ids of the stream file are absent from the task file "
+                f"({', '.join(map(repr, absent[:3]))}); both must be of the same version"
+            )
+    return kept_rows(rows, where)

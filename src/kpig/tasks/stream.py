@@ -1,0 +1,316 @@
+"""Load a stream of tasks: read, check, split, cap, put in order, and give it a digest."""
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from kpig.config import SUITE, RunConfig, SuiteSection
+from kpig.errors import ConfigError, DataError
+from kpig.records import Example, Instruction, Stream, Task
+from kpig.tasks import readers, suite
+from kpig.tasks.drafts import Draft, Problems, build
+from kpig.tasks.readers.variants import Wordings
+
+
+def load(
+    path: str | Path,
+    *,
+    held_out: str | Path | None = None,
+    variants: str | Path | None = None,
+    kind: str = "auto",
+    order: str | Sequence[int] = "given",
+    seed: int = 0,
+    train_per_task: int | None = None,
+    test_per_task: int | None = None,
+    tasks_per_step: int | None = None,
+    max_steps: int | None = None,
+    max_tasks_per_step: int | None = None,
+    max_held_out: int | None = None,
+) -> Stream:
+    """The stream at `path` (kinds: readers.KINDS), and the held-out tasks at `held_out` (any kind).
+
+    `variants` is a file of further wordings (`kpig diversify`), or a folder with a variants.json, for
+    both; without it, each uses the variants.json beside its tasks, if there is one.
+    Examples that state no split are split by rule (drafts.split_by_rule), in held-out tasks all are test
+    examples. Every limit keeps the first; 0 or None keeps all. `tasks_per_step` cuts the tasks into steps
+    of that many; without it the steps are the source's own, or one task each where it states none.
+    `order` is "given", "shuffled" (by `seed`) or a list of step numbers from 1; it arranges what
+    `max_steps` leaves, so every order holds the same tasks.
+
+    Raises ConfigError for a setting that cannot be, and DataError naming up to 20 problems of the data.
+    """
+    limits = {
+        "train_per_task": train_per_task,
+        "test_per_task": test_per_task,
+        "tasks_per_step": tasks_per_step,
+        "max_steps": max_steps,
+        "max_tasks_per_step": max_tasks_per_step,
+        "max_held_out": max_held_out,
+    }
+    _check_limits(limits)
+    problems = Problems()
+    wordings = _wordings(variants, problems)
+    drafts = _read(path, kind, problems, wordings)
+    held_out_drafts = _read(held_out, "auto", problems, wordings) if held_out else []
+    _check_wordings(wordings, [*drafts, *held_out_drafts], problems)
+    _check_apart(drafts, held_out_drafts, problems)
+    with problems.collected():
+        steps = _steps(drafts, tasks_per_step)
+    built = _build_all(drafts, problems, "rule", train_per_task, test_per_task)
+    held_out_tasks = _build_all(held_out_drafts, problems, "test", train_per_task, test_per_task)
+    _check_trainable(built.values(), path, problems)
+    problems.check()
+    kept = [step[: max_tasks_per_step or None] for step in steps[: max_steps or None]]
+    return Stream(
+        name=_name(path),
+        steps=tuple(tuple(built[draft.name] for draft in step) for step in _ordered(kept, order, seed)),
+        held_out=tuple(held_out_tasks.values())[: max_held_out or None],
+    )
+
+
+def configured(config: RunConfig) -> Stream:
+    """The stream that a config describes: the built-in suite, or tasks from files. Raises as `load` does."""
+    settings = config.stream
+    if settings.path == SUITE:
+        return reordered(_suite(config.suite), settings.order, settings.order_seed)
+    chosen = settings.model_dump(exclude={"order_seed", "held_out"})
+    return load(**chosen, seed=settings.order_seed, held_out=settings.held_out or None)
+
+
+def _suite(settings: SuiteSection) -> Stream:
+    try:
+        return suite.stream(**settings.model_dump())
+    except ValueError as error:
+        raise ConfigError(f"[suite] {error}; lower num_steps, tasks_per_step or num_held_out") from error
+
+
+def reordered(stream: Stream, order: str | Sequence[int], seed: int) -> Stream:
+    """The same stream with its steps in another order; see `load` for `order`, ConfigError as there."""
+    return replace(stream, steps=tuple(_ordered(list(stream.steps), order, seed)))
+
+
+def load_tasks(
+    path: str | Path,
+    *,
+    variants: str | Path | None = None,
+    kind: str = "auto",
+    train_per_task: int | None = None,
+    test_per_task: int | None = None,
+    max_tasks: int | None = None,
+    split_by_rule: bool = False,
+) -> tuple[Task, ...]:
+    """All tasks at `path`, those of all steps in order, to be evaluated; none needs training examples.
+
+    Examples that state no split are all test examples; with `split_by_rule` they are split as `load` does.
+    `variants` is as for `load`.
+    Raises ConfigError and DataError as `load` does.
+    """
+    limits = {"train_per_task": train_per_task, "test_per_task": test_per_task, "max_tasks": max_tasks}
+    _check_limits(limits)
+    problems = Problems()
+    wordings = _wordings(variants, problems)
+    drafts = _read(path, kind, problems, wordings)
+    _check_wordings(wordings, drafts, problems)
+    unsplit: Literal["rule", "test"] = "rule" if split_by_rule else "test"
+    tasks = _build_all(drafts, problems, unsplit, train_per_task, test_per_task)
+    problems.check()
+    return tuple(tasks.values())[: max_tasks or None]
+
+
+def _wordings(path: str | Path | None, problems: Problems) -> Wordings | None:
+    return readers.read_wordings(Path(path).expanduser(), problems) if path else None
+
+
+def _read(path: str | Path, kind: str, problems: Problems, wordings: Wordings | None) -> list[Draft]:
+    """The drafts at `path`; tasks with a name that an earlier one has are a problem and left out."""
+    drafts: list[Draft] = []
+    with problems.collected():
+        drafts = readers.read(Path(path).expanduser(), kind, problems, wordings)
+    for name, count in Counter(draft.name for draft in drafts).items():
+        if count > 1:
+            problems.found.append(f"{path}: {count} tasks are named '{name}'; names must differ")
+    return list({draft.name: draft for draft in drafts}.values())
+
+
+def _build_all(
+    drafts: Sequence[Draft],
+    problems: Problems,
+    unsplit: Literal["rule", "test"],
+    train_per_task: int | None,
+    test_per_task: int | None,
+) -> dict[str, Task]:
+    tasks = {}
+    for draft in drafts:
+        with problems.collected():
+            tasks[draft.name] = build(draft, unsplit, train_per_task, test_per_task)
+            if not tasks[draft.name].test:
+                raise DataError(
+                    f"{draft.where}: task '{draft.name}': has no test examples; mark some with split 'test' "
+                    "or test_ids, or state no split at all to have kpig split them"
+                )
+    return tasks
+
+
+def _name(path: str | Path) -> str:
+    path = Path(path).expanduser().resolve()
+    return path.name if path.is_dir() else path.parent.name if path.name == "stream.json" else path.stem
+
+
+# --- checks ------------------------------------------------------------------------------------------
+
+
+def _check_limits(limits: Mapping[str, int | None]) -> None:
+    wrong = {name: value for name, value in limits.items() if value is not None and not _is_count(value)}
+    if wrong:
+        lines = [f"{name} is {value!r}; expected 0 (all) or more" for name, value in wrong.items()]
+        raise ConfigError("\n".join(lines))
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _check_wordings(wordings: Wordings | None, drafts: Sequence[Draft], problems: Problems) -> None:
+    """A file of variants may cover more tasks than were read, but not none of them."""
+    names = {draft.name for draft in drafts}
+    if wordings is not None and wordings.entries and not names & set(wordings.entries) and not problems.found:
+        wordings.refuse_strangers(names, problems)
+
+
+def _check_apart(drafts: Sequence[Draft], held_out: Sequence[Draft], problems: Problems) -> None:
+    learned = {draft.name: draft for draft in drafts}
+    for draft in held_out:
+        if draft.name in learned:
+            problems.found.append(
+                f"{draft.where}: held-out task '{draft.name}' is also in the stream "
+                f"({learned[draft.name].where}); leave it out of one"
+            )
+
+
+def _check_trainable(tasks: Iterable[Task], path: str | Path, problems: Problems) -> None:
+    for task in tasks:
+        if not task.train:
+            problems.found.append(
+                f"{path}: task '{task.name}': has no training examples ({len(task.test)} test examples); "
+                "add some (other inputs than those of its test examples), or load these tasks as held_out"
+            )
+
+
+# --- steps and order ---------------------------------------------------------------------------------
+
+
+def _steps(drafts: Sequence[Draft], tasks_per_step: int | None) -> list[list[Draft]]:
+    """The drafts in steps as given. Raises DataError where some tasks state a step and others do not."""
+    without = [draft.name for draft in drafts if draft.step is None]
+    if without and len(without) < len(drafts):
+        raise DataError(
+            f"{drafts[0].where}: {len(without)} of {len(drafts)} tasks state no step, "
+            f"the first is '{without[0]}'; state it for all tasks or for none"
+        )
+    if not without:
+        drafts = sorted(drafts, key=lambda draft: draft.step)
+    if without or tasks_per_step:
+        size = tasks_per_step or 1
+        return [list(drafts[start : start + size]) for start in range(0, len(drafts), size)]
+    numbers = dict.fromkeys(draft.step for draft in drafts)
+    return [[draft for draft in drafts if draft.step == number] for number in numbers]
+
+
+def _ordered(steps: list, order: str | Sequence[int], seed: int) -> list:
+    """The steps in the wanted order. Raises ConfigError for an order that cannot be."""
+    if order == "given":
+        return steps
+    if order == "shuffled":
+        return random.Random(f"kpig-order|{seed}").sample(steps, len(steps))
+    numbers = list(order) if not isinstance(order, str) else []
+    possible = set(range(1, len(steps) + 1))
+    if not numbers or not set(numbers) <= possible or len(set(numbers)) < len(numbers):
+        raise ConfigError(
+            f"order is {order!r}; expected 'given', 'shuffled' or a list of different step numbers "
+            f"from 1 to {len(steps)}"
+        )
+    return [steps[number - 1] for number in numbers]
+
+
+# --- digest ------------------------------------------------------------------------------------------
+
+
+def digest(stream: Stream) -> str:
+    """SHA-256, in hex, of everything a run depends on: tasks, their examples, the order, the held-out tasks.
+
+    The stream's name is left out: it only tells where the files lie.
+    """
+    steps = [[task_digest(task) for task in step] for step in stream.steps]
+    return _sha256({"steps": steps, "held_out": [task_digest(task) for task in stream.held_out]})
+
+
+def task_digest(task: Task) -> str:
+    """SHA-256, in hex, of everything the task holds."""
+    return _sha256(
+        {
+            "name": task.name,
+            "metric": task.metric,
+            "categories": task.categories,
+            "constraints": [[one.type, one.params, one.kind] for one in task.constraints],
+            "instructions": [_instruction_fields(one) for one in task.instructions],
+            "evaluation_instructions": [_instruction_fields(one) for one in task.evaluation_instructions],
+            "train": [_example_fields(example, task) for example in task.train],
+            "test": [_example_fields(example, task) for example in task.test],
+        }
+    )
+
+
+def summary(stream: Stream) -> dict:
+    """What the run folder's stream.json records: names, sizes and digests, as plain JSON values."""
+    return {
+        "name": stream.name,
+        "digest": digest(stream),
+        "steps": [
+            {"step": number, "tasks": [_task_summary(task) for task in step]}
+            for number, step in enumerate(stream.steps, start=1)
+        ],
+        "held_out": [_task_summary(task) for task in stream.held_out],
+    }
+
+
+def _task_summary(task: Task) -> dict:
+    return {
+        "task": task.name,
+        "metric": task.metric,
+        "train": len(task.train),
+        "test": len(task.test),
+        "instructions": len(task.instructions),
+        "key_parts": len(task.instruction.key_parts),
+        "constraints": len(task.constraints),
+        "digest": task_digest(task),
+    }
+
+
+def _instruction_fields(instruction: Instruction) -> list:
+    spans = [[span.start, span.end, span.kind] for span in instruction.key_parts]
+    return [instruction.text, instruction.origin, spans]
+
+
+def _example_fields(example: Example, task: Task) -> list:
+    """The example as JSON values; null stands for the seed instruction, which nearly all examples carry."""
+    wording = None if example.instruction == task.instruction else _instruction_fields(example.instruction)
+    return [example.id, example.task, wording, example.input, example.references]
+
+
+def _sha256(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """Mappings and sets among a constraint's parameters, as JSON knows them."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{value!r} has no JSON form")

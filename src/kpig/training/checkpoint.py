@@ -1,0 +1,129 @@
+"""The state of training inside a step, on disk: safetensors and JSON, published whole or not at all."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kpig.errors import RunError
+from kpig.model.learner import Learner
+
+READY = "READY"
+CURRENT, NEW, OLD = "checkpoint", "checkpoint.new", "checkpoint.old"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Training as it stood before update number `update` of a step."""
+
+    update: int
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    method: dict[str, Any]
+    ledger: dict[str, Any]
+
+
+def capture(update: int, learner: Learner, optimizer: torch.optim.Optimizer, method) -> Checkpoint:
+    """The state to save, at once: the optimizer's tensors are not copied and change with the next update."""
+    saved = optimizer.state_dict()["state"]
+    return Checkpoint(update, learner.weights(), saved, method.state_dict(), learner.ledger.as_dict())
+
+
+def publish(checkpoint: Checkpoint, step_dir: Path) -> None:
+    """Write beside the present checkpoint, then take its place. A failure leaves the old one usable.
+
+    Raises RunError when the disk does not take it.
+    """
+    new, current, old = (step_dir / name for name in (NEW, CURRENT, OLD))
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        _write(checkpoint, new)
+        (new / READY).touch()
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(new, ignore_errors=True)
+        raise RunError(
+            f"{new}: the checkpoint could not be written ({error}); the previous one is unharmed. "
+            "Free some space and continue with --resume."
+        ) from error
+    shutil.rmtree(old, ignore_errors=True)
+    if current.exists():
+        current.rename(old)
+    new.rename(current)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def find(step_dir: Path) -> Path | None:
+    """The newest complete checkpoint of a step, wherever a kill left it."""
+    return next(
+        (step_dir / name for name in (NEW, CURRENT, OLD) if (step_dir / name / READY).is_file()), None
+    )
+
+
+def read(folder: Path) -> Checkpoint:
+    """Load a checkpoint; RunError when it is damaged."""
+    try:
+        state = read_state(folder)
+        return Checkpoint(
+            update=state["update"],
+            weights=load_file(folder / "weights.safetensors"),
+            optimizer=_nested(load_file(folder / "optimizer.safetensors")),
+            method=state["method"],
+            ledger=state["ledger"],
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise RunError(
+            f"{folder}: damaged checkpoint ({error}); delete this folder and continue with --resume"
+        ) from error
+
+
+def restore(checkpoint: Checkpoint, learner: Learner, optimizer: torch.optim.Optimizer, method) -> None:
+    """Put learner, optimizer and method back to where they were."""
+    learner.load_weights(checkpoint.weights)
+    learner.ledger.restore(checkpoint.ledger)
+    method.load_state_dict(checkpoint.method)
+    optimizer.load_state_dict(
+        {"state": checkpoint.optimizer, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+
+
+def write_state(state: dict[str, Any], folder: Path, **more: Any) -> None:
+    """A method's state as method.safetensors and state.json, the latter with `more` beside it."""
+    tensors = {key: value.contiguous() for key, value in state.items() if isinstance(value, Tensor)}
+    plain = {key: value for key, value in state.items() if key not in tensors}
+    save_file(tensors, folder / "method.safetensors")
+    (folder / "state.json").write_text(json.dumps({"method": plain, **more}), encoding="utf-8")
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What `write_state` wrote: {"method": ..., **more}."""
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return state | {"method": state["method"] | load_file(folder / "method.safetensors")}
+
+
+def _write(checkpoint: Checkpoint, folder: Path) -> None:
+    save_file(
+        {name: tensor.contiguous() for name, tensor in checkpoint.weights.items()},
+        folder / "weights.safetensors",
+    )
+    flat = {
+        f"{index}/{name}": tensor
+        for index, state in checkpoint.optimizer.items()
+        for name, tensor in state.items()
+    }
+    save_file({name: tensor.contiguous() for name, tensor in flat.items()}, folder / "optimizer.safetensors")
+    write_state(checkpoint.method, folder, update=checkpoint.update, ledger=checkpoint.ledger)
+
+
+def _nested(flat: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in flat.items():
+        index, _, name = key.partition("/")
+        states.setdefault(int(index), {})[name] = tensor
+    return states

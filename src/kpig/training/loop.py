@@ -1,0 +1,252 @@
+"""Fit one step of the stream: the one training loop of every method, on Accelerate."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+
+import torch
+from accelerate import Accelerator
+
+from kpig.config import RunConfig, TrainSection
+from kpig.errors import ModelError, TrainingError
+from kpig.methods.base import Clock, Method, Step
+from kpig.methods.parts.memory import reworded
+from kpig.model import portions
+from kpig.model.batch import collate, micro_batches
+from kpig.model.learner import Learner
+from kpig.model.objective import cross_entropy_sum
+from kpig.records import Example, Task
+from kpig.training import checkpoint
+from kpig.training.checkpoint import Checkpoint
+from kpig.training.penalty_watch import PenaltyWatch, ratios
+
+HELD_OUT_LOSS_EXAMPLES = 256
+PACKING_PROBES = 3
+PACKING_TOLERANCE = 0.05
+
+
+def fit_step(
+    learner: Learner,
+    method: Method,
+    step: Step,
+    config: RunConfig,
+    log: Callable[[dict], None],
+    save: Callable[[Checkpoint], None],
+    resume_from: Checkpoint | None = None,
+) -> None:
+    """Train the learner on one step, in place.
+
+    `log` receives one dict per update, and one with a "warning" where a penalty stays too small or too
+    large beside the cross-entropy; `save` a checkpoint every `train.checkpoint_every` updates.
+    Raises TrainingError on a loss or gradient that is not finite, before the optimizer moves.
+    """
+    settings = config.train
+    accelerator = _accelerator(settings, learner.device)
+    if settings.row_tokens:
+        require_packable(learner, step.tasks[0].train, settings)
+    step = method.begin_step(step, learner)
+    optimizer = _optimizer(learner, settings)
+    first = 0
+    if resume_from is not None:
+        checkpoint.restore(resume_from, learner, optimizer, method)
+        first = resume_from.update
+    learner.model.train()
+    penalty_watch = PenaltyWatch(method.penalties, step.num_updates)
+    for update in range(first, step.num_updates):
+        clock = Clock(config.seed, step.number, update, step.num_updates, settings.batch_size)
+        with learner.ledger.timed("train_seconds"), _memory_explained(clock, learner, settings):
+            record = _update(accelerator, learner, method, step, optimizer, clock, settings)
+        if settings.held_out_loss_every and (update + 1) % settings.held_out_loss_every == 0:
+            record["held_out_loss"] = held_out_loss(learner, step.tasks, settings)
+        log({"step": step.number, "update": update + 1, **record})
+        if warning := penalty_watch.warning(record):
+            log({"step": step.number, "warning": warning})
+        is_last = update + 1 == step.num_updates
+        if settings.checkpoint_every and (is_last or (update + 1) % settings.checkpoint_every == 0):
+            save(checkpoint.capture(update + 1, learner, optimizer, method))
+    with learner.ledger.timed("train_seconds"):
+        method.end_step(step, learner)
+    learner.model.eval()
+
+
+def num_updates(tasks: Sequence[Task], settings: TrainSection) -> int:
+    """Optimizer updates for one step: as configured, or enough for `epochs` passes over its examples."""
+    if settings.updates_per_step:
+        return settings.updates_per_step
+    return math.ceil(settings.epochs * sum(len(task.train) for task in tasks) / settings.batch_size)
+
+
+def learning_rate(settings: TrainSection, update: int, num_updates: int) -> float:
+    """Linear warm-up, then a half cosine to 0 or a constant; `update` counts from 0."""
+    num_warmup = math.ceil(settings.warmup * num_updates)
+    if update < num_warmup:
+        return settings.learning_rate * (update + 1) / num_warmup
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    progress = (update - num_warmup) / max(1, num_updates - num_warmup)
+    return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def current_examples(step: Step, clock: Clock, group_size: int = 1) -> list[Example]:
+    """This update's examples of the current step: every epoch in a new order, under new wordings.
+
+    With a `group_size` of more than 1, that many examples of a task follow each other.
+    """
+    pool = [(task, example) for task in step.tasks for example in task.train]
+    sizes = tuple(len(task.train) for task in step.tasks)
+    start = clock.update * clock.num_current
+    chosen = []
+    for position in range(start, start + clock.num_current):
+        epoch, index = divmod(position, len(pool))
+        task, example = pool[_order(sizes, group_size, f"{clock.seed}/order/{clock.step}/{epoch}")[index]]
+        rng = random.Random(f"{clock.seed}/wording/{clock.step}/{position}")
+        chosen.append(reworded(example, task.instructions, rng))
+    return chosen
+
+
+def held_out_loss(learner: Learner, tasks: Sequence[Task], settings: TrainSection) -> float:
+    """Mean cross-entropy, in nats per response token, on an even choice of the tasks' test examples."""
+    examples = [example for task in tasks for example in task.test]
+    chosen = examples[:: max(1, len(examples) // HELD_OUT_LOSS_EXAMPLES)]
+    total, num_tokens = 0.0, 0
+    with torch.no_grad(), learner.evaluating(), learner.ledger.unspent():
+        for batch in micro_batches(learner, chosen, False, settings):
+            logits = learner.response_logits(batch.rows)
+            total += float(cross_entropy_sum(logits, batch.rows.target.to(logits.device)))
+            num_tokens += batch.num_tokens
+    return round(total / max(1, num_tokens), 6)
+
+
+def require_packable(learner: Learner, examples: Sequence[Example], settings: TrainSection) -> None:
+    """Refuse shared rows for a model that gives the same examples other logits in rows of their own.
+
+    So do models whose attention is recurrent, windowed or blind to given positions: ModelError.
+    """
+    encoded = [learner.encoder.encode(example) for example in examples[:PACKING_PROBES]]
+    found = []
+    with torch.no_grad(), learner.evaluating(), learner.ledger.unspent():
+        for row_tokens in (0, settings.row_tokens):
+            rows = collate(encoded, learner.pad_id, row_tokens=row_tokens).rows
+            found.append(learner.response_logits(rows).float().log_softmax(-1))
+    gap = float((found[0] - found[1]).abs().max())
+    if not gap <= PACKING_TOLERANCE:
+        raise ModelError(
+            f"train.row_tokens = {settings.row_tokens}: this model's log-probabilities change by {gap:.2g} when "
+            "examples share a row, so its attention is not a plain causal one; set train.row_tokens = 0"
+        )
+
+
+def precision(settings: TrainSection, device: torch.device) -> str:
+    """Accelerate's name for the arithmetic: bfloat16 where asked for, or by itself on GPUs that have it."""
+    if settings.precision == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
+    return "bf16" if settings.precision == "bfloat16" else "no"
+
+
+def _update(
+    accelerator: Accelerator,
+    learner: Learner,
+    method: Method,
+    step: Step,
+    optimizer: torch.optim.Optimizer,
+    clock: Clock,
+    settings: TrainSection,
+) -> dict:
+    torch.manual_seed(clock.rng("dropout").getrandbits(63))
+    with accelerator.autocast():
+        replayed = list(method.replay(clock, learner))
+    examples = current_examples(step, clock, settings.group_size) + replayed
+    batches = micro_batches(learner, examples, method.paired, settings, method.reading)
+    num_tokens = sum(batch.num_tokens for batch in batches)
+    totals: dict[str, torch.Tensor] = {}
+    for batch in batches:
+        with accelerator.autocast():
+            loss = method.loss(learner, batch.to(learner.device))
+        _require_finite("loss", loss.sum, clock)
+        accelerator.backward(loss.sum / max(1, num_tokens))
+        for name, value in ({"loss": loss.sum.detach()} | loss.log).items():
+            totals[name] = totals.get(name, 0.0) + value
+    penalty = method.penalty(learner)
+    if penalty is not None:
+        _require_finite("penalty", penalty, clock)
+        accelerator.backward(penalty)
+    method.shape_gradients(learner, clock)
+    norm = accelerator.clip_grad_norm_(list(learner.parameters().values()), settings.clip)
+    _require_finite("gradient", norm, clock)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(settings, clock.update, clock.num_updates)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    learner.ledger.updates += 1
+    learner.ledger.replayed_examples += len(replayed)
+    means = {name: float(value) / max(1, num_tokens) for name, value in totals.items()}
+    if penalty is not None:
+        means["penalty"] = float(penalty.detach())
+    fine = {"penalty", *method.penalties}
+    means = {name: round(value, 9 if name in fine else 6) for name, value in means.items()}
+    if found := ratios(means, method.penalties):
+        means["penalty_ratio"] = float(f"{sum(found.values()):.4g}")
+    counts = {"tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
+    by_task = {"replayed_tasks": Counter(example.task for example in replayed)} if replayed else {}
+    return {**means, **counts, **by_task, **method.measured(clock)}
+
+
+def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
+    """One process, one device. Accelerate fixes the precision for the life of the process."""
+    try:
+        accelerator = Accelerator(mixed_precision=precision(settings, device), cpu=device.type == "cpu")
+    except ValueError as error:
+        raise TrainingError(
+            f"train.precision cannot change within one process ({error}); start a new one"
+        ) from error
+    if accelerator.num_processes > 1:
+        raise TrainingError(
+            "kpig trains in one process; start it with plain python, not with a distributed launcher"
+        )
+    return accelerator
+
+
+@contextmanager
+def _memory_explained(clock: Clock, learner: Learner, settings: TrainSection) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the device ran out of memory at step {clock.step}, update {clock.update + 1}; lower "
+            f"train.tokens_per_micro_batch (now {portions.training(learner, settings.tokens_per_micro_batch)}) in a new run: results stay the same"
+        ) from error
+
+
+def _optimizer(learner: Learner, settings: TrainSection) -> torch.optim.Optimizer:
+    fused = learner.device.type in ("cpu", "cuda")
+    parameters = list(learner.parameters().values())
+    betas, decay = (0.9, settings.beta2), settings.weight_decay
+    return torch.optim.AdamW(parameters, settings.learning_rate, betas, weight_decay=decay, fused=fused)
+
+
+@lru_cache(maxsize=4)
+def _order(sizes: tuple[int, ...], group_size: int, seed: str) -> list[int]:
+    """A random order of the numbers below sum(sizes), in runs of `group_size` from one of the `sizes`."""
+    rng = random.Random(seed)
+    if group_size == 1:
+        order = list(range(sum(sizes)))
+        rng.shuffle(order)
+        return order
+    runs, start = [], 0
+    for size in sizes:
+        members = rng.sample(range(start, start + size), size)
+        runs += [members[first : first + group_size] for first in range(0, size, group_size)]
+        start += size
+    rng.shuffle(runs)
+    return [number for run in runs for number in run]
+
+
+def _require_finite(what: str, value: torch.Tensor, clock: Clock) -> None:
+    if not torch.isfinite(value).all():
+        raise TrainingError(
+            f"the {what} is not finite ({float(value.detach())}) at step {clock.step}, update {clock.update + 1}; "
+            "no weight was changed by it. Lower train.learning_rate or train.clip, or look at that step's data."
+        )

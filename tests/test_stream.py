@@ -678,7 +678,7 @@ def test_the_summary_is_json_and_holds_sizes_and_digests(tmp_path):
 
 
 def test_importing_the_readers_imports_neither_torch_nor_datasets():
-    code = "import sys, kpig.stream; print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
+    code = "import sys, kpig.tasks.stream; print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

@@ -15,7 +15,8 @@ import time
 import torch
 
 from kpig import config
-from kpig.methods.base import Clock, Step, create
+from kpig.methods.base import Clock, Step
+from kpig.methods.chosen import create
 from kpig.model.batch import micro_batches
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner

@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from kpig import config
 from kpig.methods.base import Step
-from kpig.methods.plain import Sequential
+from kpig.methods.sequential import Sequential
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
 from kpig.records import Example, Task

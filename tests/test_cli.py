@@ -88,13 +88,16 @@ def test_a_method_of_your_own_that_is_nowhere_is_found_missing_before_anything_l
     message = refused("check", write_config(tmp_path, "[method]\nname = 'nowhere:Mine'\n"))
     assert "there is no module 'nowhere' on the Python path" in message and "PYTHONPATH" in message
     assert "it names no class" in refused("check", write_config(tmp_path, "[method]\nname = 'json:'\n"))
-    found = kpig("check", write_config(tmp_path, "[method]\nname = 'kpig.methods.plain:Sequential'\n"))
+    found = kpig("check", write_config(tmp_path, "[method]\nname = 'kpig.methods.sequential:Sequential'\n"))
     assert found.returncode == 0, found.stderr
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [("name = 'o_lora'", "o_lora trains LoRA"), ("name = 'pretrain'", "set train.row_tokens")],
+    [
+        ("name = 'o_lora'", "o_lora trains LoRA"),
+        ("name = 'kpig.pretrain.method:Pretrain'", "set train.row_tokens"),
+    ],
 )
 def test_check_asks_the_method_whether_it_can_do_it(settings, words, tmp_path):
     assert words in refused("check", write_config(tmp_path, f"[method]\n{settings}\n"))

@@ -18,7 +18,8 @@ import torch
 from kpig import config
 from kpig.errors import ConfigError
 from kpig.methods import METHODS
-from kpig.methods.base import Method, Step, create
+from kpig.methods.base import Method, Settings, Step
+from kpig.methods.chosen import create
 from kpig.methods.parts.memory import Memory
 from kpig.model.learner import Learner
 from kpig.model.ledger import Ledger
@@ -51,17 +52,24 @@ SETTINGS = {
     "ssr": {"num_demonstrations": 4, "num_prompts": 7, "clusters": 3, "max_new_tokens": 8},
     "radis": {"max_new_tokens": 8},
 }
-TRAIN = {"pretrain": {"row_tokens": 128}}
 EVERY = (*METHODS, THIRD_PARTY)
 RUNS = [(name, adapter) for name in EVERY for adapter in (FULL, LORA) if (name, adapter) not in REFUSES]
+
+
+class ThirdPartySettings(Settings):
+    """What its user may set."""
+
+    start: float = 1.0
 
 
 class ThirdParty(Method):
     """A method of a third party: replays, divides gradients by what it has seen of them, remembers both."""
 
+    Settings = ThirdPartySettings
+    settings: ThirdPartySettings
+
     def __init__(self, config):
         super().__init__(config)
-        self.start = config.method.options["start"]
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.seen = {}
 
@@ -70,20 +78,16 @@ class ThirdParty(Method):
 
     def shape_gradients(self, learner, clock):
         for name, weight in learner.parameters().items():
-            total = self.seen.get(name, torch.full_like(weight, self.start)) + weight.grad.abs()
+            total = self.seen.get(name, torch.full_like(weight, self.settings.start)) + weight.grad.abs()
             self.seen[name] = total
             weight.grad.div_(total)
 
-    def end_step(self, step, learner):
-        for task in step.tasks:
-            self.memory.add(task)
-
     def state_dict(self):
-        return {"memory": self.memory.state()} | {f"seen/{name}": one for name, one in self.seen.items()}
+        return {"memory": self.memory.state(), "seen": self.seen}
 
     def load_state_dict(self, state):
         self.memory.restore(state["memory"])
-        self.seen = {key[5:]: one.clone() for key, one in state.items() if key.startswith("seen/")}
+        self.seen = {name: one.clone() for name, one in state["seen"].items()}
 
 
 @dataclass
@@ -111,7 +115,7 @@ def configured(name, adapter):
     return config.build(
         {
             "model": model,
-            "train": loop | {"checkpoint_every": 1} | TRAIN.get(name, {}),
+            "train": loop | {"checkpoint_every": 1},
             "replay": {"memory_per_task": CAPACITY, "ratio": RATIO},
             "method": {key: value for key, value in method.items() if value != {}},
         }
@@ -147,7 +151,7 @@ def updates_to(log):
 
 
 def num_values(state):
-    return sum(value.numel() for value in state.values() if isinstance(value, torch.Tensor))
+    return sum(value.numel() for value in checkpoint.parted(state)[1].values())
 
 
 def through_files(state, folder):
@@ -278,7 +282,7 @@ def test_replay_keeps_to_the_budget_on_average_and_to_past_tasks(history):
 def test_the_method_can_be_described_in_plain_data(history):
     notes = history.method.notes()
     assert all(isinstance(note, str) for note in notes)
-    plain = {key: one for key, one in history.method.state_dict().items() if not torch.is_tensor(one)}
+    plain, _ = checkpoint.parted(history.method.state_dict())
     assert json.loads(json.dumps(plain, allow_nan=False)).keys() == plain.keys()
 
 
@@ -289,7 +293,7 @@ def test_a_method_that_cannot_be_used_says_so_before_training_and_names_the_adap
 
 
 def test_the_tables_of_this_file_name_methods_that_exist():
-    named = {name for name, _ in REFUSES} | REHEARSES | SETTINGS.keys() | TRAIN.keys()
+    named = {name for name, _ in REFUSES} | REHEARSES | SETTINGS.keys()
     assert named <= set(EVERY)
 
 
@@ -326,5 +330,6 @@ def equal(one, other):
 
 
 def as_saved(state):
-    """A state as its files hold it: lists for tuples."""
-    return {key: one if torch.is_tensor(one) else json.loads(json.dumps(one)) for key, one in state.items()}
+    """A state as its files hold it: its JSON values, and its tensors by name."""
+    plain, tensors = checkpoint.parted(state)
+    return tensors | {"plain": json.dumps(plain)}

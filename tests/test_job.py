@@ -114,8 +114,8 @@ def test_the_same_run_twice_gives_the_same_numbers(tmp_path):
 
 
 def test_a_method_of_a_third_party_runs_by_its_module_and_class(tmp_path):
-    scores = job.run(small("kpig.methods.plain:Sequential"), tmp_path / "run")
-    assert scores["method"] == "kpig.methods.plain:Sequential"
+    scores = job.run(small("kpig.methods.sequential:Sequential"), tmp_path / "run")
+    assert scores["method"] == "kpig.methods.sequential:Sequential"
 
 
 @pytest.mark.parametrize("adapter", ["none", "lora"])

@@ -10,11 +10,13 @@ import torch
 
 from conftest import scatter
 from kpig import config
-from kpig.methods.base import Clock, Step, create
-from kpig.methods.gem import project
+from kpig.methods.a_gem import project
+from kpig.methods.base import Clock, Step
+from kpig.methods.chosen import create
+from kpig.methods.ewc import merged
+from kpig.methods.l2 import L2
 from kpig.methods.parts.fisher import diagonal_fisher
 from kpig.methods.parts.gradient import mean_gradient
-from kpig.methods.penalties import L2, merged
 from kpig.model.batch import collate
 from kpig.model.encoding import Encoded
 from kpig.model.learner import Learner
@@ -98,7 +100,7 @@ def test_descent_ends_at_the_minimum_of_the_quadratic_with_the_penalty(name, wei
     method = create(configured(name, **{name: {"weight": weight}}))
     diagonal = torch.ones(2, dtype=torch.float64)
     if name == "ewc":
-        method.load_state_dict({"theta": FISHER})
+        method.load_state_dict({"fisher": {"theta": FISHER}})
         diagonal = FISHER
     pull = 2 * weight * torch.diag(diagonal)
     expected = torch.linalg.solve(HESSIAN + pull, HESSIAN @ CENTRE + pull @ ANCHOR)
@@ -108,7 +110,7 @@ def test_descent_ends_at_the_minimum_of_the_quadratic_with_the_penalty(name, wei
 @pytest.mark.parametrize(("variant", "weight"), [("citb", 0.01), ("trace", 200.0), ("running", 2500.0)])
 def test_each_ewc_variant_has_its_published_weight(variant, weight):
     method = create(configured("ewc", ewc={"variant": variant}))
-    method.load_state_dict({"theta": FISHER})
+    method.load_state_dict({"fisher": {"theta": FISHER}})
     learner = TwoParameters(*ANCHOR)
     method.begin_step(step_of(2), learner)
     learner.theta.data += torch.tensor([0.5, 3.0], dtype=torch.float64)
@@ -204,9 +206,11 @@ def test_ewc_keeps_one_fisher_of_its_trained_weights_for_any_number_of_steps(mak
         method.begin_step(step_of(number, task), learner)
         method.end_step(step_of(number, task), learner)
         seen.append(method.state_dict())
-    assert all(state.keys() == learner.parameters().keys() for state in seen)
-    assert all(isinstance(value, torch.Tensor) for value in seen[-1].values())
-    assert any((seen[-1][name] > seen[0][name]).any() for name in seen[0]), "trace sums them up"
+    fishers = [state.pop("fisher") for state in seen]
+    assert seen == [{}] * len(TASKS)
+    assert all(fisher.keys() == learner.parameters().keys() for fisher in fishers)
+    assert all(isinstance(value, torch.Tensor) for value in fishers[-1].values())
+    assert any((fishers[-1][name] > fishers[0][name]).any() for name in fishers[0]), "trace sums them up"
 
 
 # LwF
@@ -499,6 +503,13 @@ def test_a_step_shorter_than_the_window_is_judged_as_a_whole():
     assert said([1e-6] * 3 + [1e-2], num_updates=4) == {}
 
 
+def test_an_absent_penalty_is_not_judged_and_neither_is_the_first_update_that_has_one():
+    """At the first update of a step nothing has moved from where it is held: exactly 0, or 0 but for rounding."""
+    assert said([0.0] * 60, num_updates=60) == {}
+    assert said([1e-12], num_updates=1) == {}
+    assert list(said([0.0, 1e-6, 1e-6], num_updates=3)) == [2]
+
+
 def test_a_job_writes_the_warning_down_and_shows_it(tmp_path):
     heard = []
 
@@ -508,7 +519,7 @@ def test_a_job_writes_the_warning_down_and_shows_it(tmp_path):
 
     table = {
         "suite": {"num_steps": 2, "tasks_per_step": 1, "num_held_out": 1, "num_train": 8, "num_test": 1},
-        "train": {"updates_per_step": 2, "batch_size": 2, "device": "cpu"},
+        "train": {"updates_per_step": 3, "batch_size": 2, "device": "cpu"},
         "method": {"name": "l2", "l2": {"weight": 1e-9}},
         "evaluate": {"max_new_tokens": 1, "half_listening": False, "gain": False, "new_wordings": False},
     }
@@ -517,4 +528,4 @@ def test_a_job_writes_the_warning_down_and_shows_it(tmp_path):
     warnings = [event for event in events if "warning" in event]
     assert [event["step"] for event in warnings] == [2] and "Raise method.l2.weight" in warnings[0]["warning"]
     assert heard[-1:] == [f"step 2: {warnings[0]['warning']}"]
-    assert [("penalty_ratio" in event) for event in events if "update" in event] == [False] * 2 + [True] * 2
+    assert [("penalty_ratio" in event) for event in events if "update" in event] == [False] * 3 + [True] * 3

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from kpig import config
 from kpig.config import ModelSection
 from kpig.errors import ConfigError, DataError, ModelError, RunError
-from kpig.methods.base import create
+from kpig.methods.chosen import create
 from kpig.model.encoding import Encoder
 from kpig.model.loading import load
 from kpig.pretrain import card, job, mixture, predictors, speed

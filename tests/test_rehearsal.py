@@ -20,9 +20,10 @@ from scipy.stats import wasserstein_distance
 
 from kpig import config
 from kpig.errors import ConfigError
-from kpig.methods import dynainst, dynosaur, inscl, kmeans, periodic
-from kpig.methods.base import Clock, Method, Step, create
-from kpig.methods.parts import embeddings
+from kpig.methods import dynainst, dynosaur, inscl, periodic_replay
+from kpig.methods.base import Clock, Method, Step
+from kpig.methods.chosen import create
+from kpig.methods.parts import clusters, embeddings
 from kpig.methods.parts.selection import leading, proportional, split
 from kpig.model.batch import collate
 from kpig.model.objective import cross_entropy_sum, entropy, uniform_divergence
@@ -58,7 +59,7 @@ def learned(settings, learner, tasks=TASKS[:2]):
     method = create(settings)
     for number, task in enumerate(tasks, 1):
         method.begin_step(step_of(number, task), learner)
-        method.end_step(step_of(number, task), learner)
+        method.remember(step_of(number, task), learner)
     return method
 
 
@@ -135,7 +136,7 @@ def test_the_first_step_has_nothing_to_replay_and_memory_stays_within_its_bound(
     learner = make_learner()
     method = create(configured(name))
     assert drawn_over_a_step(method, learner, TASKS[:1]) == [[]] * 8
-    method.end_step(step_of(1, TASKS[0]), learner)
+    method.remember(step_of(1, TASKS[0]), learner)
     assert [len(kept.examples) for kept in method.memory.tasks.values()] == [5]
     assert {one.task for update in drawn_over_a_step(method, learner) for one in update} == {TASKS[0].name}
 
@@ -148,7 +149,7 @@ def test_the_first_step_has_nothing_to_replay_and_memory_stays_within_its_bound(
     [(8, 3, [0, 0, 3, 0, 0, 3, 0, 2]), (6, 3, [0, 0, 3, 0, 0, 3]), (3, 1, [1, 1, 1]), (2, 5, [0, 2])],
 )
 def test_periodic_replay_gathers_several_updates_into_one(num_updates, every, expected):
-    assert [periodic.num_due(update, num_updates, every) for update in range(num_updates)] == expected
+    assert [periodic_replay.num_due(update, num_updates, every) for update in range(num_updates)] == expected
 
 
 def test_periodic_replay_draws_in_the_updates_where_it_is_due(make_learner):
@@ -169,7 +170,7 @@ def clouds(seed=0):
 
 def test_kmeans_keeps_the_nearest_of_each_cluster_as_brute_force_finds_them():
     points = clouds()
-    found = kmeans.nearest(points * np.linspace(0.5, 2, 23)[:, None], 9, 3, seed=1)
+    found = clusters.nearest(points * np.linspace(0.5, 2, 23)[:, None], 9, 3, seed=1)
     expected = []
     for rows, share in ((range(5), 2), (range(5, 12), 3), (range(12, 23), 4)):
         centroid = np.mean([points[row] for row in rows], axis=0)
@@ -179,14 +180,14 @@ def test_kmeans_keeps_the_nearest_of_each_cluster_as_brute_force_finds_them():
 
 def test_kmeans_chooses_the_same_for_the_same_seed_and_as_many_as_asked_for():
     points = np.random.default_rng(3).normal(size=(41, 6))
-    for count, clusters in itertools.product((1, 7, 40, 41, 60), (1, 5, 50)):
-        found = kmeans.nearest(points, count, clusters, seed=5)
-        assert found == kmeans.nearest(points, count, clusters, seed=5)
+    for count, num_clusters in itertools.product((1, 7, 40, 41, 60), (1, 5, 50)):
+        found = clusters.nearest(points, count, num_clusters, seed=5)
+        assert found == clusters.nearest(points, count, num_clusters, seed=5)
         assert len(set(found)) == len(found) == min(count, 41)
-    assert kmeans.nearest(points, 1, 1, 0) == [
+    assert clusters.nearest(points, 1, 1, 0) == [
         int(np.argmin(np.linalg.norm(embeddings.unit(points) - embeddings.unit(points).mean(0), axis=1)))
     ]
-    assert len(kmeans.nearest(np.ones((9, 2)), 4, 3, 0)) == 4, "equal points make one cluster"
+    assert len(clusters.nearest(np.ones((9, 2)), 4, 3, 0)) == 4, "equal points make one cluster"
 
 
 def test_kmeans_replay_remembers_what_its_prompts_vectors_say(make_learner):
@@ -196,7 +197,7 @@ def test_kmeans_replay_remembers_what_its_prompts_vectors_say(make_learner):
     assert kept == learned(settings, learner, TASKS[:1]).memory.tasks[TASKS[0].name].examples
     seed = random.Random(f"0/kmeans/{TASKS[0].name}").getrandbits(31)
     vectors = embeddings.of_examples(learner, TASKS[0].train)
-    assert kept == tuple(TASKS[0].train[row] for row in kmeans.nearest(vectors, 3, 3, seed))
+    assert kept == tuple(TASKS[0].train[row] for row in clusters.nearest(vectors, 3, 3, seed))
 
 
 # Dynosaur
@@ -344,7 +345,7 @@ def test_the_plan_of_one_step_does_not_leak_into_the_next(make_learner):
     learner = make_learner()
     method = learned(configured("inscl"), learner)
     drawn_over_a_step(method, learner, TASKS[2:3])
-    method.end_step(step_of(3, TASKS[2]), learner)
+    method.remember(step_of(3, TASKS[2]), learner)
     fresh = learned(configured("inscl"), learner, TASKS[:3])
     for one in (method, fresh):
         drawn_over_a_step(one, learner, TASKS[3:])

@@ -15,6 +15,7 @@ import tomli_w
 
 from kpig import config, sweep
 from kpig.errors import ConfigError, RunError
+from kpig.methods import chosen
 from kpig.runs import job
 from kpig.sweep import lock, queue, state
 
@@ -61,7 +62,7 @@ def test_the_runs_are_every_method_seed_order_and_setting_with_seeds_outermost(t
     ]
     assert runs[6].name == "kpig-seed3-ordersteps-2-1-3"
     assert {run.seed for run in runs[:9]} == {3}
-    assert [run.config.method.kpig.twin_weight for run in runs[:3]] == [1.0, 5.0, 1.0]
+    assert [run.config.method.given["twin_weight"] for run in runs[:2]] == [1.0, 5.0]
     sections = [run.config.stream for run in runs[:9:3]]
     assert [(one.order, one.order_seed) for one in sections] == [
         ("given", 0),
@@ -77,7 +78,7 @@ def test_every_run_has_the_config_that_kpig_run_would_give_it(tmp_path):
     last = ["method.name=replay", "seed=0", "stream.order=shuffled", "stream.order_seed=4"]
     more = ["train.learning_rate=1e-3", "model.adapter=lora"]
     assert names(runs)[-1] == "replay-hot-seed0-order4"
-    assert runs[-1].config == config.load(tmp_path / "base.toml", [*last, *more])
+    assert runs[-1].config == chosen.complete(config.load(tmp_path / "base.toml", [*last, *more]))
 
 
 def test_without_the_default_a_method_with_settings_runs_with_these_only(tmp_path):
@@ -325,19 +326,22 @@ def test_a_changed_config_of_a_run_that_was_begun_is_refused_by_run_and_key(tmp_
         sweep.check_folder(sweep.load(write_spec(tmp_path, base=base)), tmp_path / "out")
 
 
-def test_what_decides_nothing_about_a_run_is_idle():
-    kpig, replay, mine = "kpig", "replay", "my.module:Mine"
-    cases = {
-        "method.kpig.selection": (False, True, False),
-        "method.inscl.cost": (True, True, False),
-        "method.name": (False, False, False),
-        "method.options.a": (False, False, False),
-        "train.row_tokens": (True, True, True),
-        "train.learning_rate": (False, False, False),
-        "model.path": (False, False, False),
-    }
-    found = {key: tuple(config.is_idle(one, key) for one in (kpig, replay, mine)) for key in cases}
-    assert found == cases
+@pytest.mark.parametrize("include_default", [True, False])
+def test_a_setting_for_all_runs_with_the_methods_whose_runs_it_changes(include_default, tmp_path):
+    """The base config stands in for it with the others, so that every method runs."""
+    settings = [{"name": "five", "set": {"method.kpig.twin_weight": 5.0, "train.row_tokens": 64}}]
+    spec = write_spec(tmp_path, orders=["given"], settings=settings, include_default=include_default)
+    found = names(sweep.load(spec).runs)
+    default = ["kpig-seed0-ordergiven"] if include_default else []
+    assert found == [*default, "kpig-five-seed0-ordergiven", "replay-seed0-ordergiven"]
+
+
+@pytest.mark.parametrize("idle", ["method.inscl.cost", "train.row_tokens"])
+def test_a_setting_that_changes_no_run_is_refused(idle, tmp_path):
+    value = {"method.inscl.cost": "euclidean", "train.row_tokens": 64}[idle]
+    spec = write_spec(tmp_path, settings=[{"name": "idle", "set": {idle: value}}])
+    with pytest.raises(ConfigError, match="'idle': nothing in it matters to any of methods"):
+        sweep.load(spec)
 
 
 def test_a_finished_run_may_have_been_computed_in_other_portions(tmp_path):
@@ -455,7 +459,7 @@ def test_a_sweep_killed_at_any_moment_continues_to_the_same_scores_and_redoes_no
 
 
 def test_a_run_that_fails_is_listed_while_the_others_finish_and_is_tried_again(tmp_path):
-    broken = "from kpig.methods.plain import Sequential\nclass Mine(Sequential):\n"
+    broken = "from kpig.methods.sequential import Sequential\nclass Mine(Sequential):\n"
     (tmp_path / "mine.py").write_text(
         broken + "    def begin_step(self, *_): raise ValueError('no such luck')\n"
     )

@@ -11,7 +11,8 @@ import torch
 from conftest import scatter
 from kpig import config
 from kpig.errors import RunError, TrainingError
-from kpig.methods.base import Clock, Loss, Method, Step, create
+from kpig.methods.base import Clock, Loss, Method, Step
+from kpig.methods.chosen import create
 from kpig.model import gain
 from kpig.model.batch import collate, token_batches
 from kpig.model.encoding import Encoder
@@ -439,7 +440,7 @@ def staged(monkeypatch, make_learner):
         method, learner = create(configured("kpig", kpig=settings)), make_learner()
         for number, task in enumerate(TASKS[:2], 1):
             method.begin_step(step_of(number, task), learner)
-            method.end_step(step_of(number, task), learner)
+            method.remember(step_of(number, task), learner)
         method.memory.add(dataclasses.replace(TASKS[2], name="third"))
         method.begin_step(step_of(3, TASKS[2]), learner)
         calls.clear()
@@ -503,7 +504,7 @@ def test_the_gain_of_a_task_that_forgot_nothing_has_not_dropped(make_learner):
     settings = configured("kpig", kpig=asked)
     method, learner = create(settings), make_learner(keep_initial=True)
     method.begin_step(step_of(1, *TASKS[:2]), learner)
-    method.end_step(step_of(1, *TASKS[:2]), learner)
+    method.remember(step_of(1, *TASKS[:2]), learner)
     method.begin_step(step_of(2, TASKS[2]), learner)
     method.replay(clock_at(0, 2), learner)
     begun = dict(method.learned)
@@ -524,7 +525,7 @@ def test_a_current_task_is_probed_with_the_examples_that_memory_will_keep_of_it(
     monkeypatch.setattr(gain, "measure", lambda _, probes, *more: asked.append(dict(probes)) or {})
     method.begin_step(step_of(1, TASKS[0]), learner)
     method._measure(learner)
-    method.end_step(step_of(1, TASKS[0]), learner)
+    method.remember(step_of(1, TASKS[0]), learner)
     method.begin_step(step_of(2, TASKS[1]), learner)
     method._measure(learner)
     name = TASKS[0].name

@@ -15,8 +15,9 @@ from scipy import special
 from conftest import scatter
 from kpig import config
 from kpig.errors import ConfigError
-from kpig.methods import merging, migu
-from kpig.methods.base import Clock, Step, create
+from kpig.methods import dare, lm_cocktail, migu
+from kpig.methods.base import Clock, Step
+from kpig.methods.chosen import create
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.learner import Learner
 from kpig.model.objective import cross_entropy_sum
@@ -64,9 +65,8 @@ def equal_weights(one, other):
 
 
 def equal_states(one, other):
-    tensors = [{k: v for k, v in state.items() if isinstance(v, torch.Tensor)} for state in (one, other)]
-    plain = [json.dumps({k: v for k, v in state.items() if k not in tensors[0]}) for state in (one, other)]
-    return equal_weights(*tensors) and plain[0] == plain[1]
+    (plain, tensors), (other_plain, other_tensors) = map(checkpoint.parted, (one, other))
+    return equal_weights(tensors, other_tensors) and json.dumps(plain) == json.dumps(other_plain)
 
 
 def through_files(state, folder):
@@ -136,7 +136,7 @@ def test_a_rank_too_small_for_the_steps_is_refused_with_the_rank_that_is_needed(
 
 
 def dropped(weight, reference, drop, seed):
-    return merging.drop_and_rescale(weight, reference, drop, torch.Generator().manual_seed(seed))
+    return dare.drop_and_rescale(weight, reference, drop, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("drop", [0.2, 0.9])
@@ -325,7 +325,7 @@ def test_lm_cocktail_measures_the_loss_per_token_on_few_examples_of_the_present_
         num_tokens += len(item.response)
     batches = loop.micro_batches(learner, picked, False, chosen.train)
     before = learner.ledger.forward_tokens
-    found = merging.mean_loss(learner, batches, learner.weights())
+    found = lm_cocktail.mean_loss(learner, batches, learner.weights())
     assert found == pytest.approx(expected / num_tokens, rel=1e-5)
     assert learner.ledger.forward_tokens > before, "what a method costs is counted"
 

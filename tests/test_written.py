@@ -16,7 +16,8 @@ from kpig.errors import ConfigError, KpigError
 from kpig.llm import LlmError, ScriptedModel, TextBackend
 from kpig.llm.exchange import Answer, BudgetError, Failure
 from kpig.methods import ssr
-from kpig.methods.base import Clock, Step, create
+from kpig.methods.base import Clock, Step
+from kpig.methods.chosen import create
 from kpig.methods.parts import writer
 from kpig.methods.parts.writer import Draft
 from kpig.methods.radis import whole
@@ -178,7 +179,7 @@ def test_memory_holds_written_examples_only_under_the_tasks_instructions(make_le
     scripted(write_inputs)
     method, learner = create(configured("ssr")), make_learner("gpt2", keep_initial=True)
     before = learner.weights()
-    method.end_step(step_of(*TASKS), learner)
+    method.remember(step_of(*TASKS), learner)
     real = {one.input for task in TASKS for one in task.train}
     for task in TASKS:
         kept = method.memory.tasks[task.name]
@@ -203,18 +204,18 @@ def test_written_examples_fit_under_the_longest_wording_that_replay_may_draw(mak
     ]
     learner = make_learner("gpt2", keep_initial=True, max_length=(sizes[0] + sizes[1]) // 2 + 20)
     method = create(configured("ssr"))
-    method.end_step(step_of(task), learner)
+    method.remember(step_of(task), learner)
     assert method.memory.tasks[task.name].examples == ()
     assert method.written[task.name]["too_long"] == 8
     plain = create(configured("ssr"))
-    plain.end_step(step_of(dataclasses.replace(task, instructions=(task.instruction,))), learner)
+    plain.remember(step_of(dataclasses.replace(task, instructions=(task.instruction,))), learner)
     assert len(plain.memory.tasks[task.name].examples) == 3
 
 
 def test_inputs_come_from_the_starting_model_and_answers_from_the_latest(tuned, fingerprints):
     learner, start = tuned
     method, before = create(configured("ssr", similarity=1.0)), learner.weights()
-    method.end_step(step_of(TASKS[0]), learner)
+    method.remember(step_of(TASKS[0]), learner)
     assert all(torch.equal(before[name], value) for name, value in learner.weights().items())
     (kept,) = [task.examples for task in method.memory.tasks.values()]
     assert len(kept) == 3
@@ -235,7 +236,7 @@ def test_inputs_come_from_the_starting_model_and_answers_from_the_latest(tuned, 
 def test_nothing_written_is_nothing_replayed_and_a_note_says_so(make_learner, scripted):
     scripted(lambda number: ("on and on", False))
     method, learner = create(configured("ssr")), make_learner("gpt2", keep_initial=True)
-    method.end_step(step_of(TASKS[0]), learner)
+    method.remember(step_of(TASKS[0]), learner)
     assert list(method.replay(Clock(0, 2, 0, 4, 8), learner)) == []
     (note,) = method.notes()
     assert "0 of 3 examples could be written" in note and "8 unfinished" in note
@@ -247,7 +248,7 @@ def test_the_shipped_model_writes_real_texts_the_same_every_time():
     for _ in range(2):
         learner = loading.load(config.ModelSection(), keep_initial=True)
         method = create(configured("ssr", max_new_tokens=24))
-        method.end_step(step_of(TASKS[0]), learner)
+        method.remember(step_of(TASKS[0]), learner)
         found.append((method.state_dict(), learner.ledger.forward_tokens))
     assert found[0] == found[1] and found[0][1] > 0
     counts = method.written[TASKS[0].name]
@@ -268,7 +269,7 @@ def test_a_backend_is_asked_once_and_a_resumed_run_has_the_same_examples(make_le
         source = with_backend(
             method, lambda request: f"Input: {write_inputs(next(numbers))[0]}", tmp_path / "answers"
         )
-        method.end_step(step_of(TASKS[0]), learner)
+        method.remember(step_of(TASKS[0]), learner)
         states.append([one.input for one in method.memory.tasks[TASKS[0].name].examples])
         requests.append((len(source.received), learner.ledger.llm_requests))
     assert states[0] == states[1] and len(states[0]) == 3
@@ -279,13 +280,13 @@ def test_a_spent_budget_stops_the_run_and_a_failure_only_the_example(make_learne
     scripted(lambda number: (f"answer {number}", True))
     method, learner = create(configured("ssr")), make_learner("gpt2")
     with_backend(method, lambda request: Failure("refused"), tmp_path / "a")
-    method.end_step(step_of(TASKS[0]), learner)
+    method.remember(step_of(TASKS[0]), learner)
     assert method.written[TASKS[0].name] == {"kept": 0, "accepted": 0, "unfinished": 8}
     method.writer._backend = TextBackend(
         ScriptedModel(lambda request: "w"), tmp_path / "b", writer.Budget(max_requests=2)
     )
     with pytest.raises(BudgetError, match="run again to go on"):
-        method.end_step(step_of(TASKS[0]), learner)
+        method.remember(step_of(TASKS[0]), learner)
 
 
 def test_a_local_folder_can_write(model_folder, make_learner, tmp_path, monkeypatch):
@@ -293,7 +294,7 @@ def test_a_local_folder_can_write(model_folder, make_learner, tmp_path, monkeypa
     method = create(configured("ssr", writer=str(folder), cache=str(tmp_path / "cache"), max_new_tokens=4))
     assert not method.needs_initial and not method.writer.is_learner
     learner = make_learner("gpt2")
-    method.end_step(step_of(TASKS[0]), learner)
+    method.remember(step_of(TASKS[0]), learner)
     assert learner.ledger.llm_requests == 8
     assert (tmp_path / "cache/answers.jsonl").read_text().count("\n") == 8
 
@@ -329,7 +330,7 @@ def test_a_chat_model_is_asked_in_words(make_learner, scripted, tokenizer):
     learner = Learner(make_learner("gpt2").model, chat, Encoder(chat, 256), keep_initial=True)
     seen = scripted(lambda number: (f"w{number}", True))
     method = create(configured("ssr"))
-    method.end_step(step_of(TASKS[0]), learner)
+    method.remember(step_of(TASKS[0]), learner)
     text = chat.decode(seen[0])
     assert text.startswith(f"<u>{ssr.REQUEST}") and text.endswith("<a>")
 

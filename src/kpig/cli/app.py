@@ -82,10 +82,10 @@ def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False):
 
 def _tasks_of_run(run, test_per_task: int):
     """All tasks of a run, held-out ones last; with `test_per_task` only so many test examples of each."""
-    from kpig import config as configuration
+    from kpig.config import load_resolved
     from kpig.tasks import stream
 
-    found = stream.configured(configuration.load_resolved(run.path / "config.toml"))
+    found = stream.configured(load_resolved(run.path / "config.toml"))
     if run.read("stream.json").get("digest") != stream.digest(found):
         raise RunError(
             f"{run.path}: its task data have changed since it began; restore them, or name the tasks"

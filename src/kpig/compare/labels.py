@@ -9,16 +9,11 @@ from typing import Any
 
 from kpig.compare.equality import Difference
 from kpig.compare.runs import Run
-from kpig.config import RunConfig, flat
-from kpig.methods import METHODS
+from kpig.config import flat
+from kpig.methods import METHODS, chosen
 
 TUNED = "train.learning_rate"
-DEFAULTS = {
-    key: value if isinstance(value, str) else json.dumps(value)
-    for key, value in flat(RunConfig().model_dump(mode="json")).items()
-    if key.startswith("method.")
-}
-"""The defaults of the methods' settings, as text."""
+"""The one key outside the method's table that is found anew for each method."""
 
 
 def label_runs(runs: Sequence[Run], differences: Sequence[Difference]) -> list[str]:
@@ -30,15 +25,11 @@ def label_runs(runs: Sequence[Run], differences: Sequence[Difference]) -> list[s
         _settings(run) | {one.key: one.values[number] for one in differences}
         for number, run in enumerate(runs)
     ]
-    labels = _labelled(
-        runs, [{k: v for k, v in t.items() if _own(k, r)} for r, t in zip(runs, texts, strict=True)]
-    )
-    cells = [(label, run.cell) for label, run in zip(labels, runs, strict=True)]
-    return labels if len(set(cells)) == len(cells) else _labelled(runs, texts)
+    return _labelled(runs, texts)
 
 
 def _settings(run: Run) -> dict[str, str]:
-    """What a method may set: its tables and the learning rate, as text."""
+    """What a method may set: its table and the learning rate, as text."""
     chosen = {k: v for k, v in run.settings.items() if k.startswith("method.") and k != "method.name"}
     chosen[TUNED] = run.settings[TUNED]
     return {key: _text(value) for key, value in chosen.items()}
@@ -48,24 +39,32 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _own(key: str, run: Run) -> bool:
-    """Whether a key can matter to the run: not where it lies in the table of another shipped method."""
-    section = key.split(".")[1] if key.startswith("method.") else run.method
-    return section == run.method or ":" in run.method or section not in METHODS
+def _defaults(run: Run) -> dict[str, str]:
+    """The defaults of the method's settings, as text, as the run recorded them.
+
+    Runs of earlier versions did not; then those of the built-in method of that name are looked up.
+    """
+    recorded = run.record.environment.get("method_defaults")
+    if isinstance(recorded, Mapping):
+        return {key: _text(value) for key, value in recorded.items()}
+    if run.method not in METHODS:
+        return {}
+    found = flat({"method": {run.method: chosen.defaults(run.method)}})
+    return {key: _text(value) for key, value in found.items()}
 
 
 def _labelled(runs: Sequence[Run], texts: Sequence[Mapping[str, str]]) -> list[str]:
     return [
-        " ".join([run.method, ", ".join(_differing(run.method, text, runs, texts))]).strip()
+        " ".join([run.method, ", ".join(_differing(run, text, runs, texts))]).strip()
         for run, text in zip(runs, texts, strict=True)
     ]
 
 
 def _differing(
-    method: str, text: Mapping[str, str], runs: Sequence[Run], texts: Sequence[Mapping[str, str]]
+    run: Run, text: Mapping[str, str], runs: Sequence[Run], texts: Sequence[Mapping[str, str]]
 ) -> list[str]:
     """`key=value` for the keys in which the runs of the method differ, keys as short as they stay distinct."""
-    others = [other for run, other in zip(runs, texts, strict=True) if run.method == method]
+    others = [other for one, other in zip(runs, texts, strict=True) if one.method == run.method]
     keys = [
         key
         for key in dict.fromkeys(key for other in others for key in other)
@@ -74,8 +73,9 @@ def _differing(
     last = [key.rsplit(".", 1)[-1] for key in keys]
     names = [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
     found = {key: text.get(key, "unset") for key in keys}
+    defaults = _defaults(run) if keys else {}
     return [
         f"{name}={found[key]}"
         for name, key in zip(names, keys, strict=True)
-        if found[key] != DEFAULTS.get(key)
+        if found[key] != defaults.get(key)
     ]

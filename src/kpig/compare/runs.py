@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kpig import config as configuration
 from kpig.compare.measures import COSTS, MEASURES
+from kpig.config import SUITE, load_resolved, settings_of
 from kpig.errors import ConfigError, RunError
 from kpig.report.record import RunRecord, read_run, why_unfinished
 from kpig.runs.folder import RunDir, is_run
@@ -86,7 +86,7 @@ def has_suite_per_seed(runs: Sequence[Run]) -> bool:
         data.setdefault(run.cell[0], set()).add(data_digest(run))
     sizes = [{k: v for k, v in run.settings.items() if k.startswith("suite.")} for run in runs]
     drawn = all(
-        run.settings["stream.path"] == configuration.SUITE and size.pop("suite.seed") == run.cell[0]
+        run.settings["stream.path"] == SUITE and size.pop("suite.seed") == run.cell[0]
         for run, size in zip(runs, sizes, strict=True)
     )
     alike = all(size == sizes[0] for size in sizes) and all(len(found) == 1 for found in data.values())
@@ -111,12 +111,12 @@ def _folders(path: Path) -> Iterator[Path]:
 def _read(folder: Path) -> Run:
     record = read_run(folder)
     try:
-        config = configuration.load_resolved(folder / "config.toml")
+        config = load_resolved(folder / "config.toml")
     except ConfigError as error:
         raise RunError(f"{folder}: its config.toml cannot be used: {error}") from error
     _check_stream(record)
     _check_numbers(record)
-    return Run(record, configuration.flat(config.model_dump(mode="json")))
+    return Run(record, settings_of(config))
 
 
 def _check_stream(record: RunRecord) -> None:

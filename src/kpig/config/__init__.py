@@ -2,6 +2,7 @@
 
 from kpig.config.section import Section
 from kpig.config.sections import (
+    OPTIONS,
     SUITE,
     TINY,
     EvaluateSection,
@@ -12,40 +13,39 @@ from kpig.config.sections import (
     SuiteSection,
     TrainSection,
 )
+from kpig.config.table import find_beside, flat, read_table
 from kpig.config.tree import (
     PORTIONS,
     RunConfig,
     build,
     differing_keys,
     dump,
-    find_beside,
-    flat,
-    is_idle,
     load,
     load_resolved,
-    read_table,
+    settings_of,
 )
 
 __all__ = [
+    "OPTIONS",
+    "PORTIONS",
+    "SUITE",
+    "TINY",
     "EvaluateSection",
     "MethodSection",
     "ModelSection",
-    "PORTIONS",
     "ReplaySection",
     "RunConfig",
-    "SUITE",
     "Section",
     "StreamSection",
     "SuiteSection",
-    "TINY",
     "TrainSection",
     "build",
     "differing_keys",
     "dump",
     "find_beside",
     "flat",
-    "is_idle",
     "load",
     "load_resolved",
     "read_table",
+    "settings_of",
 ]

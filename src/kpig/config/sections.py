@@ -1,15 +1,18 @@
 """The tables of a run's configuration, each field with its type, default and meaning."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from kpig.config.section import Count, CountOrAll, Listed, Section, Share
-from kpig.methods import settings
 from kpig.records import MASK_TEXT
 
 SUITE = "suite"
 """The name of the built-in tasks, as a path."""
+
+OPTIONS = "options"
+"""The table below [method] that is for a module:Class of the user's own."""
 
 TINY = "tiny"
 """The name of the shipped model, as a path."""
@@ -129,27 +132,45 @@ class ReplaySection(Section):
 
 
 class MethodSection(Section):
-    """Which method learns the stream; the tables below it hold each method's own settings."""
+    """Which method learns the stream. Below it stands the table of the method's own settings.
+
+    That table is [method.NAME], or [method.options] for a module:Class of your own. Its keys are the
+    method's (`kpig.methods.chosen` checks them), so here it is kept as it is given. Tables of other methods
+    may stand beside it, so that one file serves several; they are not part of a run.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     name: str = Field("kpig", description="a name from `kpig methods`, or module:Class of your own")
-    kpig: settings.KpigSection = settings.KpigSection()
-    pretrain: settings.PretrainSection = settings.PretrainSection()
-    l2: settings.L2Section = settings.L2Section()
-    ewc: settings.EwcSection = settings.EwcSection()
-    lwf: settings.LwfSection = settings.LwfSection()
-    periodic_replay: settings.PeriodicReplaySection = settings.PeriodicReplaySection()
-    kmeans_replay: settings.KmeansReplaySection = settings.KmeansReplaySection()
-    dynainst: settings.DynainstSection = settings.DynainstSection()
-    dynosaur: settings.DynosaurSection = settings.DynosaurSection()
-    inscl: settings.InsclSection = settings.InsclSection()
-    dare: settings.DareSection = settings.DareSection()
-    lm_cocktail: settings.LmCocktailSection = settings.LmCocktailSection()
-    o_lora: settings.OLoraSection = settings.OLoraSection()
-    migu: settings.MiguSection = settings.MiguSection()
-    a_gem: settings.AGemSection = settings.AGemSection()
-    ssr: settings.SsrSection = settings.SsrSection()
-    radis: settings.RadisSection = settings.RadisSection()
-    options: dict[str, Any] = Field({}, description="settings handed to a module:Class of your own")
+
+    @property
+    def table(self) -> str:
+        """The name of the table that holds the settings of the method."""
+        return OPTIONS if ":" in self.name else self.name
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The settings of the method, as they are given."""
+        return self.tables.get(self.table, {})
+
+    @property
+    def tables(self) -> Mapping[str, Mapping[str, Any]]:
+        """Every table below [method], by name."""
+        return {key: value for key, value in self._more.items() if isinstance(value, Mapping)}
+
+    @property
+    def strangers(self) -> list[str]:
+        """Keys of [method] that are neither the name nor a table."""
+        return [key for key in self._more if key not in self.tables]
+
+    def holding(self, settings: Mapping[str, Any]) -> "MethodSection":
+        """The same method with these settings, and no table of another one."""
+        table = {self.table: dict(settings)} if settings else {}
+        return MethodSection.model_validate({"name": self.name, **table})
+
+    @property
+    def _more(self) -> Mapping[str, Any]:
+        return self.model_extra or {}
 
 
 class EvaluateSection(Section):

@@ -1,6 +1,5 @@
 """The one interface behind which every method learns a stream, and the plain data it works with."""
 
-import importlib
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from kpig.config import RunConfig
-from kpig.errors import ConfigError
-from kpig.methods import METHODS
+from kpig.config.section import Section
 from kpig.methods.parts.memory import Memory
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner
@@ -56,11 +54,26 @@ class Loss:
     log: dict[str, Tensor] = field(default_factory=dict)
 
 
+class Settings(Section):
+    """What a user may set of a method: a frozen table, its fields with type, default and description.
+
+    It is the table [method.NAME] of a config, [method.options] for a module:Class of a third party. Keys it
+    does not know and values of another type are refused before any model loads.
+    """
+
+
+class NoSettings(Settings):
+    """Of a method that has none."""
+
+
 class Method:
     """One way to learn a task stream. Override only what differs; never subclass a subclass.
 
     A method never calls the optimizer and never writes files.
     """
+
+    Settings: ClassVar[type[Settings]] = NoSettings
+    """The class of `settings`; a method with settings states its own, and `settings: OwnSettings` for types."""
 
     paired = False
     """Whether batches also carry the masked twins."""
@@ -81,7 +94,9 @@ class Method:
     """
 
     def __init__(self, config: RunConfig):
+        """Refuse what the method cannot do with a config: ConfigError. No model is loaded yet."""
         self.config = config
+        self.settings: Settings = self.Settings.model_validate(dict(config.method.given))
 
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
         """The task sets to learn one after the other; as the stream has them unless overridden."""
@@ -132,31 +147,23 @@ class Method:
         """Change gradients in place after backward, before clipping."""
 
     def end_step(self, step: Step, learner: Learner) -> None:
-        """Called after the last update of a step; fills the memory of a method that has one."""
-        for task in step.tasks if self.memory is not None else ():
-            self.memory.add(task)
+        """Called after the last update of a step; the weights that it leaves are the step's."""
+
+    def remember(self, step: Step, learner: Learner) -> None:
+        """Called after `end_step`: fill the memory, if there is one, with a random part of every task."""
+        if self.memory is not None:
+            for task in step.tasks:
+                self.memory.add(task)
 
     def notes(self) -> list[str]:
         """Sentences for whoever reads the scores, such as what could not be done; asked when all is learned."""
         return []
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run cannot rebuild: JSON values, or tensors under their own keys. The memory, if any."""
+        """What a resumed run cannot rebuild, the memory if there is one: JSON values, with tensors anywhere among them."""
         return {} if self.memory is None else {"memory": self.memory.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned, after `begin_step` where a step is under way."""
         if self.memory is not None:
             self.memory.restore(state["memory"])
-
-
-def create(config: RunConfig) -> Method:
-    """The method that a config names, or the `module:Class` of a third party; ConfigError if it has none."""
-    name = config.method.name
-    module, _, attribute = (METHODS[name].target if name in METHODS else name).partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)(config)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"[method] {name!r} cannot be imported: {error}; expected module:Class on the Python path (PYTHONPATH=...)"
-        ) from error

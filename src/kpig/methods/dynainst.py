@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from pydantic import Field
 
-from kpig.methods.base import Clock, Loss, Method
+from kpig.config.section import Count, CountOrAll, Weight
+from kpig.methods.base import Clock, Loss, Method, Settings
 from kpig.methods.parts.memory import Memory, reworded
 from kpig.methods.parts.selection import leading, proportional
 from kpig.model import portions
@@ -13,6 +15,17 @@ from kpig.model.batch import Batch, collate, token_batches
 from kpig.model.learner import Learner
 from kpig.model.objective import cross_entropy_sum, entropy, mean_by_example, uniform_divergence
 from kpig.records import Example
+
+
+class DynainstSettings(Settings):
+    """DynaInst (Mok et al., ACL 2023)."""
+
+    entropy_weight: Weight = Field(0.01, description="weight of the pull towards outputs of maximum entropy")
+    num_tasks: Count = Field(8, description="tasks replayed at a time")
+    refresh: CountOrAll = Field(
+        50,
+        description="updates between measurements of uncertainty, a forward pass over all of memory; 0: once a step",
+    )
 
 
 class Dynainst(Method):
@@ -26,11 +39,13 @@ class Dynainst(Method):
     DynaInst's own formulas could not be had: unverified.
     """
 
+    Settings = DynainstSettings
+    settings: DynainstSettings
+
     penalties: ClassVar = {"uniform_penalty": "method.dynainst.entropy_weight"}
 
     def __init__(self, config):
         super().__init__(config)
-        self.settings = config.method.dynainst
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.uncertainty: dict[str, list[float]] = {}
         self.chosen: list[str] = []

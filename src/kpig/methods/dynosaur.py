@@ -7,13 +7,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
-from kpig.methods.base import Clock, Method
+from kpig.config.section import Count
+from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts import embeddings
 from kpig.methods.parts.memory import Memory
 from kpig.methods.parts.selection import leading
 from kpig.model.learner import Learner
 from kpig.records import Example
+
+
+class DynosaurSettings(Settings):
+    """Replay tasks with the most diverse instructions (Yin et al., EMNLP 2023)."""
+
+    num_tasks: Count = Field(8, description="tasks replayed at a time")
 
 
 class Dynosaur(Method):
@@ -24,9 +32,11 @@ class Dynosaur(Method):
     released, so the rule is that of a summary (arXiv 2305.14327), unverified.
     """
 
+    Settings = DynosaurSettings
+    settings: DynosaurSettings
+
     def __init__(self, config):
         super().__init__(config)
-        self.settings = config.method.dynosaur
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.chosen: list[str] = []
 

@@ -9,17 +9,26 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
-from kpig.methods.base import Clock, Method, Step
+from kpig.methods.base import Clock, Method, Settings, Step
 from kpig.methods.parts import embeddings
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.packages import required
 from kpig.methods.parts.selection import split
 from kpig.model.learner import Learner
 from kpig.records import Example, Instruction, Task
+
+
+class InsclSettings(Settings):
+    """InsCL (Wang et al., NAACL 2024)."""
+
+    cost: Literal["cosine", "euclidean"] = Field(
+        "cosine", description="distance between two instructions' vectors, as optimal transport counts it"
+    )
 
 
 class Inscl(Method):
@@ -33,10 +42,12 @@ class Inscl(Method):
     of which serves all its examples.
     """
 
+    Settings = InsclSettings
+    settings: InsclSettings
+
     def __init__(self, config):
         super().__init__(config)
         required("ot", "POT", "inscl")
-        self.cost = config.method.inscl.cost
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.categories: dict[str, list[str]] = {}
         self.shares: dict[str, float] = {}
@@ -60,7 +71,7 @@ class Inscl(Method):
             for example in pick(self.memory.tasks[name].examples, count, rng)
         ]
 
-    def end_step(self, step: Step, learner: Learner) -> None:
+    def remember(self, step: Step, learner: Learner) -> None:
         for task in step.tasks:
             self.memory.add(task)
             self.categories[task.name] = list(task.categories)
@@ -90,7 +101,9 @@ class Inscl(Method):
         vectors = embeddings.of_instructions(learner, [*current, *past])
         here, left = vectors[: len(current)], iter(vectors[len(current) :])
         return {
-            name: wasserstein(np.stack([next(left) for _ in kept.instructions]), here, self.cost, weights)
+            name: wasserstein(
+                np.stack([next(left) for _ in kept.instructions]), here, self.settings.cost, weights
+            )
             for name, kept in self.memory.tasks.items()
         }
 

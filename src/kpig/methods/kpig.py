@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from kpig.methods.base import Clock, Loss, Method, Step
+from pydantic import Field
+
+from kpig.config.section import Count, CountOrAll, Share
+from kpig.methods.base import Clock, Loss, Method, Settings, Step
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.selection import chances, lowest, proportional
 from kpig.model import gain
@@ -13,6 +16,40 @@ from kpig.model.learner import Learner
 from kpig.model.objective import cross_entropy_sum, jsd
 from kpig.model.rows import join
 from kpig.records import Example, Gain
+
+
+class KpigSettings(Settings):
+    """KPIG (docs/method.md, sections 4 to 6)."""
+
+    selection: Literal["uniform", "lowest", "proportional"] = Field(
+        "uniform",
+        description="the M tasks to replay from: in every update others, all equally likely; those of lowest signal; "
+        "in every update others, the lower their signal the likelier",
+    )
+    signal: Literal["gain", "gain_drop"] = Field(
+        "gain", description="the gain itself, or how far it has fallen"
+    )
+    gain_unit: Literal["prob", "log"] = Field("prob", description="probability gain, or log gain in nats")
+    num_tasks: Count = Field(8, description="tasks replayed at a time (M)")
+    examples_per_task: Count = Field(50, description="examples of each in the replay pool (N)")
+    refresh: CountOrAll = Field(
+        50, description="updates between gain measurements; 0: only when a step begins"
+    )
+    num_probes: Count = Field(16, description="probe examples per task for its gain")
+    floor: Share = Field(
+        0.3, description="proportional: share of the chance spread evenly over all seen tasks"
+    )
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        0.1, description="proportional: sharpness of the preference"
+    )
+    twin_weight: Annotated[float, Field(ge=0)] = Field(
+        1.0,
+        description="λ, weight of the masked-twin term; 0 leaves it out, and about two thirds of an update's tokens",
+    )
+    weighting: Literal["gain", "none"] = Field("gain", description="scale the twin term by 1 - gain, or not")
+    reference: Literal["initial", "previous"] = Field(
+        "initial", description="the masked twin is held to the starting model, or to that of the step's start"
+    )
 
 
 class Kpig(Method):
@@ -25,11 +62,13 @@ class Kpig(Method):
     has changed since it was learned.
     """
 
+    Settings = KpigSettings
+    settings: KpigSettings
+
     penalties: ClassVar = {"twin_penalty": "method.kpig.twin_weight"}
 
     def __init__(self, config):
         super().__init__(config)
-        self.settings = config.method.kpig
         self.paired = self.settings.twin_weight > 0
         self.needs_initial = self.paired and self.settings.reference == "initial"
         self.memory = Memory(config.replay.memory_per_task, config.seed)

@@ -6,14 +6,22 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from kpig.config import RunConfig
+from kpig.config.section import Share
 from kpig.errors import ConfigError
-from kpig.methods.base import Clock, Loss, Method, Step
+from kpig.methods.base import Clock, Loss, Method, Settings, Step
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner
+
+
+class MiguSettings(Settings):
+    """MIGU (Du et al., 2024): update only output units of large magnitude."""
+
+    threshold: Share = Field(0.7, description="share of the output units of a layer that stay as they are")
 
 
 class Migu(Method):
@@ -35,6 +43,9 @@ class Migu(Method):
     gradient some updates before.
     """
 
+    Settings = MiguSettings
+    settings: MiguSettings
+
     def __init__(self, config: RunConfig):
         super().__init__(config)
         if config.train.row_tokens:
@@ -42,7 +53,6 @@ class Migu(Method):
                 "[method] migu counts every token of every example, and in shared rows some are computed once for "
                 f"several; set train.row_tokens = 0 (now {config.train.row_tokens})"
             )
-        self.threshold = config.method.migu.threshold
         self.magnitudes: dict[str, Tensor] = {}
         self._is_masking = False
 
@@ -61,7 +71,7 @@ class Migu(Method):
         layers = linear_layers(learner)
         for name, magnitudes in self.magnitudes.items():
             rest = torch.ones_like(magnitudes, dtype=torch.bool)
-            rest[magnitudes.topk(num_kept(len(magnitudes), self.threshold)).indices] = False
+            rest[magnitudes.topk(num_kept(len(magnitudes), self.settings.threshold)).indices] = False
             for gradient in unit_gradients(layers[name]):
                 gradient[rest] = 0
         self.magnitudes = {}

@@ -4,13 +4,22 @@ from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from kpig.config import RunConfig
+from kpig.config.section import Weight
 from kpig.errors import ConfigError
-from kpig.methods.base import Clock, Method, Step
+from kpig.methods.base import Clock, Method, Settings, Step
 from kpig.model.learner import Learner
 from kpig.records import Task
+
+
+class OLoraSettings(Settings):
+    """O-LoRA (Wang et al., EMNLP Findings 2023); each step gets lora_rank // steps."""
+
+    orthogonality: Weight = Field(0.5, description="λ₁, weight of the overlap with earlier subspaces")
+    norm: Weight = Field(0.0, description="λ₂, weight of the norm of the new matrices")
 
 
 class OLora(Method):
@@ -30,11 +39,13 @@ class OLora(Method):
     as they are, but would shrink them with weight decay, which is refused.
     """
 
+    Settings = OLoraSettings
+    settings: OLoraSettings
+
     penalties = MappingProxyType({"penalty": "method.o_lora.orthogonality"})
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
-        self.settings = config.method.o_lora
         if config.model.adapter != "lora":
             raise ConfigError(
                 '[method] o_lora trains LoRA matrices; set model.adapter = "lora" (now "none"), with a '

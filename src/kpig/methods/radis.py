@@ -7,15 +7,35 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic import Field
+
+from kpig.config.section import Count, CountOrAll
 from kpig.errors import DataError
 from kpig.methods.base import Method, Step
 from kpig.methods.parts.memory import pick
-from kpig.methods.parts.writer import Draft, Writer, fits, greedy
+from kpig.methods.parts.writer import Draft, Writer, WriterSettings, fits, greedy
 from kpig.model.learner import Learner
 from kpig.records import Example, Instruction, Task
 
 REQUEST = "Below are a task, an input and the right response. Explain in a few sentences why it is right."
 SENTENCES = re.compile(r"(.*[.!?])(?:\s|$)", re.DOTALL)
+
+
+class RadisSettings(WriterSettings):
+    """RaDis (Wu et al., 2024): rationale distillation."""
+
+    max_new_tokens: Count = Field(64, description="tokens of a rationale at most")
+    num_examples: CountOrAll = Field(
+        0, description="training examples per task that get a rationale; 0: all of them"
+    )
+    request: str = Field(
+        " Then explain your answer.",
+        min_length=1,
+        description="what the instruction of an example with a rationale ends with",
+    )
+    separator: str = Field(
+        "\nExplanation: ", min_length=1, description="what stands between response and rationale"
+    )
 
 
 class Radis(Method):
@@ -26,9 +46,11 @@ class Radis(Method):
     plainly, the model answers plainly, and whole responses can be scored. [D]
     """
 
+    Settings = RadisSettings
+    settings: RadisSettings
+
     def __init__(self, config):
         super().__init__(config)
-        self.settings = config.method.radis
         self.writer = Writer(self.settings)
         self.needs_initial = self.writer.is_learner
         self.written: dict[str, dict[str, int]] = {}

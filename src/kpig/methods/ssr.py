@@ -5,14 +5,17 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from kpig.config.section import Count
 from kpig.errors import DataError
-from kpig.methods import kmeans
 from kpig.methods.base import Clock, Method, Step
+from kpig.methods.parts import clusters
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.packages import required
-from kpig.methods.parts.writer import Draft, Writer, fits, greedy
+from kpig.methods.parts.writer import Draft, Writer, WriterSettings, fits, greedy
 from kpig.model.learner import Learner
 from kpig.records import Example, Task
 from kpig.tasks.matching import rouge_l
@@ -24,6 +27,23 @@ REQUEST = (
 )
 
 
+class SsrSettings(WriterSettings):
+    """Self-synthesized rehearsal (Huang et al., ACL 2024)."""
+
+    num_demonstrations: Annotated[int, Field(ge=2)] = Field(
+        20, description="real examples of a task that the writer is shown, a few at a time; none is replayed"
+    )
+    shots: Count = Field(2, description="real examples in one prompt")
+    num_prompts: Count = Field(
+        100, description="prompts per task, each with other examples or in another order"
+    )
+    max_new_tokens: Count = Field(128, description="tokens of a written text at most")
+    similarity: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.7, description="ROUGE-L to an accepted input from which on a written input is refused"
+    )
+    clusters: Count = Field(20, description="k-means clusters that the written examples are picked from")
+
+
 class Ssr(Method):
     """When a task is learned: inputs by the writer, in context of a few real examples; answers to them by the
     model that just learned it; of the accepted ones a diverse part is kept and replayed uniformly later.
@@ -32,10 +52,12 @@ class Ssr(Method):
     docs/baselines.md for the departures. Real examples are never replayed.
     """
 
+    Settings = SsrSettings
+    settings: SsrSettings
+
     def __init__(self, config):
         super().__init__(config)
         required("sklearn.cluster", "scikit-learn", "ssr")
-        self.settings = config.method.ssr
         self.writer = Writer(self.settings)
         self.needs_initial = self.writer.is_learner
         self.memory = Memory(config.replay.memory_per_task, config.seed)
@@ -44,7 +66,7 @@ class Ssr(Method):
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
         return self.memory.draw(self.num_replayed(clock), clock.rng("replay"))
 
-    def end_step(self, step: Step, learner: Learner) -> None:
+    def remember(self, step: Step, learner: Learner) -> None:
         for task in step.tasks:
             examples, refused = self._write(task, learner)
             self.memory.keep(task, self._diverse(examples, task, learner))
@@ -92,7 +114,7 @@ class Ssr(Method):
         encode = learner.tokenizer.encode
         vectors = learner.embed([encode(one.input, add_special_tokens=False) for one in examples])
         seed = self._rng("clusters", task).getrandbits(31)
-        chosen = kmeans.nearest(
+        chosen = clusters.nearest(
             vectors.cpu().double().numpy(), self.memory.capacity, self.settings.clusters, seed
         )
         return [examples[row] for row in chosen]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from kpig import config as configuration
+from kpig.config import load_resolved
 from kpig.files import publish, publish_json
 from kpig.pretrain import predictors, speed
 from kpig.pretrain.shapes import Shape
@@ -16,7 +16,7 @@ from kpig.tasks import stream
 def facts(prepared: Mapping, run: Path) -> dict:
     """All numbers of the card, read from a finished run; the matrix rate is measured now."""
     folder = RunDir(run)
-    settings = configuration.load_resolved(run / "config.toml")
+    settings = load_resolved(run / "config.toml")
     tasks = stream.configured(settings)
     scores = folder.read("scores.json")
     events = [event for event in folder.events() if "update" in event]

@@ -1,4 +1,4 @@
-"""From instruction data to a base model: tokenizer, random weights, one run of the `pretrain` method."""
+"""From instruction data to a base model: tokenizer, random weights, one run of the method beside this file."""
 
 import json
 import shutil
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from kpig import config as configuration
-from kpig.config import ModelSection, RunConfig
+from kpig.config import ModelSection, RunConfig, build
 from kpig.errors import RunError
 from kpig.files import publish_json
 from kpig.model.encoding import Encoder
@@ -21,6 +20,9 @@ from kpig.records import Task
 from kpig.runs import job
 
 MIXTURE, START, RUN, MODEL, PREPARED = "mixture.jsonl.gz", "start", "run", "model", "prepared.json"
+METHOD = "kpig.pretrain.method:Pretrain"
+"""No method of a stream, so it is not in the registry."""
+
 MAX_NEW_TOKENS = 64
 CHECKPOINT_EVERY = 100
 
@@ -98,8 +100,8 @@ def starting_model(recipe: Recipe, tasks: Sequence[Task], watch: Watcher) -> Lea
 
 
 def run_config(recipe: Recipe, out: Path, num_tasks: int) -> RunConfig:
-    """The run of the `pretrain` method over the mixture, all tasks in one step."""
-    return configuration.build(
+    """The run of the method over the mixture, all tasks in one step."""
+    return build(
         {
             "seed": recipe.seed,
             "model": {"path": str(out / START), "max_length": recipe.max_length},
@@ -108,7 +110,7 @@ def run_config(recipe: Recipe, out: Path, num_tasks: int) -> RunConfig:
                 "held_out": recipe.held_out,
                 "tasks_per_step": num_tasks,
             },
-            "method": {"name": "pretrain"},
+            "method": {"name": METHOD},
             "train": {
                 "epochs": recipe.epochs,
                 "batch_size": recipe.batch_size,

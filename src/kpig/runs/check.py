@@ -1,16 +1,21 @@
 """What can be found wrong with a config before a model loads, and what is sound but may surprise.
 
-Torch loads only to ask the method, when nothing else is wrong.
+Torch loads to ask the method about its settings and the stream.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from kpig import config as configuration
+from pydantic import ValidationError
+
 from kpig.tasks import stream
-from kpig.config import RunConfig
+from kpig.config import MethodSection, RunConfig
+from kpig.config.table import merged
+from kpig.config.tree import examined, load_table
+from kpig.config.words import listed
 from kpig.errors import ConfigError, KpigError, some
-from kpig.methods import why_missing
+from kpig.methods import chosen
 from kpig.model.folder import check_folder, is_adapter, resolve
 from kpig.records import Stream, Task
 
@@ -21,33 +26,50 @@ MOST_UNREAD = 0.05
 def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]:
     """The config and the stream that it describes, when both are sound.
 
-    Raises a KpigError that lists every problem of the config, or else of the model folder and the data.
+    Raises a KpigError that lists every problem of the config and its method, or else of the model folder
+    and the data.
     """
-    config = configuration.load(path, overrides)
-    problems = [missing] if (missing := why_missing(config.method.name)) else []
-    try:
-        folder = resolve(config.model.path)
-        check_folder(folder)
-        if is_adapter(folder):
-            problems.append(f"[model] {folder} is an adapter; train from a whole model")
-    except KpigError as error:
-        problems.append(f"[model] {error}")
+    table = merged(load_table(path), overrides)
+    config, problems = examined(table)
+    problems += _method_problems(table)
+    if config is None or problems:
+        raise ConfigError(listed(str(path), problems))
+    if problem := model_problem(config.model.path):
+        problems.append(f"[model] {problem}")
     try:
         found = stream.configured(config)
     except KpigError as error:
         problems.append(f"[stream] {error}")
     if not problems:
-        problems = _method_problems(config, found)
+        problems = _arrangement_problems(config, found)
     if problems:
-        raise ConfigError(f"{path}: " + "\n".join(problems))
+        raise ConfigError(listed(str(path), problems))
     return config, found
 
 
-def _method_problems(config: RunConfig, tasks: Stream) -> list[str]:
-    from kpig.methods.base import create
-
+def model_problem(path: str) -> str:
+    """Why no stream can be learned from the model at a path, as far as its folder tells; "" where nothing is wrong."""
     try:
-        create(config).arrange(tasks.steps)
+        folder = resolve(path)
+        check_folder(folder)
+    except KpigError as error:
+        return str(error)
+    return f"{folder} is an adapter; train from a whole model" if is_adapter(folder) else ""
+
+
+def _method_problems(table: Mapping[str, Any]) -> list[str]:
+    """Those of the [method] table alone, so that a slip elsewhere does not hide them."""
+    try:
+        section = MethodSection.model_validate(table.get("method", {}))
+    except ValidationError:
+        return []
+    return chosen.problems(section)
+
+
+def _arrangement_problems(config: RunConfig, tasks: Stream) -> list[str]:
+    """What the method itself says of the config and the stream."""
+    try:
+        chosen.create(config).arrange(tasks.steps)
     except KpigError as error:
         return [str(error)]
     return []

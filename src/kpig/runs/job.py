@@ -18,9 +18,10 @@ from kpig.runs import check
 from kpig.scoring import answers, scores
 from kpig.tasks import stream
 from kpig.training import checkpoint, loop
-from kpig.config import RunConfig
+from kpig.config import RunConfig, flat
 from kpig.errors import RunError
-from kpig.methods.base import Method, Step, create
+from kpig.methods import chosen
+from kpig.methods.base import Method, Step
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Prediction, Stream, Task
@@ -39,13 +40,14 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
     that says what to do for anything the user can mend.
     """
     watch, path = watch or Watcher(), Path(out)
+    config = chosen.complete(config)
     tasks = stream.configured(config)
     summary = stream.summary(tasks)
     check_free(path, config, summary, resume)
     if (path / "scores.json").is_file():
         watch.say(f"{path}: already finished")
         return RunDir(path).read("scores.json")
-    method = create(config)
+    method = chosen.create(config)
     plan = _plan(config, method, tasks)
     device = choose_device(config.train.device)
     learner = loading.load(config.model, method.needs_initial, device, config.seed)
@@ -93,6 +95,7 @@ def environment(config: RunConfig) -> dict:
         "device": choose_device(config.train.device),
         "threads": torch.get_num_threads(),
         "seed": config.seed,
+        "method_defaults": flat({"method": {config.method.table: chosen.defaults(config.method.name)}}),
         "model_digest": digest(resolve(config.model.path)),
     }
 
@@ -221,7 +224,7 @@ def _save(step_dir: Path, learner: Learner, method: Method) -> None:
 def _take_over(step_dir: Path, learner: Learner, method: Method) -> None:
     learner.restore(step_dir / ("adapter" if learner.is_adapter else "model"))
     state = checkpoint.read_state(step_dir / "state")
-    method.load_state_dict(state["method"])
+    checkpoint.restore_method(method, state["method"])
     learner.ledger.restore(json.loads((step_dir / "scores.json").read_text(encoding="utf-8"))["cost"])
 
 

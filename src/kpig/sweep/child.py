@@ -12,7 +12,7 @@ import time
 import tomllib
 from pathlib import Path
 
-from kpig import config as configuration
+from kpig.config import RunConfig, build
 from kpig.errors import KpigError
 from kpig.progress import Bars
 from kpig.sweep import lock, state
@@ -31,7 +31,7 @@ def main() -> None:
     _die_with(parent)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.argv = ["kpig", "run", str(folder / "config.toml"), "--out", str(folder), "--resume"]
-    config = configuration.build(tomllib.loads(sys.stdin.read()), where=folder.name)
+    config = build(tomllib.loads(sys.stdin.read()), where=folder.name)
     try:
         claim = lock.claim(state.lock_path(folder))
         if claim is None:
@@ -46,7 +46,7 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _run(config: configuration.RunConfig, folder: Path) -> None:
+def _run(config: RunConfig, folder: Path) -> None:
     if (folder / "scores.json").is_file():
         return
     state.failure_path(folder).unlink(missing_ok=True)

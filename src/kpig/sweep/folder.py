@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from kpig import config as configuration
+from kpig.config import PORTIONS, differing_keys, load_resolved, settings_of
 from kpig.errors import ConfigError, RunError
 from kpig.sweep.plan import Sweep
 from kpig.sweep.sources import PlannedRun
@@ -54,12 +54,12 @@ def _changes(run: PlannedRun, folder: Path) -> list[str]:
     if not (folder / "stream.json").is_file():
         return []
     try:
-        begun = configuration.load_resolved(folder / "config.toml")
+        begun = load_resolved(folder / "config.toml")
     except ConfigError as error:
         return [f"{run.name}: its config.toml cannot be used: {error}"]
-    before, now = (configuration.flat(one.model_dump(mode="json")) for one in (begun, run.config))
-    keys = configuration.differing_keys(begun, run.config)
+    before, now = (settings_of(one) for one in (begun, run.config))
+    keys = differing_keys(begun, run.config)
     if is_done(folder):
-        keys = [key for key in keys if not configuration.is_idle(begun.method.name, key)]
+        keys = [key for key in keys if key not in PORTIONS]
     changed = [f"{key} was {before.get(key)!r}, is now {now.get(key)!r}" for key in keys]
     return [f"{run.name}: {'; '.join(changed)}"] if changed else []

@@ -11,11 +11,11 @@ from typing import Any
 
 import tomli_w
 
-from kpig import config as configuration
-from kpig.config import RunConfig
+from kpig.config import PORTIONS, RunConfig, build, find_beside, flat, settings_of
 from kpig.errors import ConfigError
+from kpig.methods import chosen
 from kpig.sweep.sources import PlannedRun, source_problems
-from kpig.sweep.spec import Order, Setting, Spec, base_table, concerns, contradictions, read, refuse
+from kpig.sweep.spec import Order, Setting, Spec, base_table, contradictions, read, refuse
 
 MOST_LISTED = 3
 
@@ -58,8 +58,34 @@ def _planned(spec: Spec, base: Mapping[str, Any], path: Path) -> tuple[PlannedRu
                 runs.append(PlannedRun(name, method, label, seed, order_label(order), config))
     num_runs = len(runs) + len({name for names in problems.values() for name in names})
     refuse(path, [_with_runs(problem, names, num_runs) for problem, names in problems.items()])
-    refuse(path, _repetitions(runs))
+    runs, idle = _with_effect(runs, spec)
+    refuse(path, [*idle, *_repetitions(runs)])
     return tuple(runs)
+
+
+def _with_effect(runs: Sequence[PlannedRun], spec: Spec) -> tuple[list[PlannedRun], list[str]]:
+    """The runs without those of a setting for all methods that changes nothing for theirs; the base config
+    stands in for them where it would not run. And a sentence for every setting that changes nothing at all.
+    """
+    bases = {_place(run): _what_matters(run.config) for run in runs if not run.setting}
+    for_all = {one.name for one in spec.settings if one.method is None}
+    kept = [
+        run for run in runs if run.setting not in for_all or _what_matters(run.config) != bases[_place(run)]
+    ]
+    varied = {_place(run) for run in kept if run.setting}
+    if not spec.include_default:
+        kept = [run for run in kept if run.setting or _place(run) not in varied]
+    acting = {run.setting for run in kept}
+    names = ", ".join(spec.methods)
+    return kept, [
+        f"settings {name!r}: nothing in it matters to any of methods ({names})"
+        for name in sorted(for_all - acting)
+    ]
+
+
+def _place(run: PlannedRun) -> tuple[int, str, str]:
+    """Where a run stands, whatever its setting."""
+    return run.seed, run.order, run.method
 
 
 def _repetitions(runs: Sequence[PlannedRun]) -> list[str]:
@@ -79,9 +105,8 @@ def _repetitions(runs: Sequence[PlannedRun]) -> list[str]:
 
 
 def _settings_of(method: str, spec: Spec) -> list[Setting | None]:
-    """The settings a method runs with; None is the base config alone."""
-    found: list[Setting | None] = [one for one in spec.settings if concerns(one, method)]
-    return [None, *found] if spec.include_default or not found else found
+    """The base config alone, None, and the settings that are for the method or for all."""
+    return [None, *(one for one in spec.settings if one.method in (None, method))]
 
 
 def _run_name(method: str, setting: Setting | None, seed: int, order: Order) -> str:
@@ -107,7 +132,7 @@ def _config(
     path: Path,
 ) -> RunConfig:
     shuffled = type(order) is int
-    values = configuration.flat(setting.set) if setting else {}
+    values = flat(setting.set) if setting else {}
     values |= {"suite.seed": seed} if spec.suite_per_seed else {}
     values |= {
         "seed": seed,
@@ -118,14 +143,16 @@ def _config(
     table = copy.deepcopy(dict(base))
     for key, value in values.items():
         _put(table, key, value)
-    configuration.find_beside(path.parent, table)
-    return configuration.build(table, where="")
+    find_beside(path.parent, table)
+    config = build(table, where="")
+    if found := chosen.problems(config.method):
+        raise ConfigError("\n".join(found))
+    return chosen.complete(config)
 
 
 def _what_matters(config: RunConfig) -> str:
     """Everything of a config that decides about the run's results, as text."""
-    values = configuration.flat(config.model_dump(mode="json"))
-    return json.dumps({k: v for k, v in values.items() if not configuration.is_idle(config.method.name, k)})
+    return json.dumps({key: value for key, value in settings_of(config).items() if key not in PORTIONS})
 
 
 def _put(table: dict[str, Any], key: str, value: Any) -> None:

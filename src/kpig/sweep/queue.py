@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kpig import config as configuration
+from kpig.config import dump
 from kpig.progress import Watcher
 from kpig.sweep import lock, state
 from kpig.sweep.sources import PlannedRun
@@ -152,7 +152,7 @@ def _start(run: PlannedRun, out: Path, workers: int) -> _Child:
             start_new_session=True,
         )
     with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-        stdin.write(configuration.dump(run.config).encode())
+        stdin.write(dump(run.config).encode())
     return _Child(run, process, log_start, time.monotonic())
 
 

@@ -1,13 +1,12 @@
-"""What the planned runs start from: their models, methods and streams, each looked at once."""
+"""What the planned runs start from: their models and streams, each looked at once."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kpig.config import RunConfig
 from kpig.errors import ConfigError, KpigError
-from kpig.methods import why_missing
-from kpig.model.folder import check_folder, is_adapter, resolve
 from kpig.records import Stream
+from kpig.runs.check import model_problem
 from kpig.tasks import stream
 
 
@@ -27,7 +26,7 @@ class PlannedRun:
 
 
 def source_problems(runs: Sequence[PlannedRun]) -> Mapping[str, list[str]]:
-    """Model folders, methods and streams that cannot be used, with the names of their runs; each is looked at once.
+    """Model folders and streams that cannot be used, with the names of their runs; each is looked at once.
 
     Without names: stream orders that are one, whose runs would be the same runs.
     """
@@ -35,7 +34,6 @@ def source_problems(runs: Sequence[PlannedRun]) -> Mapping[str, list[str]]:
     streams: list[tuple[PlannedRun, Stream]] = []
     for kind, key_of, look in (
         ("model", lambda config: config.model.path, _check_model),
-        ("method", lambda config: config.method.name, _check_method),
         ("stream", _stream_key, stream.configured),
     ):
         for same in _grouped(runs, key_of):
@@ -71,14 +69,6 @@ def _stream_key(config: RunConfig) -> str:
     return config.stream.model_dump_json() + config.suite.model_dump_json()
 
 
-def _check_method(config: RunConfig) -> None:
-    missing = why_missing(config.method.name)
-    if missing:
-        raise ConfigError(missing)
-
-
 def _check_model(config: RunConfig) -> None:
-    folder = resolve(config.model.path)
-    check_folder(folder)
-    if is_adapter(folder):
-        raise ConfigError(f"{folder} is an adapter; train from a whole model")
+    if problem := model_problem(config.model.path):
+        raise ConfigError(problem)

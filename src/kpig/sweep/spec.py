@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, ValidationError
 
-from kpig import config as configuration
-from kpig.config import SUITE, Section
+from kpig.config import SUITE, RunConfig, Section, find_beside, flat, read_table
 from kpig.config.section import Listed
+from kpig.config.words import listed
 from kpig.errors import ConfigError, nearest
 
 AXES = ("seed", "method.name", "stream.order", "stream.order_seed")
@@ -98,16 +98,16 @@ class Spec(Section):
 def read(path: Path) -> Spec:
     """The spec at `path`; ConfigError with everything that is wrong with its own keys."""
     try:
-        return Spec.model_validate(configuration.read_table(path))
+        return Spec.model_validate(read_table(path))
     except ValidationError as error:
-        raise ConfigError(_listed(path, _explanations(error.errors()))) from None
+        raise ConfigError(listed(str(path), _explanations(error.errors()))) from None
 
 
 def base_table(spec: Spec, path: Path) -> dict[str, Any]:
     """The base config as a plain table, what it names by a relative path found beside its file."""
     source = path if isinstance(spec.base, dict) else path.parent / Path(spec.base).expanduser()
-    table = copy.deepcopy(spec.base) if isinstance(spec.base, dict) else configuration.read_table(source)
-    configuration.find_beside(source.parent, table)
+    table = copy.deepcopy(spec.base) if isinstance(spec.base, dict) else read_table(source)
+    find_beside(source.parent, table)
     return table
 
 
@@ -130,21 +130,12 @@ def contradictions(spec: Spec, base: Mapping[str, Any]) -> list[str]:
         where = f"settings {setting.name!r}"
         if setting.method and setting.method not in spec.methods:
             problems.append(f"{where}: method {setting.method!r} is not among methods{_hint(setting, spec)}")
-        keys = configuration.flat(setting.set)
+        keys = flat(setting.set)
         taken = [key for key in keys if any(f"{key}.".startswith(f"{axis}.") for axis in axes)]
         problems += [f"{where}: {key!r} is decided by the sweep itself" for key in taken]
         if not keys:
             problems.append(f"{where}: set is empty; expected section.key = value")
-        elif not setting.method and not any(concerns(setting, method) for method in spec.methods):
-            problems.append(f"{where}: nothing in it matters to any of methods ({', '.join(spec.methods)})")
     return problems
-
-
-def concerns(setting: Setting, method: str) -> bool:
-    """Whether a setting is for the method: for it alone, or for all and with something that matters to it."""
-    if setting.method is not None:
-        return setting.method == method
-    return not all(configuration.is_idle(method, key) for key in configuration.flat(setting.set))
 
 
 def _hint(setting: Setting, spec: Spec) -> str:
@@ -172,7 +163,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
     *parents, key = problem["loc"]
     where = "".join(f"{part + 1}: " if isinstance(part, int) else f"{part} " for part in parents)
     if problem["type"] == "extra_forbidden":
-        if not parents and key in configuration.RunConfig.model_fields:
+        if not parents and key in RunConfig.model_fields:
             return f'has no key {key!r}: what all runs share stands below base, as [base.{key}] or base = "config.toml"'
         known = (Setting if parents else Spec).model_fields
         near = nearest(key, known, cutoff=0.5)
@@ -189,9 +180,4 @@ def _explain(problem: Mapping[str, Any]) -> str:
 def refuse(path: Path, problems: Sequence[str]) -> None:
     """ConfigError with all the problems, if there are any."""
     if problems:
-        raise ConfigError(_listed(path, problems))
-
-
-def _listed(path: Path, problems: Sequence[str]) -> str:
-    indent = "\n" + " " * (len("error: ") + len(str(path)) + 2)
-    return f"{path}: " + indent.join(problems)
+        raise ConfigError(listed(str(path), problems))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kpig.errors import RunError
+from kpig.methods.base import Method
 from kpig.model.learner import Learner
 
 READY = "READY"
+TENSOR = "tensor in method.safetensors"
+"""The key of the object that stands for a tensor in state.json."""
+
 CURRENT, NEW, OLD = "checkpoint", "checkpoint.new", "checkpoint.old"
 
 
@@ -29,7 +34,7 @@ class Checkpoint:
     ledger: dict[str, Any]
 
 
-def capture(update: int, learner: Learner, optimizer: torch.optim.Optimizer, method) -> Checkpoint:
+def capture(update: int, learner: Learner, optimizer: torch.optim.Optimizer, method: Method) -> Checkpoint:
     """The state to save, at once: the optimizer's tensors are not copied and change with the next update."""
     saved = optimizer.state_dict()["state"]
     return Checkpoint(update, learner.weights(), saved, method.state_dict(), learner.ledger.as_dict())
@@ -83,28 +88,75 @@ def read(folder: Path) -> Checkpoint:
         ) from error
 
 
-def restore(checkpoint: Checkpoint, learner: Learner, optimizer: torch.optim.Optimizer, method) -> None:
+def restore(
+    checkpoint: Checkpoint, learner: Learner, optimizer: torch.optim.Optimizer, method: Method
+) -> None:
     """Put learner, optimizer and method back to where they were."""
     learner.load_weights(checkpoint.weights)
     learner.ledger.restore(checkpoint.ledger)
-    method.load_state_dict(checkpoint.method)
+    restore_method(method, checkpoint.method)
     optimizer.load_state_dict(
         {"state": checkpoint.optimizer, "param_groups": optimizer.state_dict()["param_groups"]}
     )
 
 
+def restore_method(method: Method, state: dict[str, Any]) -> None:
+    """Give a method its state back; RunError where it is that of another version, or damaged."""
+    try:
+        method.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"the saved state of {type(method).__name__} cannot be used ({type(error).__name__}: {error}): it is damaged, "
+            "or of another version of kpig. Finish the run with the version that began it (environment.json names "
+            "it), or start anew with --out another folder."
+        ) from error
+
+
 def write_state(state: dict[str, Any], folder: Path, **more: Any) -> None:
-    """A method's state as method.safetensors and state.json, the latter with `more` beside it."""
-    tensors = {key: value.contiguous() for key, value in state.items() if isinstance(value, Tensor)}
-    plain = {key: value for key, value in state.items() if key not in tensors}
+    """A method's state as method.safetensors and state.json, the latter with `more` beside it.
+
+    Tensors may stand anywhere in it, in lists and in dicts with text keys; the rest are JSON values.
+    """
+    plain, tensors = parted(state)
     save_file(tensors, folder / "method.safetensors")
     (folder / "state.json").write_text(json.dumps({"method": plain, **more}), encoding="utf-8")
 
 
+def parted(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A method's state as JSON values, and the tensors that it holds by the names that stand for them there."""
+    tensors: dict[str, Tensor] = {}
+    return {key: _without_tensors(value, key, tensors) for key, value in state.items()}, tensors
+
+
 def read_state(folder: Path) -> dict[str, Any]:
-    """What `write_state` wrote: {"method": ..., **more}."""
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    return state | {"method": state["method"] | load_file(folder / "method.safetensors")}
+    """What `write_state` wrote: {"method": ..., **more}. Tuples come back as lists."""
+    state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    tensors = load_file(folder / "method.safetensors")
+    method = {key: _with_tensors(value, tensors) for key, value in state["method"].items()}
+    return state | {"method": method | tensors}  # earlier versions kept tensors under their own keys only
+
+
+def _without_tensors(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """The value with each tensor moved to `tensors`; its place there stands for it."""
+    if isinstance(value, Tensor):
+        tensors[place] = value.contiguous()
+        return {TENSOR: place}
+    if isinstance(value, Mapping):
+        return {key: _without_tensors(one, f"{place}/{key}", tensors) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_tensors(one, f"{place}/{number}", tensors) for number, one in enumerate(value)]
+    return value
+
+
+def _with_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """The value with its tensors back, which are taken out of `tensors`."""
+    if isinstance(value, Mapping):
+        if TENSOR in value:
+            return tensors.pop(value[TENSOR])
+        return {key: _with_tensors(one, tensors) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_tensors(one, tensors) for one in value]
+    return value
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:

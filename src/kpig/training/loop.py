@@ -69,6 +69,7 @@ def fit_step(
             save(checkpoint.capture(update + 1, learner, optimizer, method))
     with learner.ledger.timed("train_seconds"):
         method.end_step(step, learner)
+        method.remember(step, learner)
     learner.model.eval()
 
 

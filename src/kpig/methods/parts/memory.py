@@ -54,11 +54,13 @@ class Memory:
         tasks: Sequence[str] | None = None,
         per_task: int = 0,
         fill: bool = False,
+        reword: bool = True,
     ) -> list[Example]:
         """min(count, available) distinct examples, uniform over those of `tasks` (all if None).
 
         `per_task` limits the pool to the first examples of each. Where the pool holds fewer than `count`, `fill`
-        draws the rest from all else in memory. Each comes under a random training wording.
+        draws the rest from all else in memory. Each comes under a random training wording, or with `reword=False` as
+        it was kept: under the seed instruction.
         """
         pool = self._places(self.tasks if tasks is None else tasks, per_task)
         chosen = pick(pool, count, rng)
@@ -66,6 +68,8 @@ class Memory:
             others = set(self._places(self.tasks)) - set(pool)
             chosen += pick(sorted(others), count - len(chosen), rng)
         drawn = [(self.tasks[name], number) for name, number in chosen]
+        if not reword:
+            return [kept.examples[number] for kept, number in drawn]
         return [reworded(kept.examples[number], kept.instructions, rng) for kept, number in drawn]
 
     def _places(self, tasks: Iterable[str], per_task: int = 0) -> list[tuple[str, int]]:

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import Field
+
+from kpig.config.section import CountOrAll
 from kpig.errors import ConfigError, DataError
 from kpig.llm import Answer, Budget, HttpModel, LocalModel, Request, TextBackend, load_local, settings_from
-from kpig.methods.settings import WriterSection
+from kpig.methods.base import Settings
 from kpig.model import portions
 from kpig.model.batch import token_batches
 from kpig.model.learner import Learner
@@ -23,13 +26,29 @@ class Draft:
     finished: bool
 
 
+class WriterSettings(Settings):
+    """Who writes texts for a method before it trains on them. API keys come from the environment only."""
+
+    writer: str = Field(
+        "learner",
+        min_length=1,
+        description="'learner': the starting model; else a local model's folder, or a chat model's name on a server",
+    )
+    base_url: str = Field("", description="an OpenAI-compatible server; empty: OPENAI_BASE_URL")
+    key_variable: str = Field(
+        "OPENAI_API_KEY", description="environment variable with the API key; empty: none"
+    )
+    cache: str = Field(".kpig-cache", min_length=1, description="folder of answers already paid for")
+    max_requests: CountOrAll = Field(0, description="stop after so many requests; 0: no limit")
+
+
 class Writer:
     """Writes greedily, so that a resumed run has the same texts; a backend's answers are cached as well.
 
     Raises ConfigError for settings that cannot be, LlmError where a server's key is missing.
     """
 
-    def __init__(self, settings: WriterSection):
+    def __init__(self, settings: WriterSettings):
         self.settings = settings
         self.is_learner = settings.writer == LEARNER
         self._backend: TextBackend | None = None
@@ -87,13 +106,13 @@ def greedy(learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: i
     return drafts
 
 
-def _server(settings: WriterSection):
+def _server(settings: WriterSettings):
     given = {"model": settings.writer, "key_variable": settings.key_variable}
     return settings_from(**given, **({"base_url": settings.base_url} if settings.base_url else {}))
 
 
-def _refuse_idle(settings: WriterSection) -> None:
-    fields = WriterSection.model_fields
+def _refuse_idle(settings: WriterSettings) -> None:
+    fields = WriterSettings.model_fields
     idle = [name for name in fields if name != "writer" and getattr(settings, name) != fields[name].default]
     if idle:
         raise ConfigError(

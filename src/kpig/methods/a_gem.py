@@ -3,13 +3,23 @@
 from collections.abc import Iterable, Mapping
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from kpig.config import RunConfig
-from kpig.methods.base import Clock, Method
+from kpig.config.section import CountOrAll
+from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts.gradient import mean_gradient, wide
 from kpig.methods.parts.memory import Memory
 from kpig.model.learner import Learner
+
+
+class AGemSettings(Settings):
+    """A-GEM (Chaudhry et al., ICLR 2019)."""
+
+    num_examples: CountOrAll = Field(
+        0, description="examples from memory whose loss must not rise; 0: as many as replay would draw"
+    )
 
 
 class AGem(Method):
@@ -24,9 +34,11 @@ class AGem(Method):
     direction (running means, a scale for each weight), so it now and then does, as in the public codes.
     """
 
+    Settings = AGemSettings
+    settings: AGemSettings
+
     def __init__(self, config: RunConfig):
         super().__init__(config)
-        self.settings = config.method.a_gem
         self.memory = Memory(config.replay.memory_per_task, config.seed)
 
     def shape_gradients(self, learner: Learner, clock: Clock) -> None:

@@ -1,13 +1,24 @@
 """Training from random weights: the model also learns to predict the inputs (`kpig pretrain`)."""
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from kpig.errors import ConfigError
-from kpig.methods.base import Loss, Method
+from kpig.methods.base import Loss, Method, Settings
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner
 from kpig.model.objective import cross_entropy_sum
 from kpig.records import Task
+
+
+class PretrainSettings(Settings):
+    """Training from random weights (`kpig pretrain`)."""
+
+    reading_weight: Annotated[float, Field(ge=0)] = Field(
+        0.3, description="weight of an input token's cross-entropy, where a response token's is 1"
+    )
 
 
 class Pretrain(Method):
@@ -17,14 +28,17 @@ class Pretrain(Method):
     inputs hold several times the tokens of the responses. ConfigError where there are no shared rows.
     """
 
+    Settings = PretrainSettings
+    settings: PretrainSettings
+
     def __init__(self, config):
         super().__init__(config)
-        self.weight = config.method.pretrain.reading_weight
+        self.weight = self.settings.reading_weight
         self.reading = self.weight > 0
         if self.reading and not config.train.row_tokens:
             raise ConfigError(
-                "[method] pretrain learns the inputs in shared rows only: set train.row_tokens (now 0) to the length "
-                "of the longest examples, or method.pretrain.reading_weight = 0"
+                "[method] Pretrain learns the inputs in shared rows only: set train.row_tokens (now 0) to the length "
+                "of the longest examples, or method.options.reading_weight = 0"
             )
 
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:

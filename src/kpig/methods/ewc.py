@@ -1,20 +1,21 @@
-"""Penalties on how far the weights move from those after the previous step: L2 and EWC.
+"""EWC: a penalty on how far the weights move, each by its importance to past steps.
 
-Both act on the trainable weights: all of them in full tuning, those of the adapter with LoRA. θ* is taken
-when a step begins, from the weights that the previous step ended with; a resumed step begins with them too.
+It acts on the trainable weights: all of them in full tuning, those of the adapter with LoRA. θ* is taken when a
+step begins, from the weights that the previous step ended with; a resumed step begins with them too.
 """
 
 import random
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-import torch
+from pydantic import Field
 from torch import Tensor
 
 from kpig.config import RunConfig
-from kpig.methods.base import Method, Step
+from kpig.config.section import Count, Weight
+from kpig.methods.base import Method, Settings, Step
+from kpig.methods.parts.distance import squared_distance
 from kpig.methods.parts.fisher import diagonal_fisher
-from kpig.methods.parts.gradient import wide
 from kpig.methods.parts.memory import pick, reworded
 from kpig.model.learner import Learner, Weights
 from kpig.records import Example
@@ -23,26 +24,17 @@ PUBLISHED = {"citb": 0.01, "trace": 0.5 * 400, "running": 0.5 * 5000}
 """λ of each EWC variant as its public code has it."""
 
 
-class L2(Method):
-    """Cross-entropy + λ Σ (θ - θ*)², without ½; no penalty in the first step.
+class EwcSettings(Settings):
+    """Elastic weight consolidation (Kirkpatrick et al., 2017), in three published variants."""
 
-    CITB (Zhang et al., EMNLP Findings 2023), public code: `compute_loss` for the method "L2", λ = 0.01.
-    """
-
-    penalties: ClassVar = {"penalty": "method.l2.weight"}
-
-    def __init__(self, config: RunConfig):
-        super().__init__(config)
-        self.anchor: Weights | None = None
-
-    def begin_step(self, step: Step, learner: Learner) -> Step:
-        self.anchor = learner.weights() if step.number > 1 else None
-        return step
-
-    def penalty(self, learner: Learner) -> Tensor | None:
-        if self.anchor is None:
-            return None
-        return self.config.method.l2.weight * squared_distance(learner.parameters(), self.anchor)
+    variant: Literal["citb", "trace", "running"] = Field(
+        "trace",
+        description="Fisher of the last step only, summed over the steps, or its mean over them",
+    )
+    weight: Weight | Literal["published"] = Field(
+        "published", description="λ; 'published': the variant's 0.01, 200 (½ · 400) or 2500 (½ · 5000)"
+    )
+    num_examples: Count = Field(64, description="training examples of a step that estimate its Fisher")
 
 
 class Ewc(Method):
@@ -58,11 +50,13 @@ class Ewc(Method):
     One F is kept, whatever the number of steps; `num_examples` of a step's training examples estimate it.
     """
 
+    Settings = EwcSettings
+    settings: EwcSettings
+
     penalties: ClassVar = {"penalty": "method.ewc.weight"}
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
-        self.settings = config.method.ewc
         chosen = self.settings.weight
         self.weight = PUBLISHED[self.settings.variant] if chosen == "published" else chosen
         self.anchor: Weights | None = None
@@ -84,27 +78,16 @@ class Ewc(Method):
         self.fisher = merged(self.settings.variant, former, measured, step.number - 1)
 
     def state_dict(self) -> dict[str, Any]:
-        return dict(self.fisher)
+        return {"fisher": self.fisher}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.fisher = dict(state)
+        self.fisher = dict(state["fisher"])
 
     def _examples(self, step: Step) -> list[Example]:
         rng = random.Random(f"{self.config.seed}/fisher/{step.number}")
         pool = [(task, example) for task in step.tasks for example in task.train]
         chosen = pick(pool, self.settings.num_examples, rng)
         return [reworded(example, task.instructions, rng) for task, example in chosen]
-
-
-def squared_distance(
-    weights: Weights, anchor: Weights, importance: Mapping[str, Tensor] | None = None
-) -> Tensor:
-    """Σ_i F_i (θ_i - θ*_i)² over all entries, F = 1 without `importance`; a scalar in float32 or wider."""
-    terms = []
-    for name, weight in weights.items():
-        square = (wide(weight) - wide(anchor[name])).square()
-        terms.append((square if importance is None else importance[name] * square).sum())
-    return torch.stack(terms).sum()
 
 
 def merged(

@@ -3,10 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kpig.methods.base import Clock, Method
+from pydantic import Field
+
+from kpig.config.section import Count
+from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts.memory import Memory
 from kpig.model.learner import Learner
 from kpig.records import Example
+
+
+class PeriodicReplaySettings(Settings):
+    """A whole batch of past examples every few updates."""
+
+    every: Count = Field(8, description="updates between batches of past examples (k)")
 
 
 class PeriodicReplay(Method):
@@ -16,13 +25,15 @@ class PeriodicReplay(Method):
     neither the number of updates nor that of replayed examples differs from `replay`.
     """
 
+    Settings = PeriodicReplaySettings
+    settings: PeriodicReplaySettings
+
     def __init__(self, config):
         super().__init__(config)
-        self.every = config.method.periodic_replay.every
         self.memory = Memory(config.replay.memory_per_task, config.seed)
 
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
-        rng, turns = clock.rng("replay"), num_due(clock.update, clock.num_updates, self.every)
+        rng, turns = clock.rng("replay"), num_due(clock.update, clock.num_updates, self.settings.every)
         due = [replace(clock, update=clock.update - back) for back in range(turns)]
         return [example for one in due for example in self.memory.draw(self.num_replayed(one), rng)]
 

@@ -1,81 +1,34 @@
-"""Methods that change the weights when a step ends: DARE and LM-Cocktail."""
+"""LM-Cocktail: after each step, a weighted mean of tuned, starting and earlier weights."""
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from kpig.config import RunConfig
+from kpig.config.section import Count, Share
 from kpig.errors import ConfigError
-from kpig.methods.base import Method, Step
+from kpig.methods.base import Method, Settings, Step
 from kpig.methods.parts.memory import pick
 from kpig.model.batch import Batch, micro_batches
 from kpig.model.learner import Learner, Weights
 from kpig.model.objective import cross_entropy_sum
 
 
-class Dare(Method):
-    """DARE (Yu et al., 2311.03099): δ = θ_t − θ_ref; drop entries of δ, rescale the others by 1/(1 − p).
+class LmCocktailSettings(Settings):
+    """LM-Cocktail (Xiao et al., 2023): a weighted mean of tuned, starting and earlier weights."""
 
-    After the step, θ = θ_ref + m ⊙ δ / (1 − p) with independent m ~ Bernoulli(1 − p) for every entry of
-    every trainable weight: in expectation nothing changes. Formula and random mask are those of the
-    released code (yule-BUAA/MergeLM, `mask_input_with_mask_rate`, `use_weight_rescale`).
-
-    θ_ref is the starting model in the paper, which has no stream. Here the default is the step's start:
-    every task's change is then thinned once, and θ_T = θ_0 + Σ_t δ'_t is DARE merging by task arithmetic
-    (scale 1). Against the starting model an old task's change would be thinned again at every step: its
-    entries survive t steps with chance (1 − p)^t, 1/(1 − p)^t times as large.
-
-    With LoRA only B is thinned; A is left alone, so E[B'A] = E[B']A and nothing changes in expectation. With
-    `reference = "initial"`, where B starts at 0, that thins the whole change. "previous" thins (B − B_ref)A and, from
-    the second step on, keeps B_ref(A − A_ref), what A's own change makes of the earlier B, as it is.
-    """
-
-    def __init__(self, config: RunConfig):
-        super().__init__(config)
-        self.settings = config.method.dare
-        self.needs_initial = self.settings.reference == "initial"
-        self._reference: Weights = {}
-
-    def begin_step(self, step: Step, learner: Learner) -> Step:
-        _refuse_lora_on_embeddings(learner)
-        if self.settings.reference == "previous":
-            self._reference = learner.weights()
-        elif learner.is_adapter:
-            self._reference = {name: torch.zeros_like(one) for name, one in learner.parameters().items()}
-        else:
-            self._reference = learner.initial
-        return step
-
-    def end_step(self, step: Step, learner: Learner) -> None:
-        reference, self._reference = self._reference, {}
-        if self.settings.drop == 0:
-            return
-        weights = learner.weights()
-        thinned = {
-            name: drop_and_rescale(
-                weight, reference[name], self.settings.drop, self._generator(step.number, name)
-            )
-            for name, weight in weights.items()
-            if not learner.is_adapter or ".lora_B." in name
-        }
-        learner.load_weights(weights | thinned)
-
-    def _generator(self, step: int, name: str) -> torch.Generator:
-        """Chance of its own for each step and weight, on the CPU, so that every device draws the same."""
-        seed = random.Random(f"{self.config.seed}/dare/{step}/{name}").getrandbits(63)
-        return torch.Generator().manual_seed(seed)
-
-
-def _refuse_lora_on_embeddings(learner: Learner) -> None:
-    """Such adapters start with A at 0, not B, and would not be thinned at all."""
-    found = [name for name in learner.parameters() if "lora_embedding" in name]
-    if found:
-        raise ConfigError(
-            f"[method] dare thins LoRA on linear layers only, and {found[0]} is none; change model.lora_targets"
-        )
+    temperature: Annotated[float, Field(gt=0)] = Field(5.0, description="τ in softmax(-loss / τ)")
+    num_examples: Count = Field(5, description="examples that the losses are measured on, per task")
+    tuned_share: Share | Literal["softmax"] = Field(
+        0.5, description="share of the tuned weights, the rest by loss; 'softmax': all of them by loss"
+    )
+    max_peers: Annotated[int, Field(ge=0)] = Field(
+        4, description="earlier steps that count, the newest; each costs a copy of all weights"
+    )
 
 
 class LmCocktail(Method):
@@ -93,6 +46,9 @@ class LmCocktail(Method):
     response tokens; the released code means over batches of two.
     """
 
+    Settings = LmCocktailSettings
+    settings: LmCocktailSettings
+
     needs_initial = True
 
     def __init__(self, config: RunConfig):
@@ -102,7 +58,6 @@ class LmCocktail(Method):
                 "[method] lm_cocktail averages whole weights, and averaged LoRA matrices are not the average of "
                 'their products; set model.adapter = "none", or use another method'
             )
-        self.settings = config.method.lm_cocktail
         self.peers: list[dict[str, Tensor]] = []
         self.shares: list[float] = []
 
@@ -117,15 +72,10 @@ class LmCocktail(Method):
         self.peers = [*self.peers, kept][max(0, len(self.peers) + 1 - self.settings.max_peers) :]
 
     def state_dict(self) -> dict[str, Any]:
-        peers = {f"peer/{k}/{name}": one for k, peer in enumerate(self.peers) for name, one in peer.items()}
-        return {"num_peers": len(self.peers), "shares": self.shares} | peers
+        return {"peers": self.peers, "shares": self.shares}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.shares, self.peers = list(state["shares"]), [{} for _ in range(state["num_peers"])]
-        for key, value in state.items():
-            if key.startswith("peer/"):
-                _, k, name = key.split("/", 2)
-                self.peers[int(k)][name] = value
+        self.shares, self.peers = list(state["shares"]), list(state["peers"])
 
     def _examples(self, step: Step) -> list:
         seed = f"{self.config.seed}/lm_cocktail/{step.number}"
@@ -141,17 +91,6 @@ class LmCocktail(Method):
         if tuned_share == "softmax":
             return softmax(losses, temperature)
         return [tuned_share, *((1 - tuned_share) * one for one in softmax(losses[1:], temperature))]
-
-
-def drop_and_rescale(weight: Tensor, reference: Tensor, drop: float, generator: torch.Generator) -> Tensor:
-    """reference + m ⊙ (weight − reference) / (1 − drop), m = 0 with chance `drop`; in float32 or wider.
-
-    Entries that are dropped equal the reference exactly. The generator is one of the CPU.
-    """
-    kept = (torch.rand(weight.shape, generator=generator) >= drop).to(weight.device)
-    wide = torch.promote_types(weight.dtype, torch.float32)
-    base = reference.to(wide)
-    return torch.where(kept, base + (weight.to(wide) - base) / (1 - drop), base).to(weight.dtype)
 
 
 def softmax(losses: Sequence[float], temperature: float) -> list[float]:

@@ -1,12 +1,22 @@
 """Learning without forgetting: hold the outputs on current inputs to those of the previous model."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from kpig.config import RunConfig
-from kpig.methods.base import Loss, Method, Step
+from kpig.config.section import Weight
+from kpig.methods.base import Loss, Method, Settings, Step
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner, Weights
 from kpig.model.objective import cross_entropy_sum, distillation
+
+
+class LwfSettings(Settings):
+    """Learning without forgetting (Li & Hoiem, 2016)."""
+
+    weight: Weight = Field(1.0, description="weight of the distillation term")
+    temperature: Annotated[float, Field(gt=0)] = Field(2.0, description="softens both distributions")
 
 
 class Lwf(Method):
@@ -19,11 +29,13 @@ class Lwf(Method):
     not stored, which costs one forward pass.
     """
 
+    Settings = LwfSettings
+    settings: LwfSettings
+
     penalties: ClassVar = {"distillation": "method.lwf.weight"}
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
-        self.settings = config.method.lwf
         self._previous: Weights | None = None
 
     def begin_step(self, step: Step, learner: Learner) -> Step:

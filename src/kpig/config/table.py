@@ -1,0 +1,75 @@
+"""A configuration as a plain nested table: read from TOML, changed by `--set`, its paths found."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kpig.config.sections import SUITE, TINY
+from kpig.errors import ConfigError, UsageError
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """A TOML file as it stands, unchecked; ConfigError where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give a TOML config (examples/ has some)") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; give the TOML config itself") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def find_beside(folder: Path, table: dict[str, Any]) -> None:
+    """Turn relative paths of models and tasks that are found in `folder` into whole ones, in place."""
+    for section, key in (
+        ("model", "path"),
+        ("stream", "path"),
+        ("stream", "held_out"),
+        ("stream", "variants"),
+    ):
+        inner = table.get(section)
+        value = inner.get(key) if isinstance(inner, dict) else None
+        if isinstance(value, str) and value not in ("", TINY, SUITE):
+            beside = folder / value
+            if value.startswith(".") or beside.exists():
+                inner[key] = str(beside.resolve())
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested table with dotted keys."""
+    items: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            items |= flat(value, f"{prefix}{key}.")
+        else:
+            items[f"{prefix}{key}"] = value
+    return items
+
+
+def merged(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The table after `section.key=value` overrides; UsageError for one that is no assignment."""
+    for override in overrides:
+        name, separator, text = override.partition("=")
+        if not separator or not name.strip():
+            raise UsageError(f"--set {override!r} is no assignment; write --set section.key=value")
+        *parents, key = name.strip().split(".")
+        inner = table
+        for parent in parents:
+            held = inner.get(parent) or {}
+            if not isinstance(held, Mapping):
+                raise UsageError(
+                    f"--set {override!r}: {parent!r} is no table but {held!r}; write --set {parent}=value"
+                )
+            inner[parent] = dict(held)
+            inner = inner[parent]
+        inner[key] = _value(text.strip())
+    return table
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,58 @@
+"""K-means replay: keep of every task the examples nearest to the centroids of its prompts.
+
+Shape letters: P prompts, D hidden size.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from kpig.config.section import Count
+from kpig.methods.base import Clock, Method, Settings, Step
+from kpig.methods.parts import clusters, embeddings
+from kpig.methods.parts.memory import Memory
+from kpig.methods.parts.packages import required
+from kpig.model.learner import Learner
+from kpig.records import Example
+
+
+class KmeansReplaySettings(Settings):
+    """Keep the examples nearest to the k-means centroids of the prompts' embeddings (SSR code)."""
+
+    clusters: Count = Field(20, description="centroids per task (k)")
+
+
+class KmeansReplay(Method):
+    """Memory chosen by k-means, replayed uniformly (SSR's released code, `kmeans_self.py`).
+
+    The vectors are mean last hidden states of the learner that has just learned the task, over whole
+    prompts; SSR embeds inputs alone with a SimCSE model.
+    """
+
+    Settings = KmeansReplaySettings
+    settings: KmeansReplaySettings
+
+    def __init__(self, config):
+        super().__init__(config)
+        required("sklearn.cluster", "scikit-learn", "kmeans_replay")
+        self.memory = Memory(config.replay.memory_per_task, config.seed)
+
+    def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
+        return self.memory.draw(self.num_replayed(clock), clock.rng("replay"))
+
+    def remember(self, step: Step, learner: Learner) -> None:
+        for task in step.tasks:
+            rng = random.Random(f"{self.config.seed}/kmeans/{task.name}")
+            vectors = embeddings.of_examples(learner, task.train)
+            chosen = clusters.nearest(
+                vectors, self.memory.capacity, self.settings.clusters, rng.getrandbits(31)
+            )
+            self.memory.keep(task, [task.train[index] for index in chosen])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"memory": self.memory.state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.memory.restore(state["memory"])

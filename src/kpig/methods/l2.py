@@ -1,0 +1,47 @@
+"""L2: a penalty on how far the weights move from those after the previous step.
+
+It acts on the trainable weights: all of them in full tuning, those of the adapter with LoRA. θ* is taken when a
+step begins, from the weights that the previous step ended with; a resumed step begins with them too.
+"""
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from kpig.config import RunConfig
+from kpig.config.section import Weight
+from kpig.methods.base import Method, Settings, Step
+from kpig.methods.parts.distance import squared_distance
+from kpig.model.learner import Learner, Weights
+
+
+class L2Settings(Settings):
+    """Penalty on the distance to the weights after the previous step (CITB)."""
+
+    weight: Weight = Field(0.01, description="λ; the penalty is λ Σ (θ - θ*)²")
+
+
+class L2(Method):
+    """Cross-entropy + λ Σ (θ - θ*)², without ½; no penalty in the first step.
+
+    CITB (Zhang et al., EMNLP Findings 2023), public code: `compute_loss` for the method "L2", λ = 0.01.
+    """
+
+    Settings = L2Settings
+    settings: L2Settings
+
+    penalties: ClassVar = {"penalty": "method.l2.weight"}
+
+    def __init__(self, config: RunConfig):
+        super().__init__(config)
+        self.anchor: Weights | None = None
+
+    def begin_step(self, step: Step, learner: Learner) -> Step:
+        self.anchor = learner.weights() if step.number > 1 else None
+        return step
+
+    def penalty(self, learner: Learner) -> Tensor | None:
+        if self.anchor is None:
+            return None
+        return self.settings.weight * squared_distance(learner.parameters(), self.anchor)

@@ -1,7 +1,8 @@
 """Key parts of an instruction from its own text: clauses, carriers and cue words, and no model.
 
 The spans follow the conventions of hand annotation: a key part begins at the verb, or at the output as
-subject; openers, carriers, input descriptions, examples and background stay outside (METHOD.md section 2).
+subject; openers, carriers, input descriptions, examples and background stay outside (docs/method.md,
+section 2).
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What all compared runs must share (METHOD.md section 8), and where they do not."""
+"""What all compared runs must share (docs/method.md, section 8), and where they do not."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Reword the general description around fixed key parts, offline (METHOD.md section 3, *breadth*).
+"""Reword the general description around fixed key parts, offline (docs/method.md, section 3, *breadth*).
 
 What stands between the key parts is searched for slots: an opener, what is given, a carrier before the
 operation, a connector, room for a sentence before and after.  Each slot takes any piece of its kind

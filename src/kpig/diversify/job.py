@@ -43,7 +43,7 @@ def diversify(
     on_task: Callable[[str], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Report:
-    """Up to `n` accepted variants of each task's seed instruction (METHOD.md section 3).
+    """Up to `n` accepted variants of each task's seed instruction (docs/method.md, section 3).
 
     `ways` (default: all with a `backend`, else breadth) share the `n` evenly. With a backend a model writes
     the variants, `PER_REQUEST` per request, and is shown its mistakes once; without one, breadth recombines

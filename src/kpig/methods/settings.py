@@ -8,7 +8,7 @@ from kpig.config.section import Count, CountOrAll, Section, Share, Weight
 
 
 class KpigSection(Section):
-    """KPIG (METHOD.md sections 4 to 6)."""
+    """KPIG (docs/method.md, sections 4 to 6)."""
 
     selection: Literal["uniform", "lowest", "proportional"] = Field(
         "uniform",

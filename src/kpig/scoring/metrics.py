@@ -1,4 +1,4 @@
-"""Scores of predictions, transfer between steps, and how sure they are (METHOD.md section 7)."""
+"""Scores of predictions, transfer between steps, and how sure they are (docs/method.md, section 7)."""
 
 import itertools
 import operator

@@ -168,7 +168,7 @@ def _refuse_shared_examples(draft: Draft, train: Sequence[Row], test: Sequence[R
 
 
 def choose_metric(responses: Sequence[str], constraints: Sequence[Constraint] = ()) -> str:
-    """ "accuracy" where the label set is closed, else "rougeL" (METHOD.md section 7).
+    """ "accuracy" where the label set is closed, else "rougeL" (docs/method.md, section 7).
 
     The label set counts as closed where a `one_of` constraint states it, or where the responses
     take at most 10 distinct values and each of them occurs at least 5 times.  [D]

@@ -12,7 +12,7 @@ and held-out tasks are drawn from the rest.
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kpig.records import Constraint, Example, Instruction, KeySpan, Stream, Task
@@ -315,17 +315,3 @@ def _take_apart(free: list[Composition], count: int) -> list[Composition]:
         free.remove(pair)
         taken.append(pair)
     return taken
-
-
-def base_example(rng: random.Random, skills: Sequence[Composition]) -> Example:
-    """A fresh training example of a random base skill, every wording drawn by itself."""
-    composition = rng.choice(skills)
-    wordings = [rng.randrange(NUM_TRAINED_WORDINGS) for _ in range(3)]
-    words = word_list(rng)
-    return Example(
-        "base",
-        "-".join(composition),
-        instruction(composition, *wordings),
-        " ".join(words),
-        (solve(composition, words),),
-    )

@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 KEY_PART_KINDS = ("operation", "label_set", "format", "length", "content", "reference")
+"""What a key part can ask for (docs/method.md, section 2)."""
+
 MASK_TEXT = "_"
+"""What stands in place of a key part in a masked twin. [D] Chosen; no other text was compared in training."""
+
 SEEN, LATER, HELD_OUT = "seen", "later", "held_out"
 SEED_WORDING, NEW_WORDING = "seed", "new"
 

@@ -8,13 +8,11 @@ section 2).
 import re
 
 from kpig.annotate import roles
-from kpig.annotate.clauses import Clause, split, trimmed
+from kpig.annotate.clauses import EDGES, Clause, split, trimmed
 from kpig.annotate.lexicon import BASIS, SAID_AGAIN
 from kpig.annotate.roles import BACKGROUND, DEMAND, EXAMPLE, INPUT, OUTSIDE, RULE, STATEMENT, Reading
 from kpig.annotate.surroundings import Surroundings, is_key
 from kpig.records import KeySpan
-
-EDGES = ".!;:,"
 
 
 def find(text: str) -> tuple[KeySpan, ...]:

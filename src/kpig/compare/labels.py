@@ -13,6 +13,8 @@ from kpig.config import RunConfig, flat
 from kpig.methods import METHODS
 
 TUNED = "train.learning_rate"
+"""The one setting outside a method's own table that may be tuned for it, and so tells rows apart."""
+
 DEFAULTS = {
     key: value if isinstance(value, str) else json.dumps(value)
     for key, value in flat(RunConfig().model_dump(mode="json")).items()

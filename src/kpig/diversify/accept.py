@@ -24,7 +24,7 @@ class Standards:
     words must differ in three of them from every other: one more "please" is no new wording, another
     opener and carrier are.  `satisfied`: share of the training responses that must meet an added rule
     (docs/method.md, section 3).  A breadth variant may differ from its parent by `length_share` of the
-    parent's words or `length_words` words, whichever is more.
+    parent's words or `length_words` words, whichever is more: chosen, so that one more sentence fits.
     """
 
     similarity: float = 0.9

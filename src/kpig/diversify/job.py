@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from kpig.llm import TextBackend
 
 PER_REQUEST = 5
+"""Rewordings asked for at once. Chosen, without a chat model to try it on: the instruction is sent once for
+all of them, and an answer that cannot be read costs only these."""
+
 MAX_KEPT_CHARACTERS = 4_000
+"""Of a rejected candidate, in variants_rejected.json. Chosen: enough to see what is wrong with it."""
+
 NO_KEY_PARTS, MALFORMED, TRUNCATED, MALFORMED_RULE = (
     "no_key_parts",
     "malformed",

@@ -9,6 +9,8 @@ from kpig.tasks import matching
 
 Answer = Callable[[Task, Example], str]
 NUM_CONSTANTS = 20
+"""The commonest responses that are tried as the answer to everything. Chosen: each is scored on all test
+examples."""
 
 
 def constant(tasks: Sequence[Task]) -> tuple[str, float]:

@@ -17,9 +17,19 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SPLITS = ("train", "test")
 METRICS = ("accuracy", "rougeL")
 MOST_PROBLEMS_SHOWN = 20
+"""Chosen: what a terminal shows without scrolling."""
+
 MOST_LABELS = 10
+"""Distinct responses up to which a label set counts as closed where none is stated. [D] Chosen; a task with
+more labels can state them in a `one_of` constraint, or its metric."""
+
 FEWEST_EXAMPLES_PER_LABEL = 5
+"""How often each of them must occur. [D] Chosen: with fewer, a small task of free text could pass for one
+with labels."""
+
 MOST_TEST_EXAMPLES_BY_RULE = 100
+"""Of a task that states no split. Chosen: the standard error of an accuracy is 5 points at most then, and
+every step's evaluation answers all of them."""
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,15 @@ from kpig.records import Constraint, Example, Instruction, KeySpan, Stream, Task
 WORDS = tuple(
     ["ant", "box", "cup", "dog", "egg", "fox", "hat", "ink", "jar", "key", "log", "map", "net", "owl", "pig", "sun", "bird", "coat", "desk", "fish", "gate", "hill", "iron", "kite", "lamp", "moon", "nest", "pond", "rope", "ship", "tree", "wolf", "apple", "bread", "chair", "drink", "earth", "field", "glass", "horse", "judge", "knife", "lemon", "mouse", "ocean", "piano", "river", "stone", "anchor", "basket", "candle", "dragon", "engine", "forest", "garden", "hammer", "island", "jacket", "kitten", "ladder", "mirror", "needle", "orange", "pencil", "airport", "balloon", "cabinet", "diamond", "evening", "feather", "giraffe", "harvest", "justice", "kitchen", "lantern", "morning", "network", "octopus", "pumpkin", "rainbow", "airplane", "bachelor", "calendar", "daughter", "elephant", "festival", "geometry", "hospital", "interest", "junction", "keyboard", "language", "mountain", "notebook", "painting", "quantity"]
 )
+"""16 words of each length from 3 to 8 letters."""
+
 MIN_LIST, MAX_LIST = 3, 5
+"""Words in a list. Three, so that first, second and last are three words; five of the six lengths there are,
+since no two words of a list have the same. The tokenizer and the shipped model were made with these."""
+
 COUNT_WORDS = {3: "three", 4: "four", 5: "five"}
 NUM_TRAINED_WORDINGS = 4
+"""The first so many wordings of each part are trained on; the last is kept for evaluation."""
 
 
 @dataclass(frozen=True)

@@ -181,11 +181,6 @@ def test_an_example_that_cannot_fit_is_refused_with_the_length_that_it_needs(tok
 # Batches
 
 
-def decoded_targets(rows, encoded_list, encoder):
-    """The ids right after each gathered position, read from the padded rows."""
-    return rows.input_ids[rows.row, rows.column + 1].tolist()
-
-
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_every_gathered_position_stands_before_its_target(side, encoder, mixed_examples):
     encoded = [encoder.encode(example) for example in mixed_examples]

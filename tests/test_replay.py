@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpig.methods.parts import memory
+from kpig.methods.parts import memory, selection
 from kpig.methods.parts.memory import Memory
 from kpig.records import Task
 
@@ -131,13 +131,13 @@ def test_probes_are_the_first_remembered_examples_under_the_seed_instruction(mak
 def test_lowest_takes_the_lowest_signals_and_breaks_ties_by_the_lower_likelihood():
     signals = {"a": 0.5, "b": 0.1, "c": 0.1, "d": -0.3, "e": 0.1}
     ties = {"a": 0.0, "b": 0.9, "c": 0.2, "d": 0.9, "e": 0.9}
-    assert memory.lowest(signals, ties, 3) == ["d", "c", "b"]
-    assert memory.lowest(signals, ties, 9) == ["d", "c", "b", "e", "a"]
-    assert memory.lowest(dict(reversed(signals.items())), ties, 3) == ["d", "c", "b"]
+    assert selection.lowest(signals, ties, 3) == ["d", "c", "b"]
+    assert selection.lowest(signals, ties, 9) == ["d", "c", "b", "e", "a"]
+    assert selection.lowest(dict(reversed(signals.items())), ties, 3) == ["d", "c", "b"]
 
 
 def test_chances_are_the_formula_worked_by_hand():
-    found = memory.chances({"low": 0.0, "high": math.log(3)}, floor=0.2, temperature=1.0)
+    found = selection.chances({"low": 0.0, "high": math.log(3)}, floor=0.2, temperature=1.0)
     assert found == pytest.approx({"low": 0.1 + 0.8 * 0.75, "high": 0.1 + 0.8 * 0.25})
 
 
@@ -147,7 +147,7 @@ def test_chances_are_the_formula_worked_by_hand():
     temperature=st.floats(1e-3, 1e3),
 )
 def test_chances_sum_to_1_respect_the_floor_and_favour_low_signals(signals, floor, temperature):
-    found = memory.chances(signals, floor, temperature)
+    found = selection.chances(signals, floor, temperature)
     assert sum(found.values()) == pytest.approx(1.0)
     assert all(chance >= floor / len(signals) - 1e-12 for chance in found.values())
     ranked = sorted(signals, key=signals.get)
@@ -156,22 +156,22 @@ def test_chances_sum_to_1_respect_the_floor_and_favour_low_signals(signals, floo
 
 @given(size=st.integers(1, 7), count=st.integers(0, 9), seed=st.integers())
 def test_proportional_draws_distinct_tasks_the_same_for_the_same_seed(size, count, seed):
-    chance = memory.chances({f"task {n}": n / 3 for n in range(size)}, 0.3, 0.5)
-    found = memory.proportional(chance, count, random.Random(seed))
+    chance = selection.chances({f"task {n}": n / 3 for n in range(size)}, 0.3, 0.5)
+    found = selection.proportional(chance, count, random.Random(seed))
     assert len(found) == len(set(found)) == min(count, size)
-    assert found == memory.proportional(chance, count, random.Random(seed))
+    assert found == selection.proportional(chance, count, random.Random(seed))
 
 
 @given(size=st.integers(2, 7), seed=st.integers())
 def test_proportional_survives_chances_that_round_to_zero(size, seed):
-    chance = memory.chances({f"task {n}": float(n) for n in range(size)}, 0.0, 1e-4)
+    chance = selection.chances({f"task {n}": float(n) for n in range(size)}, 0.0, 1e-4)
     assert chance["task 1"] == 0.0
-    assert len(memory.proportional(chance, size, random.Random(seed))) == size
+    assert len(selection.proportional(chance, size, random.Random(seed))) == size
 
 
 def test_the_first_task_drawn_follows_its_chance():
     chance, rng = {"a": 0.7, "b": 0.2, "c": 0.1}, random.Random(0)
-    counts = Counter(memory.proportional(chance, 2, rng)[0] for _ in range(3000))
+    counts = Counter(selection.proportional(chance, 2, rng)[0] for _ in range(3000))
     for task, probability in chance.items():
         spread = math.sqrt(3000 * probability * (1 - probability))
         assert abs(counts[task] - 3000 * probability) < 5 * spread

@@ -84,8 +84,13 @@ def test_evaluation_wordings_are_in_no_training_wording():
     assert not trained & {one.text for task in tasks for one in task.evaluation_instructions}
     rng = random.Random(0)
     for _ in range(500):
-        text = suite.base_example(rng, suite.base_skills()).instruction.text
+        text = _mixed(rng.choice(suite.base_skills()), rng).text
         assert not any(part.wordings[-1] in text for part in (*OPERATIONS, *DEMANDS) if _is_telling(part))
+
+
+def _mixed(composition, rng):
+    """The instruction as the shipped tiny model was trained on it: every trained wording drawn by itself."""
+    return suite.instruction(composition, *(rng.randrange(suite.NUM_TRAINED_WORDINGS) for _ in range(3)))
 
 
 def _is_telling(part):
@@ -168,14 +173,10 @@ def test_more_compositions_than_there_are_raise_value_error():
         suite.stream(count, 1, 1, 1, 1)
 
 
-def test_base_examples_are_base_skills_with_their_gold_under_trained_wordings():
-    rng, skills = random.Random(0), suite.base_skills()
-    for _ in range(100):
-        example = suite.base_example(rng, skills)
-        composition = tuple(example.task.split("-"))
-        assert composition in skills
-        assert example.response == suite.solve(composition, example.input.split())
-        assert not re.search(r"[{}]", example.instruction.text)
+def test_no_mix_of_trained_wordings_leaves_a_place_unfilled():
+    rng = random.Random(0)
+    for composition in COMPOSITIONS:
+        assert not re.search(r"[{}]", _mixed(composition, rng).text)
 
 
 def test_every_constraint_is_one_that_a_task_file_may_state():

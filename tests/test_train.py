@@ -186,7 +186,7 @@ def test_trained_weights_do_not_depend_on_the_micro_batch_budget(make_learner):
 
 
 def literal_kpig_loss(model, reference, learner, examples, weights):
-    """METHOD.md section 6 as it is written, one example and one token at a time, without padding."""
+    """docs/method.md, section 6 as it is written, one example and one token at a time, without padding."""
 
     def log_probs(one, prompt, response):
         logits = one(torch.tensor([[*prompt, *response]])).logits[0].log_softmax(-1)

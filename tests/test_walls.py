@@ -1,4 +1,4 @@
-"""The order of the house: who may import torch, and who must not know whom (ARCHITECTURE, Files)."""
+"""The order of the house: who may import torch, and who must not know whom."""
 
 import ast
 import subprocess

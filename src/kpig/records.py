@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 KEY_PART_KINDS = ("operation", "label_set", "format", "length", "content", "reference")
+"""What a key part can ask for (docs/method.md, section 2)."""
+
 MASK_TEXT = "_"
+"""What stands in place of a key part in a masked twin. [D] Chosen; no other text was compared in training."""
+
 SEEN, LATER, HELD_OUT = "seen", "later", "held_out"
 SEED_WORDING, NEW_WORDING = "seed", "new"
 
@@ -31,7 +35,7 @@ class Instruction:
     origin: str = "seed"
 
     def masked(self, mask_text: str = MASK_TEXT) -> str:
-        """The text with every key part replaced by `mask_text` (METHOD.md section 2)."""
+        """The text with every key part replaced by `mask_text` (docs/method.md, section 2)."""
         pieces, position = [], 0
         for span in self.key_parts:
             pieces += [self.text[position : span.start], mask_text]
@@ -59,7 +63,7 @@ class Example:
 class Constraint:
     """A demand on the response that a program can check; `type` names the check in kpig.tasks.constraints.
 
-    `kind` overrides the kind of violation that the type stands for (METHOD.md section 7).
+    `kind` overrides the kind of violation that the type stands for (docs/method.md, section 7).
     """
 
     type: str
@@ -71,7 +75,7 @@ class Constraint:
 class Task:
     """One task: wordings for training (the first is the seed), wordings kept for evaluation, examples.
 
-    `metric` is "accuracy" where the label set is closed, else "rougeL" (METHOD.md section 7).
+    `metric` is "accuracy" where the label set is closed, else "rougeL" (docs/method.md, section 7).
     Examples carry the seed instruction; `reworded` gives them another.
     """
 
@@ -106,7 +110,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Gain:
-    """Key-part information gain of an example, or the mean over a task's probes (METHOD.md section 4).
+    """Key-part information gain of an example, or the mean over a task's probes (docs/method.md, section 4).
 
     `prob` is in [-1, 1], `log` in nats per response token; `instructed` and `masked` are the mean
     token probabilities p(y given I) and p(y given M(I)). `prob_error` and `log_error` are standard

@@ -25,7 +25,6 @@ from kpig.records import Example, Instruction, KeySpan
 
 Hiding = tuple[KeySpan, ...]
 LogLikelihoods = dict[Hiding, list[float]]
-EDGES = ".!;:,"
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def candidates(text: str) -> tuple[KeySpan, ...]:
     asked = False
     for clause in clauses.split(text):
         reading = roles.read(text[clause.start : clause.end])
-        start, end = clauses.trimmed(text, clause.start + reading.offset, clause.end, EDGES)
+        start, end = clauses.trimmed(text, clause.start + reading.offset, clause.end, clauses.EDGES)
         if start < end:
             first = reading.role == roles.DEMAND and not asked
             asked = asked or first

@@ -15,7 +15,12 @@ from kpig.rendering import render
 
 TEMPLATE = "annotate.txt.j2"
 MOST_PREVIOUS_CHARACTERS = 4000
+"""How much of a rejected answer is shown to the model again. Chosen: an answer that runs on must not fill the
+second prompt."""
+
 QUOTES = "\"'`´“”„‟‘’‚‛«»‹›"
+"""Any of these stands for any other: models write one sign where the instruction has another."""
+
 FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
 # Not behind a letter where the span begins with one, and not before one where it ends with one.
 INSIDE_WORD = (r"(?<![A-Za-z0-9](?=[A-Za-z0-9]))", r"(?!(?<=[A-Za-z0-9])[A-Za-z0-9])")

@@ -19,7 +19,13 @@ CLOSED = re.compile(
     r"\"[^\"]{0,120}\"|“[^”]{0,120}”|`[^`]{1,80}`|(?<!\w)'(?!\s)[^'\n]{0,60}'(?!\w)|'\n'"
     r"|\((?:[^()]|\([^()]*\))*\)|\[[^\[\]]*\]|<[^<>\s]{1,40}>"
 )
-FEWEST_WORDS_OF_EXAMPLE = 5  # shorter ones in mid-clause fix a form: "the hyphen (e.g. -42) symbol"
+EDGES = ".!;:,"
+"""Punctuation at either end of a clause that belongs to no key part, as hand annotation has it."""
+
+FEWEST_WORDS_OF_EXAMPLE = 5
+"""Shorter examples in mid-clause fix a form and stay in it: "the hyphen (e.g. -42) symbol". Chosen on the
+tasks of superni-stream."""
+
 LOWER_CASE_START = re.compile(r"\s+[a-z]")
 
 

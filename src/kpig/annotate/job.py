@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WAYS = ("llm", "rules", "gain", "best")
 NUM_EXAMPLES = 8
+"""Examples that gain is measured on. Chosen; the cost grows with them: about 1,600 forward tokens for an
+instruction of the suite, 14,000 for one of Super-NaturalInstructions (docs/results.md)."""
 
 Finder = Callable[[Task], tuple[tuple[KeySpan, ...] | None, Cost]]
 

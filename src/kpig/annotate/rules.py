@@ -1,19 +1,18 @@
 """Key parts of an instruction from its own text: clauses, carriers and cue words, and no model.
 
 The spans follow the conventions of hand annotation: a key part begins at the verb, or at the output as
-subject; openers, carriers, input descriptions, examples and background stay outside (METHOD.md section 2).
+subject; openers, carriers, input descriptions, examples and background stay outside (docs/method.md,
+section 2).
 """
 
 import re
 
 from kpig.annotate import roles
-from kpig.annotate.clauses import Clause, split, trimmed
+from kpig.annotate.clauses import EDGES, Clause, split, trimmed
 from kpig.annotate.lexicon import BASIS, SAID_AGAIN
 from kpig.annotate.roles import BACKGROUND, DEMAND, EXAMPLE, INPUT, OUTSIDE, RULE, STATEMENT, Reading
 from kpig.annotate.surroundings import Surroundings, is_key
 from kpig.records import KeySpan
-
-EDGES = ".!;:,"
 
 
 def find(text: str) -> tuple[KeySpan, ...]:

@@ -1,4 +1,4 @@
-"""What all compared runs must share (METHOD.md section 8), and where they do not."""
+"""What all compared runs must share (docs/method.md, section 8), and where they do not."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,8 @@ from kpig.errors import some
 from kpig.model.folder import resolve
 
 SECTIONS = ("model.", "train.", "replay.", "evaluate.")
+"""Sections of the config that must be equal: the budgets of docs/method.md, section 8."""
+
 INDIFFERENT = {"model.path", "train.learning_rate", "train.held_out_loss_every"} | PORTIONS
 """Keys of those sections that may differ: where and in what portions a run computes, what it only records,
 and the learning rate, which is tuned for each method. The starting weights are compared by themselves."""

@@ -20,6 +20,9 @@ Cells = tuple[str, ...]
 """A column: its heading, then its cells."""
 
 MAX_LABEL_WIDTH = 28
+"""Characters of a row's label on one line of a terminal. Chosen: of 80 columns it leaves most to the
+numbers."""
+
 GAP = "  "
 """What a terminal's table puts between two columns."""
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 NUM_RESAMPLES = 2_000
+"""Bootstrap draws of an interval in a plot, a fifth of those of the table: there is one for every method and
+step, and a plot shows no more digits. Chosen."""
+
 BOUND_COLOURS = {"init": UNTUNED_COLOUR, "mtl": "#59616d"}
 SYMBOLS = ("circle", "square", "triangle-up", "x")
 MAX_DRAWN = 8

@@ -12,6 +12,8 @@ from kpig.report.text import NONE, decimal
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 LEVEL = 0.05
+"""The p value, adjusted by Holm, below which a difference gets a star: the usual one."""
+
 UNEQUAL = "These runs do not compare; what must be equal differs:"
 
 

@@ -1,4 +1,4 @@
-"""Reword the instructions of tasks, so that a model cannot just memorise one wording (METHOD.md section 3).
+"""Reword instructions, so that a model cannot just memorise one wording (docs/method.md, section 3).
 
     from kpig.diversify import diversify, write
     report = diversify(stream.load("tasks").tasks, n=20)          # offline: breadth only

@@ -1,4 +1,4 @@
-"""When a wording may stand beside the task's own: the acceptance of METHOD.md section 3."""
+"""When a wording may stand beside the task's own: the acceptance of docs/method.md, section 3."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Standards:
     `similarity`: ROUGE-L from which on two wordings count as near-copies.  At 0.9 an instruction of twenty
     words must differ in three of them from every other: one more "please" is no new wording, another
     opener and carrier are.  `satisfied`: share of the training responses that must meet an added rule
-    (METHOD.md section 3).  A breadth variant may differ from its parent by `length_share` of the parent's
-    words or `length_words` words, whichever is more.
+    (docs/method.md, section 3).  A breadth variant may differ from its parent by `length_share` of the
+    parent's words or `length_words` words, whichever is more: chosen, so that one more sentence fits.
     """
 
     similarity: float = 0.9

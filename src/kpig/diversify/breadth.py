@@ -1,4 +1,4 @@
-"""Reword the general description around fixed key parts, offline (METHOD.md section 3, *breadth*).
+"""Reword the general description around fixed key parts, offline (docs/method.md, section 3, *breadth*).
 
 What stands between the key parts is searched for slots: an opener, what is given, a carrier before the
 operation, a connector, room for a sentence before and after.  Each slot takes any piece of its kind
@@ -17,6 +17,8 @@ from kpig.diversify.grammar import CARRIER_SHAPE, GIVEN_SHAPE, Grammar, uncapita
 from kpig.records import Instruction, KeySpan
 
 MAX_TRIES_EACH = 10
+"""Draws for each variant that is wanted. Chosen: most draws are near-copies (1,040 of 1,938 on
+superni-stream, docs/LOG.md), and a task with few slots must come to an end."""
 
 
 @dataclass(frozen=True, order=True)

@@ -17,7 +17,13 @@ from kpig.records import KEY_PART_KINDS, Task
 from kpig.tasks.constraints import CONSTRAINTS
 
 MAX_ANSWER_CHARACTERS, MAX_SHOWN_CHARACTERS, NUM_SHOWN_RESPONSES = 100_000, 4_000, 5
+"""Of an answer that is read, of a rejected one and its mistakes that are shown again, and training responses
+in a prompt. Chosen, without a chat model to try them on."""
+
 MAX_TOKENS, TOKENS_PER_WORD = 8_192, 6
+"""The limit of an answer, and what a word of the instruction adds to it: it comes back in the rewording and
+again in its key parts, at up to three tokens each time. Chosen, likewise untried."""
+
 SHAPES = {
     "named": '{"variants": [{"instruction": "the whole rewording", "key_parts": [{"text": "a span of it", "kind": "operation"}]}]}',
     "ruled": '{"variants": [{"instruction": "the whole rewording", "key_parts": [{"text": "a span of it", "kind": "operation"}], "rule": {"type": "max_words", "n": 20}}]}',

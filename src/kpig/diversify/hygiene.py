@@ -18,6 +18,8 @@ CONTROL, MARKUP, TALK, TOO_LONG, EMPTY = (
 )
 ALLOWED_CONTROLS = "\n\t"
 MAX_WORD_RATIO, MIN_WORD_ALLOWANCE = 2.0, 60
+"""A rewording may have twice the words of its parent, or 60 more where that allows more. Chosen: reasoning
+steps and added rules need room, an essay does not."""
 
 _MARKUP = re.compile(
     r"</?[a-z!][^<>\n]*>?|<\||\[/?INST\]|<<SYS>>|```|\*\*|~~|\]\(|https?:|javascript:|www\.|\{\{|\{%"

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from kpig.llm import TextBackend
 
 PER_REQUEST = 5
+"""Rewordings asked for at once. Chosen, without a chat model to try it on: the instruction is sent once for
+all of them, and an answer that cannot be read costs only these."""
+
 MAX_KEPT_CHARACTERS = 4_000
+"""Of a rejected candidate, in variants_rejected.json. Chosen: enough to see what is wrong with it."""
+
 NO_KEY_PARTS, MALFORMED, TRUNCATED, MALFORMED_RULE = (
     "no_key_parts",
     "malformed",
@@ -43,7 +48,7 @@ def diversify(
     on_task: Callable[[str], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Report:
-    """Up to `n` accepted variants of each task's seed instruction (METHOD.md section 3).
+    """Up to `n` accepted variants of each task's seed instruction (docs/method.md, section 3).
 
     `ways` (default: all with a `backend`, else breadth) share the `n` evenly. With a backend a model writes
     the variants, `PER_REQUEST` per request, and is shown its mistakes once; without one, breadth recombines

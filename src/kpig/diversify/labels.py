@@ -13,6 +13,7 @@ from kpig.records import KEY_PART_KINDS, Constraint, Instruction
 
 LABEL_LOST, LABEL_ADDED = "label_lost", "label_added"
 MAX_LABEL_WORDS = 3
+"""Chosen: what is longer between two commas is a clause of a sentence rather than a label."""
 
 _QUOTED = (
     r'"(\w[^"\n]{0,40})"',

@@ -45,7 +45,7 @@ class Report:
 
     @property
     def num_unchecked(self) -> int:
-        """Accepted *constraint* variants whose added rule no program can check (METHOD.md section 3)."""
+        """Accepted *constraint* variants with a rule no program can check (docs/method.md, section 3)."""
         variants = (variant for task in self.tasks for variant in task.variants)
         return sum(variant.way == "constraint" and variant.constraint is None for variant in variants)
 

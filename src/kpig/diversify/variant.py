@@ -12,7 +12,7 @@ OFFLINE = "grammar"
 
 @dataclass(frozen=True)
 class Variant:
-    """A wording with its key parts and where it comes from (METHOD.md section 3).
+    """A wording with its key parts and where it comes from (docs/method.md, section 3).
 
     `way` is one of readers.variants.WAYS, `parent` names the wording it was made from
     (readers.variants.digest_of), `backend` the model's name, or OFFLINE. `constraint` is the entry of a

@@ -12,6 +12,8 @@ from kpig.errors import KpigError
 
 BUDGET = "budget"
 TEMPLATE_TOKENS = 32
+"""What a chat template may add to a prompt, in the upper bound of its tokens. Chosen: the marks of two
+turns."""
 
 
 class LlmError(KpigError):

@@ -19,7 +19,10 @@ from kpig.llm.trouble import Trouble
 
 STOPPED = Failure("stopped", "the job ended before this request")
 NO_SCHEMA = (400, 422)
+"""Statuses with which servers refuse what a request holds; one with a JSON schema is sent again without."""
+
 NO_CONNECTION = ("ConnectError", "ProxyError")
+"""Exceptions of httpx for a connection that never came about: nothing was sent, so nothing is billed."""
 
 
 class HttpModel:

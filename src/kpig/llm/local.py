@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kpig.model.learner import Learner
 
 LONGEST = 1 << 20
+"""Tokens, above any model's context, which then is the limit: nothing is cut, what does not fit is
+refused."""
 
 
 def load_local(

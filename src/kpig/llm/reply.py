@@ -9,7 +9,11 @@ from typing import Any
 from kpig.llm.exchange import Answer, Request, sendable
 
 MAX_BODY_BYTES = 16 * 2**20
+"""Chosen: far above any answer, far below what would fill the memory."""
+
 MAX_DETAIL = 200
+"""Characters of a server's own words in an error. Chosen: two or three lines of a terminal."""
+
 SHORTEST_SECRET = 8
 """Shorter keys are dummies such as "EMPTY"; taking them out of an answer would damage it."""
 

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from kpig.llm.exchange import Failure
 
 TRANSIENT = (408, 409, 425, 429)
+"""Statuses that pass, beside all from 500 on: request time-out, conflict, too early, too many requests."""
+
 NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
+"""OpenAI's error codes for an account without credit. They come with status 429, yet waiting does not
+help."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""KPIG: measure who still listens, and do not learn to answer without being told (METHOD.md 4-6)."""
+"""KPIG: measure who listens; do not learn to answer without being told (docs/method.md, sections 4 to 6)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -102,7 +102,7 @@ class Kpig(Method):
         return {"gain": {task: round(self._in_unit(found), 4) for task, found in self.gains.items()}}
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
-        """CE over the originals' tokens + λ · w(task) · JSD over their twins' tokens (METHOD.md section 6)."""
+        """CE of originals + λ · w(task) · JSD of twins, summed over tokens (docs/method.md, section 6)."""
         if batch.twins is None:
             return super().loss(learner, batch)
         logits = learner.response_logits(join(batch.rows, batch.twins, learner.pad_id))
@@ -155,7 +155,7 @@ class Kpig(Method):
         return measured.log if self.settings.gain_unit == "log" else measured.prob
 
     def _weight(self, task: str) -> float:
-        """w(τ) = 1 - clip(G(τ), 0, 1) of METHOD.md section 6."""
+        """w(τ) = 1 - clip(G(τ), 0, 1) of docs/method.md, section 6."""
         return twin_weight(self.gains, task) if self.settings.weighting == "gain" else 1.0
 
 

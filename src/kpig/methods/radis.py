@@ -18,6 +18,8 @@ from kpig.model.learner import Learner
 from kpig.records import Example, Instruction, Task
 
 REQUEST = "Below are a task, an input and the right response. Explain in a few sentences why it is right."
+"""[D] The paper's own words were not at hand."""
+
 SENTENCES = re.compile(r"(.*[.!?])(?:\s|$)", re.DOTALL)
 
 

@@ -21,10 +21,13 @@ from kpig.records import Example, Task
 from kpig.tasks.matching import rouge_l
 
 INPUT, OUTPUT = "Input:", "Output:"
+"""As in the released prompt."""
+
 REQUEST = (
     "Below are a task and examples of it. Write one more input for the task: of the same kind, but unlike "
     "those shown. Answer with that input alone, without its output."
 )
+"""[D] For writers that are asked in words, which is ours."""
 
 
 class SsrSettings(WriterSettings):

@@ -1,4 +1,4 @@
-"""Key-part information gain of examples and of tasks under a learner (METHOD.md section 4)."""
+"""Key-part information gain of examples and of tasks under a learner (docs/method.md, section 4)."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def average(gains: Sequence[Gain]) -> Gain:
 
 
 def reading(gain: Gain, high: float = 0.5) -> str:
-    """What the two likelihoods say together: the table of METHOD.md section 4.
+    """What the two likelihoods say together: the table of docs/method.md, section 4.
 
     `high` is the mean token probability from which an answer counts as likely. [D]
     """

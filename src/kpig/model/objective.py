@@ -20,7 +20,7 @@ def token_log_probs(logits: Tensor, target: Tensor) -> Tensor:
 def cross_entropy_sum(logits: Tensor, target: Tensor) -> Tensor:
     """Minus the sum of log p over the response tokens, a scalar in nats; 0 for no tokens.
 
-    METHOD.md section 6, first term; the training loop divides by the number of tokens.
+    docs/method.md, section 6, first term; the training loop divides by the number of tokens.
     """
     return -token_log_probs(logits, target).sum()
 
@@ -29,7 +29,7 @@ def jsd(logits_a: Tensor, logits_b: Tensor) -> Tensor:
     """Jensen-Shannon divergence in nats at each token, [M], within [0, ln 2].
 
     Both inputs are finite logits [M, V] for the same response tokens. Gradients reach both sides; the
-    caller detaches. METHOD.md section 6, second term; Lin (1991), eq. 4.1 with equal weights.
+    caller detaches. docs/method.md, section 6, second term; Lin (1991), eq. 4.1 with equal weights.
     """
     log_a, log_b = _wide(logits_a).log_softmax(-1), _wide(logits_b).log_softmax(-1)
     log_mean = torch.logaddexp(log_a, log_b) - torch.log(

@@ -9,6 +9,8 @@ from kpig.tasks import matching
 
 Answer = Callable[[Task, Example], str]
 NUM_CONSTANTS = 20
+"""The commonest responses that are tried as the answer to everything. Chosen: each is scored on all test
+examples."""
 
 
 def constant(tasks: Sequence[Task]) -> tuple[str, float]:
@@ -34,7 +36,7 @@ def commonest_of_task(tasks: Sequence[Task]) -> float:
 
 
 def p_score(tasks: Sequence[Task], answer: Answer) -> float:
-    """Mean over tasks of 100 × accuracy or ROUGE-L on their test examples, as METHOD.md section 7 has it."""
+    """The P-score of docs/method.md, section 7: mean over tasks of 100 × accuracy or ROUGE-L on tests."""
     return fmean(_task_score(task, answer) for task in tasks)
 
 

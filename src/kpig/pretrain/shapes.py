@@ -8,6 +8,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from kpig.errors import ModelError
 
 POSITIONS = 2048
+"""The longest row. Chosen: more than four times the longest example of a recipe's default (448 tokens);
+positions are rotary, so they cost no weight."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ SHAPES = {
     "small": Shape(vocabulary=4096, width=192, layers=6, heads=4, inner=512),
     "medium": Shape(vocabulary=8192, width=384, layers=7, heads=6, inner=1024),
 }
-"""small: 3.4 M weights, for two CPU cores; medium: 15.5 M, for an accelerator."""
+"""small: 3.4 M weights, for two CPU cores; medium: 15.5 M, for an accelerator. The width of small was chosen
+by speed (docs/LOG.md, "The small language base"); medium was never trained."""
 
 
 def build(shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:

@@ -5,6 +5,7 @@ import time
 import torch
 
 SIZE = 2048
+"""Rows and columns. Chosen: large enough for a processor's full rate, 16 MiB in float32."""
 
 
 def matmul_rate(dtype: torch.dtype = torch.float32, seconds: float = 1.0, device: str = "cpu") -> float:

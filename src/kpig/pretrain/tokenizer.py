@@ -9,6 +9,8 @@ from kpig.records import Task
 
 END, PAD = "<|end|>", "<|pad|>"
 TEMPLATE_WORDS = ("\n\nInput: ", "\nOutput: ")
+"""What the plain prompt puts before input and response (kpig.model.encoding), so that it is spelled in few
+tokens."""
 
 
 def train_tokenizer(tasks: Iterable[Task], vocabulary: int) -> PreTrainedTokenizerFast:

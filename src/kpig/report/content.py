@@ -66,7 +66,7 @@ def _tasks_text(count: int | None, kind: str) -> str:
 
 
 def _cautions(runs: Sequence[RunRecord], settings: Sequence[tuple[str, list[str], bool]]) -> list[str]:
-    """What a reader must know before comparing the rows (METHOD.md section 8)."""
+    """What a reader must know before comparing the rows (docs/method.md, section 8)."""
     found = ["Each row is one run with one seed; how much another seed would differ is not in these numbers."]
     if len({run.scores["scorer"] for run in runs}) > 1:
         found.append("The runs were scored by different scorers: their scores do not compare.")

@@ -8,6 +8,7 @@ MARKS = re.compile(r"[\\|`*\[\]$~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """What Markdown would read as its own; an underscore within a word it would not."""
 
 MAX_SHOWN_CHARACTERS = 1500
+"""Of a prompt or response in the examples of a report. Chosen, so that a page of examples stays readable."""
 
 
 def decimal(value: float | None, digits: int = 1) -> str:

@@ -20,7 +20,8 @@ from kpig.model.folder import check_folder, is_adapter, resolve
 from kpig.records import Stream, Task
 
 MOST_UNREAD = 0.05
-"""The share of unread letters from which a P-score is doubtful."""
+"""The share of unread letters from which a P-score is doubtful. Chosen: names and quotes in another script
+may stand in a text that is read."""
 
 
 def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]:

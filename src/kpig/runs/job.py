@@ -31,6 +31,7 @@ from kpig.runs.folder import check_free, open_run
 from kpig.model.folder import digest, resolve
 
 PACKAGES = ("kpig", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "rouge-score")
+"""Those whose version can change a run's numbers; environment.json records it."""
 
 
 def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher | None = None) -> dict:

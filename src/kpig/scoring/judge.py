@@ -22,7 +22,7 @@ def judge(
     masked_response: str | None = None,
     gain: Gain | None = None,
 ) -> Prediction:
-    """The response with its exact match, ROUGE-L and violations (METHOD.md section 7)."""
+    """The response with its exact match, ROUGE-L and violations (docs/method.md, section 7)."""
     broken = constraints.violations(
         task.constraints, example.input, response, prompt=prompt, finished=finished
     )

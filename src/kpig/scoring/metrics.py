@@ -1,4 +1,4 @@
-"""Scores of predictions, transfer between steps, and how sure they are (METHOD.md section 7)."""
+"""Scores of predictions, transfer between steps, and how sure they are (docs/method.md, section 7)."""
 
 import itertools
 import operator
@@ -11,8 +11,11 @@ from kpig.records import Prediction
 from kpig.tasks.constraints import KINDS
 
 SCORER = "superni-rouge 1"
+"""Names the formulas of kpig.tasks.matching: scores by different scorers do not compare."""
+
 METRICS = ("accuracy", "rougeL")
 MAX_EXACT_PAIRS = 14
+"""2^14 = 16,384 flips: about as many as are drawn at random for more pairs. Chosen."""
 
 
 # One task, one group of tasks.

@@ -27,6 +27,7 @@ OUTPUT = "output"
 OPTIONS = {"finished": bool, "prompt": str, "masked_response": str, "wording": str}
 KNOWN = (*RESPONSE_KEYS, *ID_KEYS, OUTPUT, "task", "input", "references", *OPTIONS)
 MOST_MISSING_SHOWN = 5
+"""Tasks that are named where predictions are missing. Chosen, so that a message stays on a line or two."""
 
 Key = tuple[str, str, str]
 """Task, example and wording: what there is one prediction for."""

@@ -19,7 +19,11 @@ from kpig.sweep import lock, state
 from kpig.sweep.lock import Claim
 
 LOOK_SECONDS = 1.0
+"""Between two looks whether the sweep is still there. Chosen: where the system does not end a run with its
+sweep, as Linux does, the run outlives it by about that."""
+
 PR_SET_PDEATHSIG = 1
+"""The option of Linux' prctl(2) that sends a signal when the parent dies; Python has no name for it."""
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from kpig.sweep.sources import PlannedRun, source_problems
 from kpig.sweep.spec import Order, Setting, Spec, base_table, contradictions, read, refuse
 
 MOST_LISTED = 3
+"""Runs that are named beside a problem, the others are counted. Chosen, so that a problem stays on a line."""
 
 
 @dataclass(frozen=True)

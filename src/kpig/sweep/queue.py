@@ -17,8 +17,14 @@ from kpig.sweep.sources import PlannedRun
 from kpig.sweep.state import State
 
 POLL_SECONDS = 0.2
+"""Between two looks at the running processes. Chosen: little beside the seconds that a run takes."""
+
 STOP_SECONDS = 10.0
+"""How long runs that were asked to end may take before they are killed. Chosen: time to finish writing a
+file."""
+
 LONGEST_ERROR = 500
+"""Characters of a failed run's error that are kept and shown. Chosen; the whole is in the run's log."""
 
 
 def shard(runs: Sequence[PlannedRun], index: int, count: int) -> tuple[PlannedRun, ...]:

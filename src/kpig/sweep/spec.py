@@ -17,6 +17,9 @@ AXES = ("seed", "method.name", "stream.order", "stream.order_seed")
 """What the sweep itself decides: its values replace those of `base`, and no setting may hold them."""
 
 LONGEST_LABEL = 60
+"""Characters. Chosen: a folder's name also holds method, seed and order, and file systems end at 255
+bytes."""
+
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Order = Literal["given"] | int | tuple[int, ...]

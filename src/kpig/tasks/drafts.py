@@ -17,9 +17,19 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SPLITS = ("train", "test")
 METRICS = ("accuracy", "rougeL")
 MOST_PROBLEMS_SHOWN = 20
+"""Chosen: what a terminal shows without scrolling."""
+
 MOST_LABELS = 10
+"""Distinct responses up to which a label set counts as closed where none is stated. [D] Chosen; a task with
+more labels can state them in a `one_of` constraint, or its metric."""
+
 FEWEST_EXAMPLES_PER_LABEL = 5
+"""How often each of them must occur. [D] Chosen: with fewer, a small task of free text could pass for one
+with labels."""
+
 MOST_TEST_EXAMPLES_BY_RULE = 100
+"""Of a task that states no split. Chosen: the standard error of an accuracy is 5 points at most then, and
+every step's evaluation answers all of them."""
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +178,7 @@ def _refuse_shared_examples(draft: Draft, train: Sequence[Row], test: Sequence[R
 
 
 def choose_metric(responses: Sequence[str], constraints: Sequence[Constraint] = ()) -> str:
-    """ "accuracy" where the label set is closed, else "rougeL" (METHOD.md section 7).
+    """ "accuracy" where the label set is closed, else "rougeL" (docs/method.md, section 7).
 
     The label set counts as closed where a `one_of` constraint states it, or where the responses
     take at most 10 distinct values and each of them occurs at least 5 times.  [D]

@@ -16,6 +16,8 @@ from kpig.rendering import render
 
 TEMPLATE = "show.html.j2"
 MOST_CHARACTERS = 2000
+"""Of an input or response that is shown. Chosen: about a screen of text."""
+
 COLOURS = {
     "operation": "black on bright_cyan",
     "label_set": "black on bright_magenta",
@@ -25,6 +27,8 @@ COLOURS = {
     "reference": "white on dark_orange3",
 }
 DIRECTION_CONTROLS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Unicode's bidirectional controls: what follows one would be shown in another order than it is stored."""
+
 NO_KEY_PARTS = "no key parts are known; find some with: kpig annotate"
 
 

@@ -12,7 +12,7 @@ and held-out tasks are drawn from the rest.
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kpig.records import Constraint, Example, Instruction, KeySpan, Stream, Task
@@ -21,9 +21,15 @@ from kpig.records import Constraint, Example, Instruction, KeySpan, Stream, Task
 WORDS = tuple(
     ["ant", "box", "cup", "dog", "egg", "fox", "hat", "ink", "jar", "key", "log", "map", "net", "owl", "pig", "sun", "bird", "coat", "desk", "fish", "gate", "hill", "iron", "kite", "lamp", "moon", "nest", "pond", "rope", "ship", "tree", "wolf", "apple", "bread", "chair", "drink", "earth", "field", "glass", "horse", "judge", "knife", "lemon", "mouse", "ocean", "piano", "river", "stone", "anchor", "basket", "candle", "dragon", "engine", "forest", "garden", "hammer", "island", "jacket", "kitten", "ladder", "mirror", "needle", "orange", "pencil", "airport", "balloon", "cabinet", "diamond", "evening", "feather", "giraffe", "harvest", "justice", "kitchen", "lantern", "morning", "network", "octopus", "pumpkin", "rainbow", "airplane", "bachelor", "calendar", "daughter", "elephant", "festival", "geometry", "hospital", "interest", "junction", "keyboard", "language", "mountain", "notebook", "painting", "quantity"]
 )
+"""16 words of each length from 3 to 8 letters."""
+
 MIN_LIST, MAX_LIST = 3, 5
+"""Words in a list. Three, so that first, second and last are three words; five of the six lengths there are,
+since no two words of a list have the same. The tokenizer and the shipped model were made with these."""
+
 COUNT_WORDS = {3: "three", 4: "four", 5: "five"}
 NUM_TRAINED_WORDINGS = 4
+"""The first so many wordings of each part are trained on; the last is kept for evaluation."""
 
 
 @dataclass(frozen=True)
@@ -315,17 +321,3 @@ def _take_apart(free: list[Composition], count: int) -> list[Composition]:
         free.remove(pair)
         taken.append(pair)
     return taken
-
-
-def base_example(rng: random.Random, skills: Sequence[Composition]) -> Example:
-    """A fresh training example of a random base skill, every wording drawn by itself."""
-    composition = rng.choice(skills)
-    wordings = [rng.randrange(NUM_TRAINED_WORDINGS) for _ in range(3)]
-    words = word_list(rng)
-    return Example(
-        "base",
-        "-".join(composition),
-        instruction(composition, *wordings),
-        " ".join(words),
-        (solve(composition, words),),
-    )

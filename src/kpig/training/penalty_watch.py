@@ -1,14 +1,14 @@
 """How large a method's penalties are beside the cross-entropy, and a warning where one does nothing or everything."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 LEAST, MOST = 1e-4, 10.0
-"""The range of a penalty over the cross-entropy in which it is taken to act and not to outweigh the task. Chosen,
-not measured: published penalties were found at 0 and far above the cross-entropy (docs/baselines.md)."""
+"""The range of a penalty over the cross-entropy inside which nothing is said. Chosen, not measured: below it
+the penalty is lost beside the loss; above it the task is less than a tenth of what is minimised."""
 
 WINDOW = 50
-"""Updates in a row that make a judgement: more than a warm-up's, fewer than most steps have. Chosen."""
+"""Updates in a row that a penalty must be outside. Chosen: a single batch says little, and L2 and EWC begin
+each step at 0, so that their first updates are always below."""
 
 FEWEST = 2
 """Updates that make a judgement at least: at the first of a step nothing has moved from where it is held."""
@@ -29,14 +29,13 @@ class PenaltyWatch:
     `penalties` names the terms of a record that are penalties, each with the setting that scales it.
     A penalty stays outside `LEAST` to `MOST` when it does for `WINDOW` updates in a row, or for all of a
     shorter step of at least `FEWEST`. Terms that a step does not have, as in the first one of most methods,
-    are not judged, and neither is exactly 0: so a method may say that it has nothing to hold to.
+    are not judged: a method leaves them out of its log, or returns None as its penalty.
     """
 
     def __init__(self, penalties: Mapping[str, str], num_updates: int):
         self.penalties = penalties
-        self.num_updates = num_updates
+        self.window = max(FEWEST, min(WINDOW, num_updates))
         self._rows: dict[str, list[float]] = {}
-        self._absent: Counter[str] = Counter()
         self._said = False
 
     def warning(self, record: Mapping[str, float]) -> str | None:
@@ -44,24 +43,18 @@ class PenaltyWatch:
         if self._said:
             return None
         for name, ratio in ratios(record, self.penalties).items():
-            if ratio == 0:
-                self._absent[name] += 1
             row = self._rows.get(name, [])
             if row and _side(row[-1]) != _side(ratio):
                 row = []
             self._rows[name] = [*row, ratio] if _side(ratio) else []
-        long = [name for name, row in self._rows.items() if len(row) >= self._window(name)]
+        long = [name for name, row in self._rows.items() if len(row) >= self.window]
         self._said = bool(long)
         return _text(long[0], self.penalties[long[0]], self._rows[long[0]]) if long else None
 
-    def _window(self, name: str) -> int:
-        """How many updates make a judgement: at most all that had the penalty."""
-        return max(FEWEST, min(WINDOW, self.num_updates - self._absent[name]))
-
 
 def _side(ratio: float) -> int:
-    """-1 below the range that is wanted, 1 above it, 0 inside or where there is no penalty."""
-    return -1 if 0 < ratio < LEAST else 1 if ratio > MOST else 0
+    """-1 below the range that is wanted, 1 above it, 0 inside."""
+    return -1 if ratio < LEAST else 1 if ratio > MOST else 0
 
 
 def _text(name: str, setting: str, row: list[float]) -> str:

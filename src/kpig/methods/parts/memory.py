@@ -35,14 +35,6 @@ class Memory:
         """Keep chosen examples of a task instead of a random part; the first `capacity` of them."""
         self.tasks[task.name] = Remembered(task.instructions, tuple(examples[: self.capacity]))
 
-    def draw_each(self, counts: Mapping[str, int], rng: random.Random) -> list[Example]:
-        """min(count, available) distinct examples of each task named in `counts`, under training wordings."""
-        return [
-            reworded(example, self.tasks[name].instructions, rng)
-            for name, count in counts.items()
-            for example in pick(self.tasks[name].examples, count, rng)
-        ]
-
     def probes(self, count: int) -> dict[str, tuple[Example, ...]]:
         """The first `count` examples of every task under its seed instruction, for measuring gain."""
         return {name: kept.examples[:count] for name, kept in self.tasks.items()}

@@ -17,7 +17,7 @@ def lowest(signals: Mapping[str, float], ties: Mapping[str, float], count: int) 
 
 
 def chances(signals: Mapping[str, float], floor: float, temperature: float) -> dict[str, float]:
-    """floor/n + (1 - floor) · softmax(-signal/temperature) for each task (METHOD.md section 5); sums to 1."""
+    """floor/n + (1 - floor) · softmax(-signal/temperature) by task, sum 1 (docs/method.md, section 5)."""
     least = min(signals.values())
     weights = {name: math.exp((least - value) / temperature) for name, value in signals.items()}
     total = sum(weights.values())

@@ -1,4 +1,4 @@
-"""Check a response against the demands of its task that a program can check (METHOD.md section 7).
+"""Check a response against the demands of its task that a program can check (docs/method.md, section 7).
 
 The types that `check_constraints.py` of the shared annotation knows mean here what they mean there.
 A response is stripped of outer white space first; items are cut exactly at their separator.

@@ -3,7 +3,12 @@
 import regex
 
 MAX_MATCHED_CHARACTERS = 10_000
+"""Longer responses are not matched. Chosen, far above what the default limit of 64 tokens lets a model
+write."""
+
 MAX_MATCH_SECONDS = 1.0
+"""For one pattern and one text. Chosen: a pattern that backtracks without end costs a second each time, no
+more."""
 
 
 def full_match(pattern: str, response: str) -> bool | None:

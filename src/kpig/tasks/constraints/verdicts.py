@@ -8,6 +8,8 @@ from kpig.tasks.constraints.table import CONSTRAINTS
 from kpig.tasks.constraints.words import squash
 
 MIN_COPIED_WORDS = 20
+"""Words that end the prompt from which a response counts as its copy. Chosen: fewer can be a right answer,
+such as the label that the instruction names last."""
 
 
 def satisfied(constraint: Constraint, input_text: str, response: str) -> bool:

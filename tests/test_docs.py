@@ -1,0 +1,123 @@
+"""The documents are true: what they cite, name and link is there, and settings have the defaults they state."""
+
+import importlib
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kpig.config import RunConfig, Section
+from kpig.methods import chosen
+
+ROOT = Path(__file__).parents[1]
+METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"(?m)^ {4}.*$", "", METHOD))
+"""Everything in code quotes, equations left out."""
+
+CITATION = re.compile(r"docs/method\.md(?:,\s+sections?\s+(\d+)(?:\s+(?:to|and)\s+(\d+))?)?")
+SETTING = re.compile(r"((?:[a-z_]+\.)*[a-z_0-9]+) = (.+)")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]*))?\)")
+
+
+def sources() -> Iterator[tuple[Path, str]]:
+    """Every text file of the code, its tests, scripts and benchmarks, this file aside."""
+    for folder in ("src/kpig", "tests", "scripts", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".toml", ".j2", ".txt") and path != Path(__file__):
+                yield path, path.read_text(encoding="utf-8")
+
+
+def method_settings(method: str) -> type[Section]:
+    """The class of the settings below [method.NAME]."""
+    return chosen.load(method).Settings
+
+
+def default(key: str) -> Any:
+    """The default of a dotted config key; KeyError where there is no such key."""
+    parts = key.split(".")
+    if parts[0] == "method" and len(parts) == 3:
+        return method_settings(parts[1]).model_fields[parts[2]].default
+    section: Any = RunConfig()
+    for part in parts:
+        section = {name: getattr(section, name) for name in type(section).model_fields}[part]
+    return section
+
+
+def resolved(name: str) -> Any:
+    """What a dotted name stands for: the longest module in it, then attributes."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            found = getattr(found, part)
+        return found
+    raise ModuleNotFoundError(name)
+
+
+def test_every_citation_of_the_method_names_a_section_that_is_there() -> None:
+    sections = set(re.findall(r"(?m)^## (\d+)\. ", METHOD))
+    found = [(path, match) for path, text in sources() for match in CITATION.finditer(text)]
+    wrong = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path, match in found
+        if not {*match.groups()} - {None}
+    ]
+    cited = {number for _, match in found for number in match.groups() if number}
+    assert wrong == [] and len(found) > 25
+    assert cited <= sections and sections == {str(number) for number in range(1, 9)}
+
+
+def test_nothing_cites_a_document_that_does_not_ship() -> None:
+    unshipped = re.compile(r"METHOD\.md|ARCHITECTURE\.md|STYLE\.md|docs/paper\.md")
+    documents = [(path, path.read_text(encoding="utf-8")) for path in (ROOT / "docs").glob("*.md")]
+    assert [path.name for path, text in (*sources(), *documents) if unshipped.search(text)] == []
+
+
+@pytest.mark.parametrize("name", sorted({span for span in SPANS if re.fullmatch(r"kpig(\.\w+)+", span)}))
+def test_every_function_that_the_method_names_exists(name: str) -> None:
+    assert callable(resolved(name))
+
+
+@pytest.mark.parametrize("span", sorted({span for span in SPANS if SETTING.fullmatch(span)}))
+def test_every_setting_that_the_method_names_has_the_default_it_states(span: str) -> None:
+    key, value = span.split(" = ")
+    assert default(key) == tomllib.loads(f"value = {value}")["value"]
+
+
+def test_the_method_states_the_default_of_every_setting_of_kpig() -> None:
+    stated = {span.split(" = ")[0] for span in SPANS if SETTING.fullmatch(span)}
+    assert {f"method.kpig.{name}" for name in method_settings("kpig").model_fields} <= stated
+
+
+@pytest.mark.parametrize(
+    "span", sorted({s for s in SPANS if re.fullmatch(r"(method|train|evaluate)(\.\w+)+", s)})
+)
+def test_every_setting_that_the_method_names_without_a_default_exists(span: str) -> None:
+    default(span)
+
+
+def test_the_lines_of_the_method_are_short() -> None:
+    assert max(map(len, METHOD.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("document", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def test_every_link_and_every_test_or_script_that_a_document_names_is_there(document: str) -> None:
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    links = [ROOT / "docs" / target for target, _ in LINK.findall(text) if "://" not in target]
+    files = [
+        ROOT / name for name in re.findall(r"`?\b((?:tests|scripts|benchmarks|examples)/[\w-]+\.\w+)", text)
+    ]
+    assert [str(path) for path in (*links, *files) if not path.exists()] == []
+
+
+def test_every_entry_of_the_log_that_a_docstring_names_is_there() -> None:
+    log = (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8")
+    titles = [line for line in log.splitlines() if line.startswith("## ")]
+    named = {name for _, text in sources() for name in re.findall(r'docs/LOG\.md,\s+"([^"]+)"', text)}
+    assert named and all(any(name in title for title in titles) for name in named)

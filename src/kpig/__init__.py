@@ -4,11 +4,28 @@
     config = kpig.load_config("my.toml")
     scores = kpig.run(config, out="runs/mine")
 
-Names are loaded when they are first used, so `import kpig` is quick.
+A method of your own needs Method, Settings, Loss, Step, Clock, Memory, Batch, Example and Task
+(docs/add-a-method.md). Names are loaded when they are first used, so `import kpig` is quick.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kpig.config import build as build_config
+    from kpig.config import load as load_config
+    from kpig.errors import KpigError
+    from kpig.methods.base import Clock, Loss, Method, Settings, Step
+    from kpig.methods.parts.memory import Memory
+    from kpig.model.batch import Batch
+    from kpig.model.gain import measure as measure_gain
+    from kpig.model.loading import load as load_model
+    from kpig.records import Example, Task
+    from kpig.report import read_run
+    from kpig.report import write as write_report
+    from kpig.runs.job import run
+    from kpig.tasks.stream import load as load_stream
+    from kpig.tasks.stream import load_tasks
 
 __version__ = "0.1.0"
 
@@ -22,9 +39,40 @@ _HOME = {
     "measure_gain": "kpig.model.gain:measure",
     "read_run": "kpig.report:read_run",
     "write_report": "kpig.report:write",
+    "Method": "kpig.methods.base:Method",
+    "Settings": "kpig.methods.base:Settings",
+    "Loss": "kpig.methods.base:Loss",
+    "Step": "kpig.methods.base:Step",
+    "Clock": "kpig.methods.base:Clock",
+    "Memory": "kpig.methods.parts.memory:Memory",
+    "Batch": "kpig.model.batch:Batch",
+    "Example": "kpig.records:Example",
+    "Task": "kpig.records:Task",
     "KpigError": "kpig.errors:KpigError",
 }
-__all__ = ["__version__", *_HOME]
+
+__all__ = [
+    "Batch",
+    "Clock",
+    "Example",
+    "KpigError",
+    "Loss",
+    "Memory",
+    "Method",
+    "Settings",
+    "Step",
+    "Task",
+    "__version__",
+    "build_config",
+    "load_config",
+    "load_model",
+    "load_stream",
+    "load_tasks",
+    "measure_gain",
+    "read_run",
+    "run",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,4 @@
-"""EWC: a penalty on how far the weights move, each by its importance to past steps.
-
-It acts on the trainable weights: all of them in full tuning, those of the adapter with LoRA. θ* is taken when a
-step begins, from the weights that the previous step ended with; a resumed step begins with them too.
-"""
+"""EWC: a penalty on how far the weights move, each by its importance to past steps."""
 
 import random
 from collections.abc import Mapping
@@ -14,7 +10,7 @@ from torch import Tensor
 from kpig.config import RunConfig
 from kpig.config.section import Count, Weight
 from kpig.methods.base import Method, Settings, Step
-from kpig.methods.parts.distance import squared_distance
+from kpig.methods.parts.distance import anchor, squared_distance
 from kpig.methods.parts.fisher import diagonal_fisher
 from kpig.methods.parts.memory import pick, reworded
 from kpig.model.learner import Learner, Weights
@@ -63,7 +59,7 @@ class Ewc(Method):
         self.fisher: dict[str, Tensor] = {}
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
-        self.anchor = learner.weights() if step.number > 1 else None
+        self.anchor = anchor(step, learner)
         return step
 
     def penalty(self, learner: Learner) -> Tensor | None:

@@ -1,8 +1,4 @@
-"""L2: a penalty on how far the weights move from those after the previous step.
-
-It acts on the trainable weights: all of them in full tuning, those of the adapter with LoRA. θ* is taken when a
-step begins, from the weights that the previous step ended with; a resumed step begins with them too.
-"""
+"""L2: a penalty on how far the weights move from those after the previous step."""
 
 from typing import ClassVar
 
@@ -12,7 +8,7 @@ from torch import Tensor
 from kpig.config import RunConfig
 from kpig.config.section import Weight
 from kpig.methods.base import Method, Settings, Step
-from kpig.methods.parts.distance import squared_distance
+from kpig.methods.parts.distance import anchor, squared_distance
 from kpig.model.learner import Learner, Weights
 
 
@@ -38,7 +34,7 @@ class L2(Method):
         self.anchor: Weights | None = None
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
-        self.anchor = learner.weights() if step.number > 1 else None
+        self.anchor = anchor(step, learner)
         return step
 
     def penalty(self, learner: Learner) -> Tensor | None:

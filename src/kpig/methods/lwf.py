@@ -7,6 +7,7 @@ from pydantic import Field
 from kpig.config import RunConfig
 from kpig.config.section import Weight
 from kpig.methods.base import Loss, Method, Settings, Step
+from kpig.methods.parts.distance import anchor
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner, Weights
 from kpig.model.objective import cross_entropy_sum, distillation
@@ -39,7 +40,7 @@ class Lwf(Method):
         self._previous: Weights | None = None
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
-        self._previous = learner.weights() if step.number > 1 else None
+        self._previous = anchor(step, learner)
         return step
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:

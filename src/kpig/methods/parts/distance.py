@@ -1,12 +1,24 @@
-"""How far weights are from others, entry by entry."""
+"""Where a step began, and how far the weights are from there.
+
+Both act on the trainable weights: all of them in full tuning, those of the adapter with LoRA.
+"""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from kpig.methods.base import Step
 from kpig.methods.parts.gradient import wide
-from kpig.model.learner import Weights
+from kpig.model.learner import Learner, Weights
+
+
+def anchor(step: Step, learner: Learner) -> Weights | None:
+    """θ*, the weights that the previous step ended with, when asked as a step begins; None in the first step.
+
+    A resumed step begins with them too.
+    """
+    return learner.weights() if step.number > 1 else None
 
 
 def squared_distance(

@@ -15,17 +15,24 @@ from kpig.errors import ModelError, TrainingError
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts.memory import reworded
 from kpig.model import portions
-from kpig.model.batch import collate, micro_batches
+from kpig.model.batch import Batch, Logits
 from kpig.model.learner import Learner
-from kpig.model.objective import cross_entropy_sum
 from kpig.records import Example, Task
 from kpig.training import checkpoint
 from kpig.training.checkpoint import Checkpoint
 from kpig.training.penalty_watch import PenaltyWatch, ratios
 
 HELD_OUT_LOSS_EXAMPLES = 256
+"""About as many test examples are read for the held-out loss, so that it costs the same however many there are.
+Chosen, not measured."""
+
 PACKING_PROBES = 3
+"""Examples compared in shared rows and alone: two must share for a wrong mask to show, one more in case one is cut
+off into a row of its own. Chosen, not measured."""
+
 PACKING_TOLERANCE = 0.05
+"""Largest difference in log p, in nats, that counts as rounding: far above that of float32, and enough for bfloat16
+weights; attention that reads across examples or past its window is off by more. Chosen, not measured."""
 
 
 def fit_step(
@@ -112,13 +119,8 @@ def held_out_loss(learner: Learner, tasks: Sequence[Task], settings: TrainSectio
     """Mean cross-entropy, in nats per response token, on an even choice of the tasks' test examples."""
     examples = [example for task in tasks for example in task.test]
     chosen = examples[:: max(1, len(examples) // HELD_OUT_LOSS_EXAMPLES)]
-    total, num_tokens = 0.0, 0
-    with torch.no_grad(), learner.evaluating(), learner.ledger.unspent():
-        for batch in micro_batches(learner, chosen, False, settings):
-            logits = learner.response_logits(batch.rows)
-            total += float(cross_entropy_sum(logits, batch.rows.target.to(logits.device)))
-            num_tokens += batch.num_tokens
-    return round(total / max(1, num_tokens), 6)
+    with learner.ledger.unspent():
+        return round(learner.mean_loss(learner.training_batches(chosen, settings)), 6)
 
 
 def require_packable(learner: Learner, examples: Sequence[Example], settings: TrainSection) -> None:
@@ -126,18 +128,23 @@ def require_packable(learner: Learner, examples: Sequence[Example], settings: Tr
 
     So do models whose attention is recurrent, windowed or blind to given positions: ModelError.
     """
-    encoded = [learner.encoder.encode(example) for example in examples[:PACKING_PROBES]]
-    found = []
-    with torch.no_grad(), learner.evaluating(), learner.ledger.unspent():
-        for row_tokens in (0, settings.row_tokens):
-            rows = collate(encoded, learner.pad_id, row_tokens=row_tokens).rows
-            found.append(learner.response_logits(rows).float().log_softmax(-1))
-    gap = float((found[0] - found[1]).abs().max())
+    probes = examples[:PACKING_PROBES]
+    with learner.ledger.unspent():
+        alone, shared = (
+            torch.cat(learner.per_example(probes, _log_probs, row_tokens=row_tokens))
+            for row_tokens in (0, settings.row_tokens)
+        )
+    gap = float((alone - shared).abs().max())
     if not gap <= PACKING_TOLERANCE:
         raise ModelError(
             f"train.row_tokens = {settings.row_tokens}: this model's log-probabilities change by {gap:.2g} when "
             "examples share a row, so its attention is not a plain causal one; set train.row_tokens = 0"
         )
+
+
+def _log_probs(batch: Batch, logits: Logits) -> list[torch.Tensor]:
+    every = logits.rows.float().log_softmax(-1)
+    return [every[batch.example == number] for number in range(len(batch.examples))]
 
 
 def precision(settings: TrainSection, device: torch.device) -> str:
@@ -160,12 +167,14 @@ def _update(
     with accelerator.autocast():
         replayed = list(method.replay(clock, learner))
     examples = current_examples(step, clock, settings.group_size) + replayed
-    batches = micro_batches(learner, examples, method.paired, settings, method.reading)
+    batches = learner.training_batches(
+        examples, settings, method.paired, method.reading, num_replayed=len(replayed)
+    )
     num_tokens = sum(batch.num_tokens for batch in batches)
     totals: dict[str, torch.Tensor] = {}
     for batch in batches:
         with accelerator.autocast():
-            loss = method.loss(learner, batch.to(learner.device))
+            loss = method.loss(learner, batch)
         _require_finite("loss", loss.sum, clock)
         accelerator.backward(loss.sum / max(1, num_tokens))
         for name, value in ({"loss": loss.sum.detach()} | loss.log).items():
@@ -215,9 +224,11 @@ def _memory_explained(clock: Clock, learner: Learner, settings: TrainSection) ->
     try:
         yield
     except torch.OutOfMemoryError as error:
+        budget = portions.training(learner.device, settings.tokens_per_micro_batch)
         raise TrainingError(
             f"the device ran out of memory at step {clock.step}, update {clock.update + 1}; lower "
-            f"train.tokens_per_micro_batch (now {portions.training(learner, settings.tokens_per_micro_batch)}) in a new run: results stay the same"
+            f"train.tokens_per_micro_batch (now {budget}) in a new run: "
+            "results stay the same"
         ) from error
 
 

@@ -201,7 +201,7 @@ class Learner:
     def embed(self, prompts: Sequence[Sequence[int]], max_tokens: int = 16384) -> Tensor:
         """[P, D] in float32: the mean of the last hidden states over each prompt's token ids.
 
-        The tokens count as forward tokens.
+        The tokens count as forward tokens. `max_tokens` padded ones go side by side: chosen, not measured.
         """
         vectors: dict[int, Tensor] = {}
         with self.evaluating():

@@ -139,7 +139,7 @@ def test_places_say_where_each_example_of_a_batch_came_from(layout, make_learner
 def test_replayed_examples_are_told_from_current_ones_in_every_micro_batch(
     row_tokens, budget, make_learner, mixed_examples
 ):
-    """Batches are sorted by length, or by instruction where rows are shared, so both kinds are mixed in them."""
+    """Batches are sorted by length, or by instruction where rows are shared: both kinds stand in one."""
     settings = config.TrainSection(row_tokens=row_tokens, tokens_per_micro_batch=budget)
     current, past = [*mixed_examples, *mixed_examples[:2]], [*mixed_examples[2:], mixed_examples[0]]
     learner = make_learner()

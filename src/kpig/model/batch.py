@@ -1,6 +1,7 @@
 """Encoded examples to batches that carry an example and its masked twin.
 
-Shape letters: E examples of a batch, N response tokens of all of them together, M those of their masked twins.
+Shape letters: E examples of a batch, N response tokens of all of them together, M those of their masked twins,
+V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -78,9 +79,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Logits:
-    """What the model predicts in a batch: `rows` [N, V] for the originals, `twins` [M, V] for the masked twins.
+    """What the model predicts in a batch: `rows` [N, V] for the originals, `twins` [M, V] for their masked twins.
 
-    Row by row they belong to `batch.rows.target` and `batch.twins.target`; `twins` is None where `batch.twins` is.
+    Row by row they belong to `batch.rows.target` and `batch.twins.target`; `twins` is None where
+    `batch.twins` is.
     """
 
     rows: Tensor

@@ -10,8 +10,8 @@ from kpig.records import MASK_TEXT, Example, Instruction
 
 PLAIN_TEMPLATE = "{body}\nOutput:"
 MAX_CACHED = 200_000
-"""Texts kept encoded, for an example comes again in every epoch and evaluation. A bound on memory, at which the
-cache starts anew. Chosen, not measured."""
+"""Texts kept encoded, for an example comes again in every epoch and evaluation. A bound on memory, at which
+the cache starts anew. Chosen, not measured."""
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,10 @@ def reading(gain: Gain, high: float = 0.5) -> str:
 def likelihoods(
     logits: Tensor, target: Tensor, example: Tensor, num_examples: int
 ) -> list[tuple[float, float]]:
-    """Mean p and mean log p (nats) over the response tokens of each example; `example` [N] numbers the tokens' own.
+    """Mean p and mean log p, in nats, over the response tokens of each example.
 
-    Means are taken in float64, on the CPU, since not every device has it.
+    From logits [N, V], ids [N] and the number of each token's example [N]. Means are taken in float64, on
+    the CPU, since not every device has it.
     """
     log_probs = token_log_probs(logits, target).cpu().double()
     means = (

@@ -13,7 +13,8 @@ from transformers import GenerationConfig
 class Answer:
     """A greedy answer, and whether it ended by itself before the token limit.
 
-    `num_tokens` are those of the text, encoded once more, and the end of sequence; the limit where it was cut off.
+    `num_tokens` are those of the text, encoded once more, and the end of sequence; the limit where it was
+    cut off.
     """
 
     text: str

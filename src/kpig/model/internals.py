@@ -1,8 +1,8 @@
 """What must be done inside a Hugging Face causal LM: catch its hidden states, and shape its attention mask.
 
-`model` stands for a transformers model, never for an adapter around one. It is typed Any here: which methods and
-modules an architecture has is not written down in a type. Shape letters: R rows, L sequence, N response tokens,
-V vocabulary, D hidden size.
+`model` stands for a transformers model, never for an adapter around one. It is typed Any here: which methods
+and modules an architecture has is not written down in a type. Shape letters: R rows, L sequence, N response
+tokens, D hidden size.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from kpig.model.rows import Rows
 
 @contextmanager
 def gathered(model: Any, rows: Rows) -> Iterator[None]:
-    """Inside the block the output layer sees the positions that predict `rows.target`, [1, N, D], and no others."""
+    """Inside the block the output layer sees only the positions that predict `rows.target`, as [1, N, D]."""
 
     def gather(_module: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         return (arguments[0][rows.row, rows.column].unsqueeze(0), *arguments[1:])

@@ -40,8 +40,8 @@ class Learner:
     Devices: whoever makes a tensor of ids for the model puts it where the weights are. For examples that is
     `batches` alone; a pass expects its rows there and moves nothing, and what it returns is there too.
 
-    `model` and `tokenizer` are those of transformers, or a PEFT model around one; what these have in common is
-    not written down in a type.
+    `model` and `tokenizer` are those of transformers, or a PEFT model around one; what these have in common
+    is not written down in a type.
     """
 
     def __init__(self, model: Any, tokenizer: Any, encoder: Encoder, keep_initial: bool = False):
@@ -126,8 +126,8 @@ class Learner:
         """
         if not torch.is_grad_enabled():
             raise ModelError(
-                "response_logits is the pass that trains, and it was called without gradient (torch.no_grad); "
-                "use forward_logits, which counts its tokens as forward tokens"
+                "response_logits is the pass that trains, but it was called without gradient "
+                "(torch.no_grad); use forward_logits, which counts its tokens as forward tokens"
             )
         logits = self._logits(rows)
         self.ledger.train_tokens += rows.num_tokens
@@ -146,7 +146,10 @@ class Learner:
         return logits
 
     def reference_logits(self, rows: Rows, weights: Weights | None) -> Tensor:
-        """The forward-only pass of a frozen earlier model: `weights` are its own, None for the starting model."""
+        """The forward-only pass of a frozen earlier model.
+
+        `weights` are those of that model; None stands for the starting model.
+        """
         weights = self.initial if weights is None else weights
         if weights is None and not self.is_adapter:
             raise ModelError("the learner was built without its starting weights; pass keep_initial=True")
@@ -222,8 +225,9 @@ class Learner:
     ) -> list[Answer]:
         """Greedy answers to prompts of token ids, in order: the one loop that generates.
 
-        `advance` is told how many more have come in. Tokens read and written count as forward tokens. Whether
-        there is room for prompt and answer is the caller's to know. `tokens_per_batch` as in `prompt_batches`.
+        `advance` is told how many more have come in. Tokens read and written count as forward tokens.
+        Whether there is room for prompt and answer is the caller's to know. `tokens_per_batch` as in
+        `prompt_batches`.
         """
         found: dict[int, Answer] = {}
         for places in self.prompt_batches(prompts, max_new_tokens, tokens_per_batch):
@@ -297,7 +301,7 @@ class Learner:
         self.load_weights(dict(saved.named_parameters()))
 
     def _logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
-        """Logits [N, V] at the positions that predict the targets; gradient and mode as the caller's context has them.
+        """Logits [N, V] at the positions that predict the targets; gradient and mode are the caller's.
 
         The hidden states of these positions are gathered *before* the vocabulary projection, by a hook on
         the model's own output layer: soft-caps and scales that follow it stay the model's own.

@@ -23,17 +23,17 @@ from kpig.training.checkpoint import Checkpoint
 from kpig.training.penalty_watch import PenaltyWatch, ratios
 
 HELD_OUT_LOSS_EXAMPLES = 256
-"""Of twice as many test examples or more, every second, third, ... is read for the held-out loss, so that its cost
-does not grow with them. Chosen, not measured."""
+"""Of twice as many test examples or more, every second, third, ... is read for the held-out loss, so that its
+cost does not grow with them. Chosen, not measured."""
 
 PACKING_PROBES = 3
-"""Examples of one task, read in shared rows and alone: at least two must share a row for a wrong mask to show.
+"""Examples of one task, read in shared rows and alone: at least two must share one for a wrong mask to show.
 Chosen, not measured."""
 
 PACKING_TOLERANCE = 0.05
-"""Largest difference in log p, in nats, that counts as rounding. Measured on the shipped model and on random Llama,
-Qwen 3 and GPT-2: 2e-5 at most with float32 weights, but 0.03 to 0.19 with bfloat16 weights, which are refused
-where it is more; Gemma 2, whose attention is windowed: 4 to 7."""
+"""Largest difference in log p, in nats, that counts as rounding. Measured on the shipped model and on random
+Llama, Qwen 3 and GPT-2: 2e-5 at most with float32 weights, but 0.03 to 0.19 with bfloat16 weights, so that
+such weights may be refused; Gemma 2, whose attention is windowed: 4 to 7."""
 
 
 def fit_step(
@@ -130,11 +130,11 @@ def require_packable(learner: Learner, examples: Sequence[Example], settings: Tr
     So do models whose attention is recurrent, windowed or blind to given positions: ModelError.
     """
     probes = examples[:PACKING_PROBES]
-    together = {"max_tokens": PACKING_PROBES * learner.encoder.max_length}
+    in_one_batch = PACKING_PROBES * learner.encoder.max_length
     with learner.ledger.unspent():
         alone, shared = (
-            torch.cat(learner.per_example(probes, _log_probs, row_tokens=row_tokens, **together))
-            for row_tokens in (0, settings.row_tokens)
+            torch.cat(learner.per_example(probes, _log_probs, max_tokens=in_one_batch, row_tokens=tokens))
+            for tokens in (0, settings.row_tokens)
         )
     gap = float((alone - shared).abs().max())
     if not gap <= PACKING_TOLERANCE:

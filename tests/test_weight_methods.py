@@ -15,7 +15,7 @@ from scipy import special
 from conftest import scatter
 from kpig import config
 from kpig.errors import ConfigError
-from kpig.methods import dare, lm_cocktail, migu
+from kpig.methods import dare, migu
 from kpig.methods.base import Clock, Step
 from kpig.methods.chosen import create
 from kpig.model.encoding import Encoded, Encoder

@@ -17,7 +17,6 @@ import torch
 from kpig import config
 from kpig.methods.base import Clock, Step
 from kpig.methods.chosen import create
-from kpig.model.batch import micro_batches
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
 from kpig.pretrain import job, mixture, shapes, speed
@@ -62,7 +61,7 @@ def timed(learner: Learner, step: Step, update: int, row_tokens: int, precision:
     examples = current_examples(step, Clock(0, 1, update, step.num_updates, 64), group_size=4)
     before, total, count = learner.ledger.train_tokens, 0.0, 0
     start = time.perf_counter()
-    for batch in micro_batches(learner, examples, False, settings.train):
+    for batch in learner.training_batches(examples, settings.train):
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             loss = method.loss(learner, batch)
         loss.sum.backward()

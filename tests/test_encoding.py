@@ -230,9 +230,8 @@ def test_joined_rows_give_the_logits_of_both_apart(architecture, make_learner, m
         other = pad([(item.prompt, item.response) for item in encoded[2:]], 1, sides[1])
         for first, second in ((one, other), (other, one)):
             together = join(first, second, 1)
-            with torch.no_grad():
-                apart = torch.cat([learner.response_logits(first), learner.response_logits(second)])
-                found = learner.response_logits(together)
+            apart = torch.cat([learner.forward_logits(first), learner.forward_logits(second)])
+            found = learner.forward_logits(together)
             torch.testing.assert_close(found, apart, rtol=1e-4, atol=1e-5)
             assert together.num_tokens == first.num_tokens + second.num_tokens
             assert together.target.tolist() == first.target.tolist() + second.target.tolist()

@@ -58,7 +58,7 @@ def test_gain_does_not_depend_on_the_other_examples_of_a_batch(
     learner = make_learner(architecture)
     together = gain.measure_examples(learner, mixed_examples)
     backwards = gain.measure_examples(learner, mixed_examples[::-1])[::-1]
-    monkeypatch.setattr(portions, "forward", lambda learner: 1)
+    monkeypatch.setattr(portions, "forward", lambda device: 1)
     alone = gain.measure_examples(learner, mixed_examples)
     for name in ("prob", "log", "instructed", "masked"):
         expected = pytest.approx([getattr(one, name) for one in together], abs=TOLERANCE)

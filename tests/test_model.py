@@ -41,8 +41,8 @@ def test_response_logits_are_the_models_own_logits_at_the_response_positions(
     scatter(learner.model, 1, 0.1)
     rows = rows_of(learner, mixed_examples, side)
     expected = full_logits(learner.model, rows)
-    with torch.no_grad():
-        found = learner.response_logits(rows)
+    found = learner.forward_logits(rows)
+    assert torch.equal(learner.response_logits(rows), found)
     assert found.shape == (len(rows.target), 4096)
     assert_same(found, expected)
     assert expected.std() > 0.5, "the models must be wide enough for this test to tell tokens apart"
@@ -57,11 +57,10 @@ def test_given_weights_replace_the_learners_own_for_one_pass(
     scatter(other.model, 1, 0.1)
     rows = rows_of(learner, mixed_examples)
     before = learner.weights()
-    with torch.no_grad():
-        own = learner.response_logits(rows)
-        found = learner.response_logits(rows, other.weights())
-        assert_same(found, full_logits(other.model, rows))
-        assert torch.equal(learner.response_logits(rows), own)
+    own = learner.forward_logits(rows)
+    found = learner.forward_logits(rows, other.weights())
+    assert_same(found, full_logits(other.model, rows))
+    assert torch.equal(learner.forward_logits(rows), own)
     assert (found - own).abs().max() > 0.1
     assert all(torch.equal(before[name], weight) for name, weight in learner.weights().items())
 
@@ -73,8 +72,7 @@ def test_the_vocabulary_projection_sees_only_response_positions(architecture, ma
     head = learner.model.get_output_embeddings()
     head.register_forward_hook(lambda _module, arguments, _output: shapes.append(arguments[0].shape))
     learner.response_logits(rows)
-    with torch.no_grad():
-        learner.response_logits(rows, learner.weights())
+    learner.forward_logits(rows, learner.weights())
     assert shapes == [(1, len(rows.target), 32)] * 2
     learner.model(rows.input_ids)
     assert shapes[2] == (*rows.input_ids.shape, 32), "the gathering must end with the pass"
@@ -146,6 +144,23 @@ def test_the_ledger_counts_real_tokens_by_kind_of_pass(adapter, make_learner, mi
     learner.reference_logits(rows, None)
     learner.reference_logits(rows, learner.weights())
     assert (learner.ledger.train_tokens, learner.ledger.forward_tokens) == (real, 2 * real)
+    learner.forward_logits(rows)
+    assert (learner.ledger.train_tokens, learner.ledger.forward_tokens) == (real, 3 * real)
+
+
+def test_the_pass_that_trains_is_refused_without_gradient_and_the_other_never_has_one(
+    make_learner, mixed_examples
+):
+    learner = make_learner("gpt2", dropout=0.5)
+    learner.model.train()
+    rows = rows_of(learner, mixed_examples)
+    with torch.no_grad(), pytest.raises(ModelError, match="forward_logits"):
+        learner.response_logits(rows)
+    assert learner.ledger.train_tokens == 0
+    assert learner.response_logits(rows).requires_grad
+    found = learner.forward_logits(rows)
+    assert not found.requires_grad and torch.equal(found, learner.forward_logits(rows)), "no dropout either"
+    assert all(module.training for module in learner.model.modules())
 
 
 # Generation
@@ -267,8 +282,7 @@ def load(path, **more):
 def test_a_saved_folder_loads_and_answers_the_same(architecture, model_folder, make_learner, mixed_examples):
     learner, expected = load(model_folder(architecture), max_length=999), make_learner(architecture)
     rows = rows_of(expected, mixed_examples)
-    with torch.no_grad():
-        assert torch.equal(learner.response_logits(rows), expected.response_logits(rows))
+    assert torch.equal(learner.forward_logits(rows), expected.forward_logits(rows))
     assert isinstance(learner, Learner)
     assert learner.encoder.max_length == 256, "never longer than the model's positions"
     assert learner.initial is None
@@ -299,8 +313,7 @@ def test_an_adapter_folder_loads_on_the_base_that_it_names(model_folder, mixed_e
     learner.save(tmp_path / "adapter")
     rows = rows_of(learner, mixed_examples)
     found = load(tmp_path / "adapter")
-    with torch.no_grad():
-        assert torch.equal(found.response_logits(rows), learner.response_logits(rows))
+    assert torch.equal(found.forward_logits(rows), learner.forward_logits(rows))
     with pytest.raises(ModelError, match="merge"):
         load(tmp_path / "adapter", adapter="lora")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from conftest import ARCHITECTURES
 from kpig.config import TrainSection
 from kpig.errors import ModelError
-from kpig.model.batch import collate, micro_batches, packed_batches
+from kpig.model.batch import collate, packed_batches
 from kpig.model.packing import common_beginning, pack
 from kpig.model.rows import join, pad
 from kpig.training import loop
@@ -102,7 +102,7 @@ def test_micro_batches_hold_every_example_once(make_learner, mixed_examples):
         TrainSection(row_tokens=64, tokens_per_micro_batch=120),
         TrainSection(tokens_per_micro_batch=120),
     ):
-        batches = micro_batches(learner, many, False, settings_)
+        batches = learner.training_batches(many, settings_)
         assert len(batches) > 1
         assert sorted(id(one) for batch in batches for one in batch.examples) == sorted(map(id, many))
     encoded = [learner.encoder.encode(example) for example in many]

@@ -312,9 +312,8 @@ def test_after_a_gem_a_small_step_does_not_raise_the_loss_on_memory(adapter, mak
 
     def memory_loss():
         batch = batch_of(learner, memory)
-        with torch.no_grad():
-            logits = learner.response_logits(batch.rows)
-            return float(cross_entropy_sum(logits, batch.rows.target)) / batch.num_tokens
+        logits = learner.forward_logits(batch.rows)
+        return float(cross_entropy_sum(logits, batch.rows.target)) / batch.num_tokens
 
     before, rate = memory_loss(), 1e-5
     with torch.no_grad():

@@ -1,7 +1,5 @@
 """How much goes through the model at once: as asked, else by device; results do not depend on it."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
@@ -10,19 +8,17 @@ from kpig.model import portions
 from kpig.records import Task
 from kpig.scoring import answers
 
-
-def learner_on(device: str) -> SimpleNamespace:
-    return SimpleNamespace(device=torch.device(device))
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize("of", [portions.training, portions.generation])
 def test_what_is_asked_for_is_taken_on_every_device(of):
-    assert of(learner_on("cpu"), 100) == of(learner_on("cuda"), 100) == 100
+    assert of(CPU, 100) == of(GPU, 100) == 100
 
 
 @pytest.mark.parametrize("of", [portions.training, portions.forward, portions.generation])
 def test_a_cpu_gets_less_at_a_time(of):
-    assert 0 < of(learner_on("cpu")) < of(learner_on("cuda"))
+    assert 0 < of(CPU) < of(GPU)
 
 
 def test_answers_do_not_depend_on_the_portions(make_learner, mixed_examples):

@@ -15,7 +15,7 @@ from scipy import special
 from conftest import scatter
 from kpig import config
 from kpig.errors import ConfigError
-from kpig.methods import dare, lm_cocktail, migu
+from kpig.methods import dare, migu
 from kpig.methods.base import Clock, Step
 from kpig.methods.chosen import create
 from kpig.model.encoding import Encoded, Encoder
@@ -237,6 +237,8 @@ class TwoWeightLearner:
 
     is_adapter, device, pad_id = False, torch.device("cpu"), 0
     weights, load_weights, parameters = Learner.weights, Learner.load_weights, Learner.parameters
+    batches, training_batches = Learner.batches, Learner.training_batches
+    mean_loss, per_batch, _forward = Learner.mean_loss, Learner.per_batch, Learner._forward
 
     def __init__(self):
         self.model = TwoWeights()
@@ -246,7 +248,7 @@ class TwoWeightLearner:
     def encode(self, example):
         return Encoded(example, (1,), None, (0,) * len(example.response.split()))
 
-    def reference_logits(self, rows, weights):
+    def forward_logits(self, rows, weights):
         return torch.stack([weights["u"], weights["v"]]).double().expand(len(rows.target), 2)
 
     def set(self, u, v):
@@ -323,9 +325,9 @@ def test_lm_cocktail_measures_the_loss_per_token_on_few_examples_of_the_present_
         predicted = logits[len(item.prompt) - 1 : -1]
         expected += float(cross_entropy_sum(predicted, torch.tensor(item.response)))
         num_tokens += len(item.response)
-    batches = loop.micro_batches(learner, picked, False, chosen.train)
+    batches = learner.training_batches(picked, chosen.train)
     before = learner.ledger.forward_tokens
-    found = lm_cocktail.mean_loss(learner, batches, learner.weights())
+    found = learner.mean_loss(batches, learner.weights())
     assert found == pytest.approx(expected / num_tokens, rel=1e-5)
     assert learner.ledger.forward_tokens > before, "what a method costs is counted"
 
@@ -430,11 +432,9 @@ def test_the_adapter_is_the_sum_of_a_lora_for_each_step(make_learner, mixed_exam
                 )
                 for step in range(RANK):
                     layer.weight += scale * torch.outer(b[:, step], a[step])
-        batches = [
-            loop.micro_batches(one, mixed_examples, False, config.TrainSection()) for one in (learner, plain)
-        ]
+        batches = [one.training_batches(mixed_examples, config.TrainSection()) for one in (learner, plain)]
         found, expected = (
-            one.response_logits(batch.rows) for one, (batch,) in zip((learner, plain), batches, strict=True)
+            one.forward_logits(batch.rows) for one, (batch,) in zip((learner, plain), batches, strict=True)
         )
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -453,7 +453,7 @@ def update(learner, method, examples, budget=10_000, step=2):
     method.begin_step(Step(step, TASKS[:1], 1), learner)
     learner.model.zero_grad()
     settings = config.TrainSection(tokens_per_micro_batch=budget)
-    batches = loop.micro_batches(learner, examples, False, settings)
+    batches = learner.training_batches(examples, settings)
     for batch in batches:
         method.loss(learner, batch).sum.backward()
     before = {name: weight.grad.clone() for name, weight in learner.parameters().items()}
@@ -524,9 +524,8 @@ def test_only_the_units_of_largest_summed_magnitude_get_a_gradient(
 def test_an_output_layer_of_its_own_is_ranked_over_response_positions(make_learner, mixed_examples):
     learner = make_learner("llama")
     found, before, _ = update(learner, started(configured("migu")), mixed_examples)
-    batch = loop.micro_batches(learner, mixed_examples, False, config.TrainSection())[0]
-    with torch.no_grad():
-        magnitudes = learner.response_logits(batch.rows).abs().sum(0)
+    batch = learner.training_batches(mixed_examples, config.TrainSection())[0]
+    magnitudes = learner.forward_logits(batch.rows).abs().sum(0)
     count = migu.num_kept(len(magnitudes), 0.7)
     top = magnitudes.topk(count).indices
     assert torch.equal(found["lm_head.weight"][top], before["lm_head.weight"][top])
@@ -557,7 +556,7 @@ def test_the_first_step_is_trained_whole_and_hooks_are_gone_after_every_pass(mak
     update(learner, method, mixed_examples, step=2)
     assert all(not module._forward_hooks for module in learner.model.modules())
     assert method.magnitudes == {}
-    broken = loop.micro_batches(learner, mixed_examples, False, config.TrainSection())[0]
+    broken = learner.training_batches(mixed_examples, config.TrainSection())[0]
     bad = dataclasses.replace(broken, rows=dataclasses.replace(broken.rows, column=broken.rows.column + 9999))
     with pytest.raises(IndexError):
         method.loss(learner, bad)

@@ -10,17 +10,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from kpig.annotate import clauses, kinds, roles
 from kpig.annotate.cost import Cost
 from kpig.errors import DataError
-from kpig.model import portions
-from kpig.model.batch import token_batches
+from kpig.model.batch import Batch, Logits
 from kpig.model.encoding import Encoded
+from kpig.model.gain import likelihoods
 from kpig.model.learner import Learner
-from kpig.model.objective import mean_by_example, token_log_probs
-from kpig.model.rows import pad
 from kpig.records import Example, Instruction, KeySpan
 
 Hiding = tuple[KeySpan, ...]
@@ -181,7 +177,6 @@ def _beside(found: LogLikelihoods, pairs: Iterable[Hiding]) -> dict[KeySpan, Eff
     return largest
 
 
-@torch.no_grad()
 def log_likelihoods(
     learner: Learner, text: str, examples: Sequence[Example], hidings: Sequence[Hiding], hidden_text: str
 ) -> LogLikelihoods:
@@ -195,21 +190,15 @@ def log_likelihoods(
         hiding: [_encoded(learner, Instruction(text, hiding).masked(hidden_text), one) for one in inputs]
         for hiding in hidings
     }
-    rows = list(dict.fromkeys(_ids(item) for items in encoded.values() for item in items))
-    values: dict[tuple, float] = {}
-    with learner.evaluating():
-        lengths = [len(prompt) + len(answer) for prompt, answer in rows]
-        for group in token_batches(lengths, portions.forward(learner)):
-            values |= _row_means(learner, [rows[index] for index in group])
+    distinct = {_ids(item): item for items in encoded.values() for item in items}
+    means = learner.per_example(list(distinct.values()), _mean_log_probs)
+    values = dict(zip(distinct, means, strict=True))
     return {hiding: [values[_ids(item)] for item in items] for hiding, items in encoded.items()}
 
 
-def _row_means(learner: Learner, pairs: Sequence[tuple]) -> dict[tuple, float]:
-    rows = pad(pairs, learner.pad_id)
-    logits = learner.response_logits(rows)
-    log_probs = token_log_probs(logits, rows.target.to(logits.device)).double()
-    means = mean_by_example(log_probs, rows.row.to(logits.device), len(pairs))
-    return dict(zip(pairs, means.tolist(), strict=True))
+def _mean_log_probs(batch: Batch, logits: Logits) -> list[float]:
+    found = likelihoods(logits.rows, batch.rows.target, batch.example, len(batch.examples))
+    return [log for _, log in found]
 
 
 def _fitted(learner: Learner, text: str, example: Example) -> Example:

@@ -51,17 +51,14 @@ class LocalModel:
         Raises LlmError for a request that asks for sampling. Prompts that leave no room for `max_tokens`
         in the model's context fail as "too_long".
         """
-        from kpig.model import portions
-        from kpig.model.batch import token_batches
-
         if any(request.temperature for request in requests):
             raise LlmError("a local model answers greedily only; set temperature = 0")
         prompts = [self._prompt_ids(request) for request in requests]
         fitting = [place for place in range(len(requests)) if self._fits(place, requests, prompts, deliver)]
         for max_tokens in sorted({requests[place].max_tokens for place in fitting}):
             places = [place for place in fitting if requests[place].max_tokens == max_tokens]
-            lengths = [len(prompts[place]) + max_tokens for place in places]
-            for batch in token_batches(lengths, portions.generation(self.learner, self.tokens_per_batch)):
+            own = [prompts[place] for place in places]
+            for batch in self.learner.prompt_batches(own, max_tokens, self.tokens_per_batch):
                 chosen = {places[number]: prompts[places[number]] for number in batch}
                 self._answer_batch(chosen, requests, deliver, budget)
 
@@ -78,7 +75,7 @@ class LocalModel:
                 return
             answers: Sequence[Outcome | None] = [None] * len(paid)
             try:
-                answers = self._generate([prompts[place] for place in paid], requests[paid[0]].max_tokens)
+                answers = self._answers([prompts[place] for place in paid], requests[paid[0]].max_tokens)
             finally:
                 for place, answer in zip(paid, answers, strict=True):
                     budget.settle(requests[place], answer)
@@ -86,21 +83,12 @@ class LocalModel:
                 deliver(place, answer)
             left = left[len(paid) :]
 
-    def _generate(self, prompts: Sequence[list[int]], max_tokens: int) -> list[Answer]:
-        """Answers with their tokens counted again from the text."""
-        texts = self.learner.generate(prompts, max_tokens)
+    def _answers(self, prompts: Sequence[list[int]], max_tokens: int) -> list[Answer]:
+        found = self.learner.answers(prompts, max_tokens, self.tokens_per_batch)
         return [
-            Answer(
-                text,
-                len(prompt),
-                self._num_tokens(text) + 1 if finished else max_tokens,
-                truncated=not finished,
-            )
-            for prompt, (text, finished) in zip(prompts, texts, strict=True)
+            Answer(one.text, len(prompt), one.num_tokens, truncated=not one.finished)
+            for prompt, one in zip(prompts, found, strict=True)
         ]
-
-    def _num_tokens(self, text: str) -> int:
-        return len(self.learner.tokenizer.encode(text, add_special_tokens=False))
 
     def _fits(self, place: int, requests, prompts, deliver: Deliver) -> bool:
         needed, limit = len(prompts[place]) + requests[place].max_tokens, self.learner.encoder.max_length

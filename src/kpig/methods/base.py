@@ -47,10 +47,9 @@ class Clock:
 
 @dataclass(frozen=True)
 class Loss:
-    """A sum over response tokens and their number; the loop divides once. `log` holds sums, detached."""
+    """A sum over response tokens, which the loop divides once by their number. `log` holds sums, detached."""
 
     sum: Tensor
-    num_tokens: int
     log: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -137,7 +136,7 @@ class Method:
         """The loss of one micro-batch; cross-entropy over response tokens unless overridden."""
         logits = learner.response_logits(batch.rows)
         total = cross_entropy_sum(logits, batch.rows.target)
-        return Loss(total, batch.num_tokens, {"cross_entropy": total.detach()})
+        return Loss(total, {"cross_entropy": total.detach()})
 
     def penalty(self, learner: Learner) -> Tensor | None:
         """A scalar with gradient that is added to each update's mean loss; None for none."""

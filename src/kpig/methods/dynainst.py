@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
 from pydantic import Field
 
 from kpig.config.section import Count, CountOrAll, Weight
 from kpig.methods.base import Clock, Loss, Method, Settings
 from kpig.methods.parts.memory import Memory, reworded
 from kpig.methods.parts.selection import leading, proportional
-from kpig.model import portions
-from kpig.model.batch import Batch, collate, token_batches
+from kpig.model.batch import Batch, Logits
 from kpig.model.learner import Learner
 from kpig.model.objective import cross_entropy_sum, entropy, mean_by_example, uniform_divergence
 from kpig.records import Example
@@ -69,7 +67,7 @@ class Dynainst(Method):
         total, distance = cross_entropy_sum(logits, batch.rows.target), uniform_divergence(logits).sum()
         term = self.settings.entropy_weight * distance
         log = {"cross_entropy": total.detach(), "uniform_divergence": distance.detach()}
-        return Loss(total + term, batch.num_tokens, log | {"uniform_penalty": term.detach()})
+        return Loss(total + term, log | {"uniform_penalty": term.detach()})
 
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self.memory.state(), "uncertainty": self.uncertainty, "chosen": self.chosen}
@@ -80,22 +78,19 @@ class Dynainst(Method):
         self.chosen = list(state["chosen"])
 
 
-@torch.no_grad()
 def measure(learner: Learner, examples: Mapping[str, Sequence[Example]]) -> dict[str, list[float]]:
     """Mean entropy, in nats, over the reference response's tokens of each example, by task and in order.
 
     The learner is in evaluation mode meanwhile; the tokens count as forward tokens.
     """
-    encoded = [learner.encoder.encode(example) for chosen in examples.values() for example in chosen]
-    found: dict[int, float] = {}
-    with learner.evaluating():
-        lengths = [item.num_tokens for item in encoded]
-        for group in token_batches(lengths, portions.forward(learner)):
-            batch = collate([encoded[index] for index in group], learner.pad_id).to(learner.device)
-            values = entropy(learner.response_logits(batch.rows))
-            found |= zip(group, mean_by_example(values, batch.example, len(group)).tolist(), strict=True)
-    ordered = (found[index] for index in range(len(encoded)))
+    every = [example for chosen in examples.values() for example in chosen]
+    ordered = iter(learner.per_example(every, _uncertainties))
     return {name: [next(ordered) for _ in chosen] for name, chosen in examples.items()}
+
+
+def _uncertainties(batch: Batch, logits: Logits) -> list[float]:
+    means: list[float] = mean_by_example(entropy(logits.rows), batch.example, len(batch.examples)).tolist()
+    return means
 
 
 def most_uncertain(uncertainty: Mapping[str, Sequence[float]], num_tasks: int, count: int) -> list[str]:

@@ -113,7 +113,7 @@ class Kpig(Method):
         weighted = (weight[batch.example[batch.twin_of]] * divergence).sum()
         term = self.settings.twin_weight * weighted
         log = {"cross_entropy": entropy.detach(), "divergence": divergence.detach().sum()}
-        return Loss(entropy + term, batch.num_tokens, log | {"twin_penalty": term.detach()})
+        return Loss(entropy + term, log | {"twin_penalty": term.detach()})
 
     def state_dict(self) -> dict[str, Any]:
         gains = {task: asdict(measured) for task, measured in self.gains.items()}

@@ -13,9 +13,7 @@ from kpig.config.section import Count, Share
 from kpig.errors import ConfigError
 from kpig.methods.base import Method, Settings, Step
 from kpig.methods.parts.memory import pick
-from kpig.model.batch import Batch, micro_batches
 from kpig.model.learner import Learner, Weights
-from kpig.model.objective import cross_entropy_sum
 
 
 class LmCocktailSettings(Settings):
@@ -62,11 +60,11 @@ class LmCocktail(Method):
         self.shares: list[float] = []
 
     def end_step(self, step: Step, learner: Learner) -> None:
-        batches = micro_batches(learner, self._examples(step), False, self.config.train)
+        batches = learner.training_batches(self._examples(step), self.config.train)
         tuned = learner.weights()
         peers = [{name: one.to(learner.device) for name, one in peer.items()} for peer in self.peers]
         models = [tuned, learner.initial, *peers]
-        self.shares = self._shares([mean_loss(learner, batches, weights) for weights in models])
+        self.shares = self._shares([learner.mean_loss(batches, weights) for weights in models])
         learner.load_weights(weighted_mean(models, self.shares))
         kept = {name: weight.cpu() for name, weight in tuned.items()}
         self.peers = [*self.peers, kept][max(0, len(self.peers) + 1 - self.settings.max_peers) :]
@@ -107,12 +105,3 @@ def weighted_mean(models: Sequence[Weights], shares: Sequence[float]) -> dict[st
         )
         for name in models[0]
     }
-
-
-def mean_loss(learner: Learner, batches: Sequence[Batch], weights: Weights) -> float:
-    """Cross-entropy in nats per response token under these weights, in evaluation mode; costs forward tokens."""
-    total = 0.0
-    for batch in batches:
-        logits = learner.reference_logits(batch.rows, weights)
-        total += float(cross_entropy_sum(logits, batch.rows.target.to(logits.device)))
-    return total / max(1, sum(batch.num_tokens for batch in batches))

@@ -51,4 +51,4 @@ class Lwf(Method):
         entropy = cross_entropy_sum(logits, batch.rows.target)
         term = self.settings.weight * distillation(logits, reference, self.settings.temperature).sum()
         log = {"cross_entropy": entropy.detach(), "distillation": term.detach()}
-        return Loss(entropy + term, batch.num_tokens, log)
+        return Loss(entropy + term, log)

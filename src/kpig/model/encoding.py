@@ -1,14 +1,17 @@
 """Text to token ids: a prompt, its masked twin, and the response that both share."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jinja2 import TemplateError
 
 from kpig.errors import DataError, ModelError
-from kpig.records import MASK_TEXT, Example
+from kpig.records import MASK_TEXT, Example, Instruction
 
 PLAIN_TEMPLATE = "{body}\nOutput:"
 MAX_CACHED = 200_000
+"""Texts kept encoded, for an example comes again in every epoch and evaluation. A bound on memory, at which
+the cache starts anew. Chosen, not measured."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,13 @@ class Encoder:
     """
 
     def __init__(
-        self, tokenizer, max_length: int, mask_text: str = MASK_TEXT, use_chat_template: bool = True
+        self, tokenizer: Any, max_length: int, mask_text: str = MASK_TEXT, use_chat_template: bool = True
     ):
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.mask_text = mask_text
         self.chat = use_chat_template and bool(getattr(tokenizer, "chat_template", None))
-        self._cache: dict[tuple, Encoded] = {}
+        self._cache: dict[tuple[Instruction, str, str, int], Encoded] = {}
 
     def encode(self, example: Example, num_reserved: int = 0) -> Encoded:
         """Token ids of both twins; the input is shortened at its end until the longer twin fits.
@@ -97,7 +100,10 @@ class Encoder:
             return PLAIN_TEMPLATE.format(body=body)
         message = [{"role": "user", "content": body}]
         try:
-            return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+            text: str = self.tokenizer.apply_chat_template(
+                message, tokenize=False, add_generation_prompt=True
+            )
+            return text
         except TemplateError as error:
             raise ModelError(
                 f"the tokenizer's chat template cannot be used ({error}); mend it, or set model.chat_template = false"
@@ -142,7 +148,7 @@ class Encoder:
         return Encoded(example, prompt, masked, response, num_cut)
 
 
-def _ids(encoded: Encoded) -> tuple:
+def _ids(encoded: Encoded) -> tuple[tuple[int, ...], tuple[int, ...] | None, tuple[int, ...], int]:
     return encoded.prompt, encoded.masked_prompt, encoded.response, encoded.num_cut
 
 

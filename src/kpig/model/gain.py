@@ -3,15 +3,11 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from kpig.model import portions
-from kpig.model.batch import collate, packed_batches, token_batches
-from kpig.model.encoding import Encoded
+from kpig.model.batch import Batch, Logits
 from kpig.model.learner import Learner
 from kpig.model.objective import mean_by_example, token_log_probs
-from kpig.model.rows import Rows
 from kpig.records import Example, Gain
 
 
@@ -28,24 +24,13 @@ def measure(
         return {task: average([next(gains) for _ in chosen]) for task, chosen in probes.items() if chosen}
 
 
-@torch.no_grad()
 def measure_examples(learner: Learner, examples: Sequence[Example], row_tokens: int = 0) -> list[Gain]:
     """The gain of each example, in order; exactly 0 for an example without key parts.
 
     The learner is in evaluation mode meanwhile. Probabilities are means over the response tokens of the
     first reference, end of sequence included.
     """
-    encoded = [learner.encoder.encode(example) for example in examples]
-    gains: dict[int, Gain] = {}
-    budget = portions.forward(learner)
-    if row_tokens:
-        groups = packed_batches(encoded, budget, paired=True)
-    else:
-        groups = token_batches([2 * item.num_tokens for item in encoded], budget)
-    with learner.evaluating():
-        for group in groups:
-            gains |= zip(group, _gains(learner, [encoded[i] for i in group], row_tokens), strict=True)
-    return [gains[index] for index in range(len(encoded))]
+    return learner.per_example(examples, _gains, twins=True, row_tokens=row_tokens)
 
 
 def average(gains: Sequence[Gain]) -> Gain:
@@ -80,30 +65,32 @@ def reading(gain: Gain, high: float = 0.5) -> str:
     return "misled" if gain.masked >= high else "not learned"
 
 
-def _gains(learner: Learner, encoded: Sequence[Encoded], row_tokens: int) -> list[Gain]:
-    batch = collate(encoded, learner.pad_id, twins=True, row_tokens=row_tokens)
-    instructed = _likelihoods(learner, batch.rows, batch.example, len(encoded))
-    masked = instructed
-    if batch.twins is not None:
-        masked = _likelihoods(learner, batch.twins, batch.example[batch.twin_of], len(encoded))
-    gains = []
-    for item, (prob, log), (masked_prob, masked_log) in zip(encoded, instructed, masked, strict=True):
-        if item.masked_prompt is None:
-            gains.append(Gain(0.0, 0.0, prob, prob, num_annotated=0))
-        else:
-            gains.append(Gain(prob - masked_prob, log - masked_log, prob, masked_prob))
-    return gains
-
-
-def _likelihoods(
-    learner: Learner, rows: Rows, example: Tensor, num_examples: int
+def likelihoods(
+    logits: Tensor, target: Tensor, example: Tensor, num_examples: int
 ) -> list[tuple[float, float]]:
-    """Mean p and mean log p over the response tokens of each example; `example` [N] numbers the tokens' own."""
-    logits = learner.response_logits(rows)
-    target = rows.target.to(logits.device)
+    """Mean p and mean log p, in nats, over the response tokens of each example.
+
+    From logits [N, V], ids [N] and the number of each token's example [N]. Means are taken in float64, on
+    the CPU, since not every device has it.
+    """
     log_probs = token_log_probs(logits, target).cpu().double()
     means = (
         mean_by_example(values, example.cpu(), num_examples).tolist()
         for values in (log_probs.exp(), log_probs)
     )
     return list(zip(*means, strict=True))
+
+
+def _gains(batch: Batch, logits: Logits) -> list[Gain]:
+    count = len(batch.examples)
+    instructed = masked = likelihoods(logits.rows, batch.rows.target, batch.example, count)
+    if batch.twins is not None and logits.twins is not None:
+        masked = likelihoods(logits.twins, batch.twins.target, batch.example[batch.twin_of], count)
+    return [_gain(*one) for one in zip(batch.examples, instructed, masked, strict=True)]
+
+
+def _gain(example: Example, instructed: tuple[float, float], masked: tuple[float, float]) -> Gain:
+    (prob, log), (masked_prob, masked_log) = instructed, masked
+    if not example.instruction.key_parts:
+        return Gain(0.0, 0.0, prob, prob, num_annotated=0)
+    return Gain(prob - masked_prob, log - masked_log, prob, masked_prob)

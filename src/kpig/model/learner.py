@@ -1,24 +1,33 @@
-"""The Learner: a causal LM with its tokenizer; response logits, greedy generation, weights.
+"""The Learner: a causal LM with its tokenizer; its passes over examples, greedy answers, weights.
 
-Shape letters: R rows, L sequence, N response tokens, V vocabulary, D hidden size.
+Shape letters: R rows, L sequence, N response tokens, M those of masked twins, V vocabulary, D hidden size.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM
 
+from kpig.config import TrainSection
 from kpig.errors import ModelError
-from kpig.model.batch import token_batches
-from kpig.model.encoding import Encoder
+from kpig.model import generation, internals, portions
+from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, token_batches
+from kpig.model.encoding import Encoded, Encoder
 from kpig.model.folder import explained
+from kpig.model.generation import Answer
 from kpig.model.ledger import Ledger
+from kpig.model.objective import cross_entropy_sum
 from kpig.model.rows import Rows, pad
+from kpig.records import Example
 
+T = TypeVar("T")
 Weights = Mapping[str, Tensor]
 
 
@@ -27,9 +36,15 @@ class Learner:
 
     `initial` are the trainable weights it started from, kept only with `keep_initial`; with LoRA the
     starting model is the same weights with the adapter switched off, so nothing is kept.
+
+    Devices: whoever makes a tensor of ids for the model puts it where the weights are. For examples that is
+    `batches` alone; a pass expects its rows there and moves nothing, and what it returns is there too.
+
+    `model` and `tokenizer` are those of transformers, or a PEFT model around one; what these have in common
+    is not written down in a type.
     """
 
-    def __init__(self, model, tokenizer, encoder: Encoder, keep_initial: bool = False):
+    def __init__(self, model: Any, tokenizer: Any, encoder: Encoder, keep_initial: bool = False):
         self.model = model
         self.tokenizer = tokenizer
         self.encoder = encoder
@@ -44,13 +59,15 @@ class Learner:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     @property
     def pad_id(self) -> int:
         """The id that fills padding; attention never sees it."""
-        pad = self.tokenizer.pad_token_id
-        return self.tokenizer.eos_token_id if pad is None else pad
+        found: int | None = self.tokenizer.pad_token_id
+        end: int = self.tokenizer.eos_token_id
+        return end if found is None else found
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """The trainable parameters by name, shared ones once."""
@@ -74,32 +91,62 @@ class Learner:
             for name, weight in parameters.items():
                 weight.copy_(weights[name])
 
-    def response_logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
-        """Logits [N, V] that predict each response token; gradient as the caller's context says.
+    def batches(
+        self, examples: Sequence[Example | Encoded], layout: Layout = PLAIN, num_replayed: int = 0
+    ) -> Iterator[Batch]:
+        """The examples in batches on the learner's device: the one place that encodes, groups and collates.
 
-        The hidden states of response positions are gathered *before* the vocabulary projection, by a
-        hook on the model's own output layer: soft-caps and scales that follow it stay the model's own.
-        `weights` replaces the trainable weights for this pass.
+        A layout without `max_tokens` takes what suits the device for a forward pass. The last
+        `num_replayed` examples are marked as replayed.
         """
-        rows = rows.to(self.device)
-        mask = self._mask(rows.attention_mask)
-        arguments = {"input_ids": rows.input_ids, "attention_mask": mask, "use_cache": False}
-        if self._takes_positions:
-            arguments["position_ids"] = rows.position_ids
-        with self._gathered(rows):
-            if weights is None:
-                logits = self.model(**arguments).logits
-            else:
-                logits = torch.func.functional_call(self.model, dict(weights), kwargs=arguments).logits
-        if torch.is_grad_enabled():
-            self.ledger.train_tokens += rows.num_tokens
-        else:
-            self.ledger.forward_tokens += rows.num_tokens
-        return logits[0]
+        encoded = [one if isinstance(one, Encoded) else self.encoder.encode(one) for one in examples]
+        if not layout.max_tokens:
+            layout = replace(layout, max_tokens=portions.forward(self.device))
+        for batch in in_batches(encoded, self.pad_id, layout, num_replayed):
+            yield batch.to(self.device)
+
+    def training_batches(
+        self,
+        examples: Sequence[Example],
+        settings: TrainSection,
+        twins: bool = False,
+        reading: bool = False,
+        num_replayed: int = 0,
+    ) -> list[Batch]:
+        """The examples in micro-batches, as large and laid out as the [train] section of a config says."""
+        budget = portions.training(self.device, settings.tokens_per_micro_batch)
+        layout = Layout(budget, twins, settings.row_tokens, reading)
+        return list(self.batches(examples, layout, num_replayed))
+
+    def response_logits(self, rows: Rows) -> Tensor:
+        """The pass that trains: logits [N, V] that predict each target of the rows, with gradient.
+
+        The mode of the model (dropout) is left as it is, and the tokens count as train tokens. `rows` are
+        on the learner's device. ModelError where no gradient can flow: `forward_logits` is the pass for that.
+        """
+        if not torch.is_grad_enabled():
+            raise ModelError(
+                "response_logits is the pass that trains, but it was called without gradient "
+                "(torch.no_grad); use forward_logits, which counts its tokens as forward tokens"
+            )
+        logits = self._logits(rows)
+        self.ledger.train_tokens += rows.num_tokens
+        return logits
 
     @torch.no_grad()
+    def forward_logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
+        """The forward-only pass: the same logits [N, V] in evaluation mode, without gradient.
+
+        The tokens count as forward tokens. `weights` replace the trainable weights for this pass. `rows` are
+        on the learner's device.
+        """
+        with self.evaluating():
+            logits = self._logits(rows, weights)
+        self.ledger.forward_tokens += rows.num_tokens
+        return logits
+
     def reference_logits(self, rows: Rows, weights: Weights | None) -> Tensor:
-        """Logits [N, V] of a frozen earlier model, in evaluation mode.
+        """The forward-only pass of a frozen earlier model.
 
         `weights` are those of that model; None stands for the starting model.
         """
@@ -107,42 +154,105 @@ class Learner:
         if weights is None and not self.is_adapter:
             raise ModelError("the learner was built without its starting weights; pass keep_initial=True")
         adapter_off = self.model.disable_adapter() if weights is None else nullcontext()
-        with adapter_off, self.evaluating():
-            return self.response_logits(rows, weights)
+        with adapter_off:
+            return self.forward_logits(rows, weights)
+
+    @torch.no_grad()
+    def per_batch(
+        self,
+        batches: Iterable[Batch],
+        value: Callable[[Batch, Logits], T],
+        weights: Weights | None = None,
+    ) -> list[T]:
+        """`value` of each batch and its logits, in order: the one loop of every pass without gradient.
+
+        Evaluation mode; the tokens, twins included, count as forward tokens. `weights` replace the
+        trainable weights for this pass. Logits are freed from batch to batch, so a value should hold
+        no view of them.
+        """
+        return [value(batch, self._forward(batch, weights)) for batch in batches]
+
+    def per_example(
+        self,
+        examples: Sequence[Example | Encoded],
+        value: Callable[[Batch, Logits], Sequence[T]],
+        *,
+        max_tokens: int = 0,
+        twins: bool = False,
+        row_tokens: int = 0,
+        weights: Weights | None = None,
+    ) -> list[T]:
+        """A value of each example, in the order of `examples`, from one pass without gradient.
+
+        `value` gets a batch and its logits and returns one value for each of `batch.examples`. `max_tokens`,
+        `twins` and `row_tokens` lay the batches out as in `batches`; `weights` as in `per_batch`.
+        """
+
+        def placed(batch: Batch, logits: Logits) -> list[tuple[int, T]]:
+            return list(zip(batch.places, value(batch, logits), strict=True))
+
+        batches = self.batches(examples, Layout(max_tokens, twins, row_tokens))
+        values = dict(itertools.chain.from_iterable(self.per_batch(batches, placed, weights)))
+        return [values[place] for place in range(len(examples))]
+
+    def mean_loss(self, batches: Sequence[Batch], weights: Weights | None = None) -> float:
+        """Cross-entropy in nats per response token of all batches, from one pass without gradient."""
+        total = sum(self.per_batch(batches, _cross_entropy, weights))
+        return total / max(1, sum(batch.num_tokens for batch in batches))
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[Sequence[int]], max_tokens: int = 16384) -> Tensor:
         """[P, D] in float32: the mean of the last hidden states over each prompt's token ids.
 
-        The tokens count as forward tokens.
+        The tokens count as forward tokens. `max_tokens` padded ones go side by side: chosen, not measured.
         """
         vectors: dict[int, Tensor] = {}
         with self.evaluating():
             for group in token_batches([len(prompt) for prompt in prompts], max_tokens):
                 rows = pad([((), prompts[index]) for index in group], self.pad_id).to(self.device)
-                hidden = self._hidden(rows).float()
+                hidden = internals.last_hidden(self._core, rows).float()
                 mask = rows.attention_mask.unsqueeze(-1)
                 vectors |= zip(group, (hidden * mask).sum(1) / mask.sum(1), strict=True)
                 self.ledger.forward_tokens += rows.num_tokens
         return torch.stack([vectors[index] for index in range(len(prompts))])
 
+    def answers(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        tokens_per_batch: int = 0,
+        advance: Callable[[int], None] = lambda count: None,
+    ) -> list[Answer]:
+        """Greedy answers to prompts of token ids, in order: the one loop that generates.
+
+        `advance` is told how many more have come in. Tokens read and written count as forward tokens.
+        Whether there is room for prompt and answer is the caller's to know. `tokens_per_batch` as in
+        `prompt_batches`.
+        """
+        found: dict[int, Answer] = {}
+        for places in self.prompt_batches(prompts, max_new_tokens, tokens_per_batch):
+            texts = self.generate([prompts[place] for place in places], max_new_tokens)
+            given = [generation.answer(self.tokenizer, *one, max_new_tokens) for one in texts]
+            found |= zip(places, given, strict=True)
+            self.ledger.forward_tokens += sum(len(prompts[p]) + found[p].num_tokens for p in places)
+            advance(len(places))
+        return [found[place] for place in range(len(prompts))]
+
+    def prompt_batches(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, tokens_per_batch: int = 0
+    ) -> list[list[int]]:
+        """Which prompts are answered side by side: their numbers, prompts of similar length together.
+
+        `tokens_per_batch` are padded tokens, answers included; 0: what suits the device.
+        """
+        lengths = [len(prompt) + max_new_tokens for prompt in prompts]
+        return token_batches(lengths, portions.generation(self.device, tokens_per_batch))
+
     @torch.no_grad()
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
-        """Greedy responses to token-id prompts, with whether each ended before the token limit."""
-        width = max(map(len, prompts))
-        ids = torch.tensor([[self.pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        end = self.tokenizer.eos_token_id
-        with self.evaluating(), self._plain_generation():
-            output = self._core.generate(
-                input_ids=ids.to(self.device),
-                attention_mask=mask.to(self.device),
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                eos_token_id=end,
-                pad_token_id=self.pad_id,
-            )
-        return [self._decoded(row, end) for row in output[:, width:].tolist()]
+        """Greedy responses to one batch of prompts, with whether each ended before the token limit."""
+        with self.evaluating():
+            return generation.greedy(self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id)
 
     @contextmanager
     def as_initial(self) -> Iterator[None]:
@@ -190,55 +300,29 @@ class Learner:
             saved = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         self.load_weights(dict(saved.named_parameters()))
 
-    def _mask(self, mask: Tensor) -> Tensor:
-        """A [R, L] mask as it is; a [R, 1, L, L] one as the model's attention takes it: added, or boolean."""
-        if mask.dim() == 2 or self._core.config._attn_implementation == "sdpa":
-            return mask
-        dtype = next(self.model.parameters()).dtype
-        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
-            ~mask, torch.finfo(dtype).min
-        )
+    def _logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
+        """Logits [N, V] at the positions that predict the targets; gradient and mode are the caller's.
 
-    def _hidden(self, rows: Rows) -> Tensor:
-        """The last hidden states [R, L, D], caught where they enter the output layer."""
-        caught: list[Tensor] = []
-
-        def catch(_module, arguments: tuple) -> tuple:
-            caught.append(arguments[0])
-            return (arguments[0][:, :1], *arguments[1:])
-
-        handle = self._core.get_output_embeddings().register_forward_pre_hook(catch)
-        try:
-            self._core(input_ids=rows.input_ids, attention_mask=rows.attention_mask, use_cache=False)
-        finally:
-            handle.remove()
-        return caught[0]
-
-    @contextmanager
-    def _gathered(self, rows: Rows) -> Iterator[None]:
-        def gather(_module, arguments: tuple) -> tuple:
-            return (arguments[0][rows.row, rows.column].unsqueeze(0), *arguments[1:])
-
-        handle = self._core.get_output_embeddings().register_forward_pre_hook(gather)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    @contextmanager
-    def _plain_generation(self) -> Iterator[None]:
-        """Put aside generation settings that came with the model, such as a repetition penalty.
-
-        Transformers fills whatever a call leaves open from them, and greedy would no longer mean greedy.
+        The hidden states of these positions are gathered *before* the vocabulary projection, by a hook on
+        the model's own output layer: soft-caps and scales that follow it stay the model's own.
         """
-        own = self._core.generation_config
-        self._core.generation_config = GenerationConfig()
-        try:
-            yield
-        finally:
-            self._core.generation_config = own
+        mask = internals.attention_mask(self._core, rows.attention_mask)
+        arguments = {"input_ids": rows.input_ids, "attention_mask": mask, "use_cache": False}
+        if self._takes_positions:
+            arguments["position_ids"] = rows.position_ids
+        with internals.gathered(self._core, rows):
+            if weights is None:
+                output = self.model(**arguments)
+            else:
+                output = torch.func.functional_call(self.model, dict(weights), kwargs=arguments)
+        logits: Tensor = output.logits[0]
+        return logits
 
-    def _decoded(self, ids: list[int], end: int) -> tuple[str, bool]:
-        finished = end in ids
-        kept = ids[: ids.index(end)] if finished else ids
-        return self.tokenizer.decode(kept, skip_special_tokens=True).strip(), finished
+    def _forward(self, batch: Batch, weights: Weights | None) -> Logits:
+        rows = self.forward_logits(batch.rows, weights)
+        return Logits(rows, None if batch.twins is None else self.forward_logits(batch.twins, weights))
+
+
+def _cross_entropy(batch: Batch, logits: Logits) -> float:
+    own = slice(batch.num_tokens)
+    return float(cross_entropy_sum(logits.rows[own], batch.rows.target[own]))

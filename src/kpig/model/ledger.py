@@ -1,9 +1,10 @@
 """What a run has spent: updates, tokens, replayed examples and seconds."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass
@@ -43,11 +44,11 @@ class Ledger:
         finally:
             self.train_tokens, self.forward_tokens, self.gain_seconds = before
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
         return asdict(self)
 
-    def restore(self, values: dict) -> None:
+    def restore(self, values: Mapping[str, Any]) -> None:
         """Take over totals saved by `as_dict`."""
         for name, value in values.items():
             setattr(self, name, value)

@@ -62,9 +62,10 @@ def pack(
                 places[one] = (row, [*shared, *range(start, stop)])
                 start = stop
     num_shared = {one: len(block.prefix) for row in placed for block in row for one in block.members}
-    index = _targets(pairs, places, num_shared, reading)
+    row_of, column_of, target = _targets(pairs, places, num_shared, reading)
     attention_mask = _mask(group, member, is_shared)
-    return Rows(input_ids, attention_mask, position_ids, *index, num_tokens=int((group != PADDING).sum()))
+    num_tokens = int((group != PADDING).sum())
+    return Rows(input_ids, attention_mask, position_ids, row_of, column_of, target, num_tokens)
 
 
 def common_beginning(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
@@ -86,7 +87,8 @@ def _blocks(pairs: Sequence[Pair], groups: Sequence[Hashable], row_tokens: int) 
     blocks = []
     for numbers in members.values():
         prefix = common_beginning([pairs[number][0] for number in numbers]) if len(numbers) > 1 else ()
-        taken, size = [], len(prefix)
+        taken: list[int] = []
+        size = len(prefix)
         for number in numbers:
             own = len(pairs[number][0]) + len(pairs[number][1]) - len(prefix)
             if taken and size + own > max(row_tokens, 2 * len(prefix)):
@@ -123,7 +125,9 @@ def _targets(
     num_shared: dict[int, int],
     reading: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    rows, columns, targets = [], [], []
+    rows: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
     spans = [
         (number, len(prompt), len(prompt) + len(response)) for number, (prompt, response) in enumerate(pairs)
     ]
@@ -137,7 +141,8 @@ def _targets(
         rows += [row] * max(0, stop - start)
         columns += [columns_of[position - 1] for position in range(start, stop)]
         targets += ids[start:stop]
-    return tuple(torch.tensor(values, dtype=torch.long) for values in (rows, columns, targets))
+    found = [torch.tensor(values, dtype=torch.long) for values in (rows, columns, targets)]
+    return found[0], found[1], found[2]
 
 
 def _mask(group: Tensor, member: Tensor, is_shared: Tensor) -> Tensor:

@@ -1,30 +1,38 @@
 """How many padded tokens go through the model at once, where the user has not said: fewer on a CPU.
 
-Results are the same up to rounding. The figures for a CPU were measured (docs/LOG.md), those for a GPU were not.
+Results are the same up to rounding. Each number comes in two: on a CPU, and on other devices.
 """
 
-from __future__ import annotations
+import torch
 
-from typing import TYPE_CHECKING
+TRAINING = (2048, 8192)
+"""One forward and backward pass. On a CPU 2048 took 1.5 to 1.7 s where 8192 took 2.6 to 3.1 s, and 1024 gained
+little more (docs/LOG.md, "Smaller batches are faster on a CPU"). 8192 elsewhere was chosen, not measured."""
 
-if TYPE_CHECKING:
-    from kpig.model.learner import Learner
+FORWARD = (4096, 16384)
+"""One forward pass, which keeps no activations. On a CPU 4096 took 4.1 to 4.8 s where 16384 took 5.3 to 7.0 s,
+and 2048 was no faster (same entry). 16384 elsewhere was chosen, not measured."""
+
+GENERATION = (4096, 32768)
+"""Prompts and answers side by side. On a CPU 4096 took 12.3 s where 32768 took 29.0 s and 8192 14.6 s (same
+entry); 32768 elsewhere was chosen, not measured."""
 
 
-def training(learner: Learner, asked: int = 0) -> int:
+def training(device: torch.device, asked: int = 0) -> int:
     """Tokens of one forward and backward pass; `asked`, unless it is 0."""
-    return asked or (2048 if _on_cpu(learner) else 8192)
+    return asked or _suiting(device, TRAINING)
 
 
-def forward(learner: Learner) -> int:
+def forward(device: torch.device) -> int:
     """Tokens of one forward pass."""
-    return 4096 if _on_cpu(learner) else 16384
+    return _suiting(device, FORWARD)
 
 
-def generation(learner: Learner, asked: int = 0) -> int:
+def generation(device: torch.device, asked: int = 0) -> int:
     """Tokens of prompts and answers that are generated side by side; `asked`, unless it is 0."""
-    return asked or (4096 if _on_cpu(learner) else 32768)
+    return asked or _suiting(device, GENERATION)
 
 
-def _on_cpu(learner: Learner) -> bool:
-    return learner.device.type == "cpu"
+def _suiting(device: torch.device, tokens: tuple[int, int]) -> int:
+    on_cpu, elsewhere = tokens
+    return on_cpu if device.type == "cpu" else elsewhere

@@ -15,8 +15,9 @@ class Rows:
     """Padded sequences and where their response tokens are predicted.
 
     `input_ids`, `position_ids` are [R, L], `attention_mask` too, or [R, 1, L, L] where examples share a
-    row (`kpig.model.packing`). Response token n of N is `target[n]`; the position before it, which predicts it, is (`row[n]`, `column[n]`).
-    Positions are found row by row, so twins with prompts of different lengths need no alignment.
+    row (`kpig.model.packing`). Response token n of N is `target[n]`; the position before it, which predicts
+    it, is (`row[n]`, `column[n]`). Positions are found row by row, so twins with prompts of different
+    lengths need no alignment. `num_tokens` are real tokens, without padding, what rows share once.
     """
 
     input_ids: Tensor
@@ -29,8 +30,15 @@ class Rows:
 
     def to(self, device: torch.device) -> "Rows":
         """The same rows on another device."""
-        tensors = (self.input_ids, self.attention_mask, self.position_ids, self.row, self.column, self.target)
-        return Rows(*(tensor.to(device) for tensor in tensors), self.num_tokens)
+        return Rows(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.position_ids.to(device),
+            self.row.to(device),
+            self.column.to(device),
+            self.target.to(device),
+            self.num_tokens,
+        )
 
 
 def pad(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad_id: int, side: str = "right") -> Rows:
@@ -38,7 +46,9 @@ def pad(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad_id: int, side:
     length = max(len(prompt) + len(response) for prompt, response in pairs)
     input_ids = torch.full((len(pairs), length), pad_id, dtype=torch.long)
     attention_mask = torch.zeros_like(input_ids)
-    rows, columns, targets = [], [], []
+    rows: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
     for number, (prompt, response) in enumerate(pairs):
         ids = (*prompt, *response)
         start = length - len(ids) if side == "left" else 0
@@ -49,8 +59,9 @@ def pad(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad_id: int, side:
         columns += range(first, first + len(response))
         targets += response
     position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
-    index = (torch.tensor(values, dtype=torch.long) for values in (rows, columns, targets))
-    return Rows(input_ids, attention_mask, position_ids, *index, num_tokens=int(attention_mask.sum()))
+    row, column, target = (torch.tensor(values, dtype=torch.long) for values in (rows, columns, targets))
+    num_tokens = int(attention_mask.sum())
+    return Rows(input_ids, attention_mask, position_ids, row, column, target, num_tokens)
 
 
 def join(first: Rows, second: Rows, pad_id: int) -> Rows:
@@ -59,8 +70,9 @@ def join(first: Rows, second: Rows, pad_id: int) -> Rows:
     parts = [_widened(rows, length, pad_id) for rows in (first, second)]
     row = torch.cat([first.row, second.row + first.input_ids.shape[0]])
     column, target = torch.cat([first.column, second.column]), torch.cat([first.target, second.target])
-    stacked = (torch.cat(pair) for pair in zip(*parts, strict=True))
-    return Rows(*stacked, row, column, target, first.num_tokens + second.num_tokens)
+    input_ids, attention_mask, position_ids = (torch.cat(pair) for pair in zip(*parts, strict=True))
+    num_tokens = first.num_tokens + second.num_tokens
+    return Rows(input_ids, attention_mask, position_ids, row, column, target, num_tokens)
 
 
 def _widened(rows: Rows, length: int, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,6 +90,6 @@ def _widened_mask(mask: Tensor, extra: int) -> Tensor:
     if mask.dim() == 2:
         return torch.nn.functional.pad(mask, (0, extra))
     wide = torch.nn.functional.pad(mask, (0, extra, 0, extra))
-    new = torch.arange(mask.shape[-1], wide.shape[-1])
+    new = torch.arange(mask.shape[-1], wide.shape[-1], device=mask.device)
     wide[:, :, new, new] = True
     return wide

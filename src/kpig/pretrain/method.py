@@ -49,4 +49,4 @@ class Pretrain(Method):
         responses = cross_entropy_sum(logits[: batch.num_tokens], target[: batch.num_tokens])
         inputs = cross_entropy_sum(logits[batch.num_tokens :], target[batch.num_tokens :])
         log = {"cross_entropy": responses.detach(), "reading": inputs.detach()}
-        return Loss(responses + self.weight * inputs, batch.num_tokens, log)
+        return Loss(responses + self.weight * inputs, log)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kpig.config import EvaluateSection
-from kpig.model import gain, portions
-from kpig.model.batch import token_batches
+from kpig.model import gain
+from kpig.model.generation import Answer
 from kpig.model.learner import Learner
 from kpig.records import NEW_WORDING, SEED_WORDING, Example, Gain, Instruction, Prediction, Task
 from kpig.scoring.judge import judge
@@ -47,9 +47,8 @@ def score(
     The seconds go to the ledger, the tokens do not.
     """
     with learner.ledger.timed("eval_seconds"), learner.ledger.unspent():
-        answers = _generate(
-            learner, [_prompt(learner, probe, settings) for probe in probes], settings, advance
-        )
+        prompts = [_prompt(learner, probe, settings) for probe in probes]
+        answers = _answers(learner, prompts, settings, advance)
         masked = _masked_answers(learner, probes, settings, advance)
         gains = _gains(learner, probes, settings)
     return [
@@ -70,20 +69,13 @@ def _prompt(
     return encoded.masked_prompt if masked else encoded.prompt
 
 
-def _generate(
+def _answers(
     learner: Learner,
     prompts: Sequence[tuple[int, ...]],
     settings: EvaluateSection,
     advance: Callable[[int], None],
-) -> list[tuple[str, bool]]:
-    """Responses in the order of the prompts; batches hold prompts of similar length."""
-    answers: dict[int, tuple[str, bool]] = {}
-    lengths = [len(prompt) + settings.max_new_tokens for prompt in prompts]
-    for group in token_batches(lengths, portions.generation(learner, settings.tokens_per_batch)):
-        found = learner.generate([prompts[index] for index in group], settings.max_new_tokens)
-        answers |= zip(group, found, strict=True)
-        advance(len(group))
-    return [answers[index] for index in range(len(prompts))]
+) -> list[Answer]:
+    return learner.answers(prompts, settings.max_new_tokens, settings.tokens_per_batch, advance)
 
 
 def _masked_answers(
@@ -91,8 +83,8 @@ def _masked_answers(
 ) -> dict[int, str]:
     chosen = [number for number, probe in enumerate(probes) if _is_masked_too(probe, settings)]
     prompts = [_prompt(learner, probes[number], settings, masked=True) for number in chosen]
-    answers = _generate(learner, prompts, settings, advance)
-    return {number: text for number, (text, _) in zip(chosen, answers, strict=True)}
+    answers = _answers(learner, prompts, settings, advance)
+    return {number: one.text for number, one in zip(chosen, answers, strict=True)}
 
 
 def _gains(learner: Learner, probes: Sequence[Probe], settings: EvaluateSection) -> dict[int, Gain]:
@@ -114,16 +106,16 @@ def _is_masked_too(probe: Probe, settings: EvaluateSection) -> bool:
 
 
 def _prediction(
-    learner: Learner, probe: Probe, answer: tuple[str, bool], masked: str | None, measured: Gain | None
+    learner: Learner, probe: Probe, answer: Answer, masked: str | None, measured: Gain | None
 ) -> Prediction:
     return judge(
         probe.task,
         probe.example,
-        answer[0],
+        answer.text,
         group=probe.group,
         wording=probe.wording,
         prompt=learner.encoder.prompt_text(probe.example),
-        finished=answer[1],
+        finished=answer.finished,
         masked_response=masked,
         gain=measured,
     )

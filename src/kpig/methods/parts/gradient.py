@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from kpig.config import TrainSection
-from kpig.model.batch import micro_batches
 from kpig.model.learner import Learner
 from kpig.model.objective import cross_entropy_sum
 from kpig.records import Example
@@ -18,13 +17,13 @@ def mean_gradient(learner: Learner, examples: Sequence[Example], settings: Train
     In float32 or wider; zeros where a parameter has no part in it. The parameters' own `.grad` stays as it
     is, the mode of the model (dropout) too, and the tokens are counted as training tokens.
     """
-    batches = micro_batches(learner, examples, False, settings)
+    batches = learner.training_batches(examples, settings)
     num_tokens = max(1, sum(batch.num_tokens for batch in batches))
     parameters = learner.parameters()
     total = {name: torch.zeros_like(wide(weight.detach())) for name, weight in parameters.items()}
     for batch in batches:
-        rows = batch.rows.to(learner.device)
-        loss = cross_entropy_sum(learner.response_logits(rows), rows.target) / num_tokens
+        logits = learner.response_logits(batch.rows)
+        loss = cross_entropy_sum(logits, batch.rows.target) / num_tokens
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         for name, gradient in zip(parameters, found, strict=True):
             if gradient is not None:

@@ -10,8 +10,6 @@ from kpig.config.section import CountOrAll
 from kpig.errors import ConfigError, DataError
 from kpig.llm import Answer, Budget, HttpModel, LocalModel, Request, TextBackend, load_local, settings_from
 from kpig.methods.base import Settings
-from kpig.model import portions
-from kpig.model.batch import token_batches
 from kpig.model.learner import Learner
 from kpig.records import Example, Instruction
 
@@ -94,16 +92,9 @@ def greedy(learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: i
     """
     room = learner.encoder.max_length - max_new_tokens
     fitting = [place for place, prompt in enumerate(prompts) if 0 < len(prompt) <= room]
-    lengths = [len(prompts[place]) + max_new_tokens for place in fitting]
-    drafts: list[Draft | None] = [None] * len(prompts)
-    for group in token_batches(lengths, portions.generation(learner)):
-        places = [fitting[number] for number in group]
-        found = learner.generate([prompts[place] for place in places], max_new_tokens)
-        for place, (text, finished) in zip(places, found, strict=True):
-            drafts[place] = Draft(text, finished)
-            written = len(learner.tokenizer.encode(text, add_special_tokens=False)) + 1
-            learner.ledger.forward_tokens += len(prompts[place]) + (written if finished else max_new_tokens)
-    return drafts
+    answers = learner.answers([prompts[place] for place in fitting], max_new_tokens)
+    drafts = {p: Draft(one.text, one.finished) for p, one in zip(fitting, answers, strict=True)}
+    return [drafts.get(place) for place in range(len(prompts))]
 
 
 def _server(settings: WriterSettings):

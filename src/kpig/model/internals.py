@@ -1,0 +1,54 @@
+"""What must be done inside a Hugging Face causal LM: catch its hidden states, and shape its attention mask.
+
+`model` stands for a transformers model, never for an adapter around one. It is typed Any here: which methods
+and modules an architecture has is not written down in a type. Shape letters: R rows, L sequence, N response
+tokens, D hidden size.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kpig.model.rows import Rows
+
+
+@contextmanager
+def gathered(model: Any, rows: Rows) -> Iterator[None]:
+    """Inside the block the output layer sees only the positions that predict `rows.target`, as [1, N, D]."""
+
+    def gather(_module: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (arguments[0][rows.row, rows.column].unsqueeze(0), *arguments[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(gather)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def last_hidden(model: Any, rows: Rows) -> Tensor:
+    """The last hidden states [R, L, D], caught where they enter the output layer."""
+    caught: list[Tensor] = []
+
+    def catch(_module: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        caught.append(arguments[0])
+        return (arguments[0][:, :1], *arguments[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(catch)
+    try:
+        model(input_ids=rows.input_ids, attention_mask=rows.attention_mask, use_cache=False)
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+def attention_mask(model: Any, mask: Tensor) -> Tensor:
+    """A [R, L] mask as it is; a [R, 1, L, L] one as the model's attention takes it: added, or boolean."""
+    if mask.dim() == 2 or model.config._attn_implementation == "sdpa":
+        return mask
+    dtype = next(model.parameters()).dtype
+    lowest = torch.finfo(dtype).min
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, lowest)

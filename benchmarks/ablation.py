@@ -16,6 +16,7 @@ from kpig import config
 from kpig.cli import quickstart
 from kpig.runs import job
 from kpig.scoring import metrics
+from kpig.scoring.records import RunScores
 
 VARIANTS: dict[str, dict] = {
     "sequential": {"name": "sequential"},
@@ -36,18 +37,18 @@ VARIANTS: dict[str, dict] = {
         "kpig": {"num_tasks": 4, "selection": "proportional", "refresh": 25},
     },
 }
-MEASURES: dict[str, Callable[[dict], float]] = {
-    "P seen": lambda scores: scores["final"]["seen"]["p_score"],
-    "P held-out": lambda scores: scores["final"]["held_out"]["p_score"],
-    "V seen": lambda scores: scores["final"]["seen"]["v_score"],
-    "V held-out": lambda scores: scores["final"]["held_out"]["v_score"],
-    "forgetting": lambda scores: scores["final"]["forgetting"],
-    "half-listening held-out": lambda scores: scores["final"]["held_out"]["half_listening"],
-    "gain seen": lambda scores: scores["final"]["seen"]["gain"],
-    "train tokens": lambda scores: scores["cost"]["train_tokens"],
-    "forward tokens": lambda scores: scores["cost"]["forward_tokens"],
-    "train seconds": lambda scores: scores["cost"]["train_seconds"],
-    "gain seconds": lambda scores: scores["cost"]["gain_seconds"],
+MEASURES: dict[str, Callable[[RunScores], float]] = {
+    "P seen": lambda scores: scores.final.seen.p_score,
+    "P held-out": lambda scores: scores.final.held_out.p_score,
+    "V seen": lambda scores: scores.final.seen.v_score,
+    "V held-out": lambda scores: scores.final.held_out.v_score,
+    "forgetting": lambda scores: scores.final.forgetting,
+    "half-listening held-out": lambda scores: scores.final.held_out.half_listening,
+    "gain seen": lambda scores: scores.final.seen.gain,
+    "train tokens": lambda scores: scores.cost.train_tokens,
+    "forward tokens": lambda scores: scores.cost.forward_tokens,
+    "train seconds": lambda scores: scores.cost.train_seconds,
+    "gain seconds": lambda scores: scores.cost.gain_seconds,
 }
 
 
@@ -62,7 +63,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     arguments = parser.parse_args()
-    found: dict[str, list[dict]] = {variant: [] for variant in arguments.variants}
+    found: dict[str, list[RunScores]] = {variant: [] for variant in arguments.variants}
     for seed in arguments.seeds:
         for variant in arguments.variants:
             found[variant].append(one_run(variant, seed, arguments.out))
@@ -70,19 +71,19 @@ def main() -> None:
     print("\n" + table(found) + "\n\n" + differences(found, "replay"))
 
 
-def one_run(variant: str, seed: int, out: Path) -> dict:
+def one_run(variant: str, seed: int, out: Path) -> RunScores:
     """Scores of one variant on the stream of one seed."""
     settings = quickstart.SETTINGS | {"seed": seed, "suite": {"seed": seed}, "method": VARIANTS[variant]}
     folder = out / f"{variant}-{seed}"
     return job.run(config.build(settings), folder, resume=folder.exists())
 
 
-def line(scores: dict) -> str:
+def line(scores: RunScores) -> str:
     """All measures of one run."""
     return ", ".join(f"{name} {measure(scores):.4g}" for name, measure in MEASURES.items())
 
 
-def table(found: dict[str, list[dict]]) -> str:
+def table(found: dict[str, list[RunScores]]) -> str:
     """Markdown: mean and 95 % bootstrap interval over seeds."""
     rows = ["| method | " + " | ".join(MEASURES) + " |", "|---|" + "---|" * len(MEASURES)]
     for variant, runs in found.items():
@@ -91,7 +92,7 @@ def table(found: dict[str, list[dict]]) -> str:
     return "\n".join(rows)
 
 
-def differences(found: dict[str, list[dict]], against: str) -> str:
+def differences(found: dict[str, list[RunScores]], against: str) -> str:
     """Markdown: paired mean difference from one variant, with the two-sided permutation p value."""
     rows = [f"| minus {against} | P seen (p) | P held-out (p) | V held-out (p) |", "|---|---|---|---|"]
     for variant, runs in found.items():
@@ -101,7 +102,7 @@ def differences(found: dict[str, list[dict]], against: str) -> str:
     return "\n".join(rows)
 
 
-def paired(measure: str, runs: Sequence[dict], others: Sequence[dict]) -> str:
+def paired(measure: str, runs: Sequence[RunScores], others: Sequence[RunScores]) -> str:
     """One cell: mean difference and p value over seeds."""
     one, other = ([MEASURES[measure](run) for run in group] for group in (runs, others))
     p_value = metrics.paired_permutation_test(one, other, seed=0)

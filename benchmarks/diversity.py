@@ -20,15 +20,16 @@ from kpig.cli import quickstart
 from kpig.records import Constraint, Instruction, KeySpan, Task
 from kpig.runs import job
 from kpig.scoring.metrics import paired_permutation_test
+from kpig.scoring.records import RunScores
 from kpig.tasks import stream, suite
 
 ARMS = ("one wording", "breadth", "own wordings")
 SHOWN = {
     **{name: MEASURES[name] for name in ("P seen", "P held-out", "V seen", "V held-out", "forgetting")},
-    "P seen, new wording": lambda scores: scores["final"]["seen"]["new_wording"]["p_score"],
-    "P held-out, new wording": lambda scores: scores["final"]["held_out"]["new_wording"]["p_score"],
-    "wording gap seen": lambda scores: scores["final"]["seen"]["new_wording"]["wording_gap"],
-    "wording gap held-out": lambda scores: scores["final"]["held_out"]["new_wording"]["wording_gap"],
+    "P seen, new wording": lambda scores: scores.final.seen.new_wording.p_score,
+    "P held-out, new wording": lambda scores: scores.final.held_out.new_wording.p_score,
+    "wording gap seen": lambda scores: scores.final.seen.new_wording.wording_gap,
+    "wording gap held-out": lambda scores: scores.final.held_out.new_wording.wording_gap,
 }
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/diversity"))
     arguments = parser.parse_args()
-    found: dict[str, list[dict]] = {arm: [] for arm in ARMS}
+    found: dict[str, list[RunScores]] = {arm: [] for arm in ARMS}
     for seed in arguments.seeds:
         for arm in ARMS:
             found[arm].append(one_run(arm, seed, arguments.out))
@@ -58,7 +59,7 @@ def main() -> None:
         print(f"{name}, breadth against one wording: p = {paired_permutation_test(*pair, seed=0):.2f}")
 
 
-def one_run(arm: str, seed: int, out: Path) -> dict:
+def one_run(arm: str, seed: int, out: Path) -> RunScores:
     """Scores of one way on the stream of one seed; its task files lie beside the run."""
     folder = out / f"{arm.replace(' ', '-')}-{seed}"
     data = folder.with_name(folder.name + "-tasks")

@@ -9,8 +9,12 @@ step t + 1, and there in the run beside it.
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
+
+from kpig.scoring.records import TaskScore
+from kpig.scoring.scores import read_run
 
 
 def main() -> None:
@@ -48,17 +52,17 @@ def table(run: Path, other: Path, first: int, num_tasks: int) -> list[tuple[int,
     rows = []
     for step in range(first, len(scores) - 1):
         seen = [task for task, at in learned_at.items() if at <= step]
-        ranked = sorted(seen, key=lambda task: scores[step][task]["gain"])
+        ranked = sorted(seen, key=lambda task: scores[step][task].gain)
         for group, tasks in (("lowest", ranked[:num_tasks]), ("others", ranked[num_tasks:])):
             tables = (scores[step], scores[step + 1], beside[step + 1])
-            values = [fmean(scores[learned_at[task]][task]["p_score"] for task in tasks)]
-            rows.append((step, group, values + [fmean(t[task]["p_score"] for task in tasks) for t in tables]))
+            values = [fmean(scores[learned_at[task]][task].p_score for task in tasks)]
+            rows.append((step, group, values + [fmean(t[task].p_score for task in tasks) for t in tables]))
     return rows
 
 
-def steps(run: Path) -> list[dict]:
+def steps(run: Path) -> list[Mapping[str, TaskScore]]:
     """The scores of all tasks after every step."""
-    return [step["tasks"] for step in json.loads((run / "scores.json").read_text())["steps"]]
+    return [step.tasks for step in read_run(run / "scores.json").steps]
 
 
 if __name__ == "__main__":

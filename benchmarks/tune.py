@@ -12,11 +12,12 @@ seen and held-out tasks: one run each, so differences of a few points are noise,
 """
 
 import itertools
-import json
 import sys
 from pathlib import Path
 
 import tomli_w
+
+from kpig.scoring.scores import read_run
 
 RATE = "train.learning_rate"
 THREE, SIX = (3e-4, 1e-3, 1e-4), (1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3)
@@ -116,8 +117,8 @@ def best(kind: str, out: Path) -> list[dict]:
 
 def score(run: Path) -> float:
     """Mean of the final P-scores on seen and held-out tasks."""
-    final = json.loads((run / "scores.json").read_text(encoding="utf-8"))["final"]
-    return (final["seen"]["p_score"] + final["held_out"]["p_score"]) / 2
+    final = read_run(run / "scores.json").final
+    return (final.seen.p_score + final.held_out.p_score) / 2
 
 
 if __name__ == "__main__":

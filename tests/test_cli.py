@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kpig.scoring.scores import read_evaluation, read_run
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TASK = {"instruction": "Say the word.", "input": "a", "output": "b"}
 
@@ -117,7 +119,7 @@ def test_what_is_sound_but_may_surprise_is_said_by_check_run_eval_and_score(tmp_
     assert bare not in kpig("check", config, "--set", "method.name=replay").stdout
     done = kpig("run", config, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    notes = json.loads((tmp_path / "run/scores.json").read_text())["notes"]
+    notes = read_run(tmp_path / "run/scores.json").notes
     assert [bare in notes[0], unread in notes[1]] == [True, True]
     assert unread in kpig("eval", "tiny", "--tasks", tasks, "--max-new-tokens", 2).stdout
     answers = next((tmp_path / "run/steps/01/predictions").glob("*.jsonl"))
@@ -230,17 +232,17 @@ def test_run_eval_gain_and_report_do_what_they_say(tmp_path):
     model = tmp_path / "run/steps/02/model"
     scored = kpig("eval", model, "--tasks", tasks, "--out", tmp_path / "scores", "--max-new-tokens", 3)
     assert scored.returncode == 0, scored.stderr
-    assert json.loads((tmp_path / "scores/scores.json").read_text())["tasks"]["say"]["n"] == 8
+    assert read_evaluation(tmp_path / "scores/scores.json").tasks["say"].n == 8
     assert len((tmp_path / "scores/predictions.jsonl").read_text().splitlines()) == 8
 
     run, answers = tmp_path / "run", tmp_path / "answers.jsonl"
     answers.write_text("".join(path.read_text() for path in (run / "steps/02/predictions").glob("*.jsonl")))
     own = kpig("score", answers, "--tasks", run, "--out", tmp_path / "own", "--partial")
     assert own.returncode == 0, own.stderr
-    final = json.loads((run / "scores.json").read_text())["steps"][-1]["tasks"]
-    found = json.loads((tmp_path / "own/scores.json").read_text())["tasks"]
-    assert {name: one["p_score"] for name, one in found.items()} == {
-        name: one["p_score"] for name, one in final.items()
+    final = read_run(run / "scores.json").steps[-1].tasks
+    found = read_evaluation(tmp_path / "own/scores.json").tasks
+    assert {name: one.p_score for name, one in found.items()} == {
+        name: one.p_score for name, one in final.items()
     }
     before = (run / "scores.json").read_bytes()
     for command in (("score", answers), ("eval", model)):

@@ -52,7 +52,9 @@ def group(p_score, v_score=10.0, gap=2.5):
         "violations": {"out_of_scope": v_score, "degenerate": 1.0},
     }
     entry |= {"half_listening": 5.0, "gain": 0.25, "log_gain": 1.0, "constrained": 100.0, "num_tasks": 3}
-    return entry | {"new_wording": {"p_score": p_score - gap, "v_score": v_score, "wording_gap": gap}}
+    return entry | {
+        "new_wording": {"p_score": p_score - gap, "v_score": v_score, "wording_gap": gap, "num_tasks": 3}
+    }
 
 
 def scores_of(method, seed, p_seen, p_held_out, single_step, scorer):
@@ -396,8 +398,8 @@ def test_the_untuned_model_is_measured_once_however_many_runs_repeat_it(tmp_path
         ("scores.json", b"\xff\xfe{}", "cannot be read"),
         ("stream.json", b"\xff", "cannot be read"),
         ("environment.json", b"[1]", "holds no table"),
-        ("scores.json", "p_score: high", "p_seen is 'high', expected a finite number"),
-        ("scores.json", "p_score: NaN", "p_seen is nan, expected a finite number"),
+        ("scores.json", "p_score: high", "final.seen.p_score is 'high', expected a finite number"),
+        ("scores.json", "p_score: NaN", "final.seen.p_score is nan, expected a finite number"),
         ("config.toml", None, "config.toml"),
     ],
 )

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from kpig.errors import ConfigError, DataError, ModelError, RunError, UsageError
 from kpig.methods import METHODS
 from kpig.runs import job
 from kpig.runs.folder import RunDir, check_free, open_run
+from kpig.scoring import predictions
+from kpig.scoring.records import RunScores
+from kpig.scoring.scores import read_run
 
 SMALL = {
     "suite": {"num_steps": 2, "tasks_per_step": 2, "num_held_out": 2, "num_train": 24, "num_test": 3},
@@ -39,9 +43,9 @@ def small(method: str = "kpig", **sections) -> config.RunConfig:
     return config.build(table)
 
 
-def without_seconds(scores: dict) -> dict:
-    cost = {key: value for key, value in scores["cost"].items() if not key.endswith("_seconds")}
-    return scores | {"cost": cost}
+def without_seconds(scores: RunScores) -> RunScores:
+    timeless = replace(scores.cost, gain_seconds=0.0, train_seconds=0.0, eval_seconds=0.0)
+    return replace(scores, cost=timeless)
 
 
 def weights(run: Path, step: int) -> bytes:
@@ -55,10 +59,10 @@ def weights(run: Path, step: int) -> bytes:
 def test_the_whole_job_runs_on_every_architecture(architecture, model_folder, tmp_path):
     folder = model_folder(architecture)
     scores = job.run(small(model={"path": str(folder)}), tmp_path / "run")
-    assert [step["step"] for step in scores["steps"]] == [0, 1, 2]
-    assert scores["cost"]["updates"] == 10
-    assert scores["cost"]["replayed_examples"] == 5 * 2
-    assert set(scores["steps"][2]["seen"]["violations"]) >= {"out_of_scope", "wrong_format", "degenerate"}
+    assert [step.step for step in scores.steps] == [0, 1, 2]
+    assert scores.cost.updates == 10
+    assert scores.cost.replayed_examples == 5 * 2
+    assert set(scores.steps[2].seen.violations) >= {"out_of_scope", "wrong_format", "degenerate"}
     assert len(list((tmp_path / "run/steps/02/predictions").glob("*.jsonl"))) == 6
 
 
@@ -74,14 +78,14 @@ def test_every_method_learns_the_stream_with_full_tuning_and_with_lora_or_says_e
     for adapter in (one for one in ("none", "lora") if one not in refused):
         chosen = small(method, model={"adapter": adapter})
         scores = job.run(chosen, tmp_path / adapter)
-        assert scores["method"] == method
-        assert scores["final"]["seen"]["num_tasks"] == 4
-        assert scores["cost"]["updates"] == (0 if method == "init" else 10)
+        assert scores.method == method
+        assert scores.final.seen.num_tasks == 4
+        assert scores.cost.updates == (0 if method == "init" else 10)
         if method == "init":
-            untuned = scores["steps"][0]["tasks"]
-            learned = scores["steps"][-1]["tasks"]
-            assert {name: learned[name]["p_score"] for name in untuned} == {
-                name: one["p_score"] for name, one in untuned.items()
+            untuned = scores.steps[0].tasks
+            learned = scores.steps[-1].tasks
+            assert {name: learned[name].p_score for name in untuned} == {
+                name: one.p_score for name, one in untuned.items()
             }
 
 
@@ -98,10 +102,9 @@ def test_a_finished_run_holds_what_the_architecture_promises(tmp_path):
     assert {"config.toml", "environment.json", "stream.json", "events.jsonl", "scores.json", "steps"} <= names
     step = {path.name for path in (tmp_path / "run/steps/02").iterdir()}
     assert step == {"model", "state", "predictions", "scores.json", "DONE"}
-    rows = [
-        json.loads(line) for line in (tmp_path / "run/steps/02/predictions").glob("*.jsonl").__next__().open()
-    ]
-    assert {"prompt", "response", "references", "rouge_l", "exact_match", "violations"} <= set(rows[0])
+    path = next((tmp_path / "run/steps/02/predictions").glob("*.jsonl"))
+    rows = list(predictions.read(path))
+    assert {row.task for row in rows} == {path.stem} and all(row.prompt and row.references for row in rows)
     events = list(RunDir(tmp_path / "run").events())
     assert [event["update"] for event in events] == [1, 2, 3, 4, 5] * 2
     assert all("divergence" in event and event["tokens"] > 0 for event in events)
@@ -115,7 +118,7 @@ def test_the_same_run_twice_gives_the_same_numbers(tmp_path):
 
 def test_a_method_of_a_third_party_runs_by_its_module_and_class(tmp_path):
     scores = job.run(small("kpig.methods.sequential:Sequential"), tmp_path / "run")
-    assert scores["method"] == "kpig.methods.sequential:Sequential"
+    assert scores.method == "kpig.methods.sequential:Sequential"
 
 
 @pytest.mark.parametrize("adapter", ["none", "lora"])
@@ -152,8 +155,8 @@ def kill_after(process: subprocess.Popen, events: Path, count: int, more_seconds
     process.wait()
 
 
-def read_scores(run: Path) -> dict:
-    return without_seconds(json.loads((run / "scores.json").read_text()))
+def read_scores(run: Path) -> RunScores:
+    return without_seconds(read_run(run / "scores.json"))
 
 
 def test_a_folder_that_holds_another_run_is_refused(tmp_path):
@@ -230,15 +233,11 @@ def test_a_missing_model_folder_is_refused(tmp_path):
 
 def test_evaluation_covers_seen_later_and_held_out_tasks_in_both_wordings(tmp_path):
     scores = job.run(small("sequential"), tmp_path / "run")
-    first = scores["steps"][1]
-    assert (first["seen"]["num_tasks"], first["later"]["num_tasks"], first["held_out"]["num_tasks"]) == (
-        2,
-        2,
-        2,
-    )
-    assert first["held_out"]["new_wording"]["num_tasks"] == 2
-    assert scores["matrix"][1][1] is not None and len(scores["matrix"]) == 3
-    assert scores["steps"][0]["later"]["num_tasks"] == 4 and scores["steps"][0]["seen"] == {}
+    first = scores.steps[1]
+    assert (first.seen.num_tasks, first.later.num_tasks, first.held_out.num_tasks) == (2, 2, 2)
+    assert first.held_out.new_wording.num_tasks == 2
+    assert scores.matrix[1][1] is not None and len(scores.matrix) == 3
+    assert scores.steps[0].later.num_tasks == 4 and scores.steps[0].seen is None
 
 
 def test_a_run_killed_among_its_very_first_files_can_begin_again_but_foreign_files_are_kept(tmp_path):

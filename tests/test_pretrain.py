@@ -17,6 +17,7 @@ from kpig.pretrain import card, job, mixture, predictors, speed
 from kpig.pretrain.shapes import SHAPES, Shape
 from kpig.pretrain.tokenizer import train_tokenizer
 from kpig.runs import job as runs
+from kpig.scoring.scores import read_run
 from kpig.tasks import matching, stream, suite
 
 MINI = Shape(vocabulary=400, width=16, layers=1, heads=2, inner=32)
@@ -55,9 +56,9 @@ def test_a_base_model_is_made_loads_like_any_other_and_its_card_tells_the_truth(
     found = job.run(recipe, out)
     learner = load(ModelSection(path=str(out / "model")))
     assert sum(weight.numel() for weight in learner.parameters().values()) == found["parameters"]
-    scores = json.loads((out / "run" / "scores.json").read_text())
-    assert found["own"]["p_score"] == pytest.approx(scores["final"]["seen"]["p_score"])
-    assert found["own"]["v_score"] == pytest.approx(scores["final"]["seen"]["v_score"])
+    seen = read_run(out / "run" / "scores.json").final.seen
+    assert found["own"]["p_score"] == pytest.approx(seen.p_score)
+    assert found["own"]["v_score"] == pytest.approx(seen.v_score)
     assert set(found["own"]["categories"]) == {"First", "Second"}
     assert found["train_examples"] == 4 * 21
     assert found["updates"] == 11 and found["train_tokens"] > 0

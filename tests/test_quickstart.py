@@ -20,7 +20,7 @@ def test_both_methods_run_on_equal_terms_and_again_without_work(tmp_path, monkey
     records = quickstart.run(tmp_path)
     assert [record.name for record in records] == ["sequential", "kpig"]
     assert len({record.stream["digest"] for record in records}) == 1
-    assert len({record.scores["cost"]["updates"] for record in records}) == 1
+    assert len({record.scores.cost.updates for record in records}) == 1
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert [record.scores for record in quickstart.run(tmp_path)] == [record.scores for record in records]
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}

@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 
@@ -18,20 +18,21 @@ from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Gain,
 from kpig.report.examples import examples
 from kpig.report.replay_plot import replay_shares
 from kpig.report.text import MAX_SHOWN_CHARACTERS, NONE, shortened
-from kpig.scoring import scores
+from kpig.scoring import predictions, scores
+from kpig.scoring.records import Cost
 
 SCRIPT = "<script>alert(1)</script>"
 LINK = '<a href="javascript:alert(3)">x</a>'
 IMAGE = "</script><img src=x onerror=alert(2)>"
-COST = {
-    "updates": 7,
-    "train_tokens": 123456,
-    "forward_tokens": 950,
-    "replayed_examples": 3,
-    "gain_seconds": 1.5,
-    "train_seconds": 90.0,
-    "eval_seconds": 12.0,
-}
+COST = Cost(
+    updates=7,
+    train_tokens=123456,
+    forward_tokens=950,
+    replayed_examples=3,
+    gain_seconds=1.5,
+    train_seconds=90.0,
+    eval_seconds=12.0,
+)
 
 
 def prediction(task, group, number, right, wording=SEED_WORDING, measured=True, **text):
@@ -69,16 +70,15 @@ def write_run(folder, method="kpig", learned=(("a", "b"), ("c",)), held_out=("h"
             for i in range(3)
         ]
         steps.append(scores.step_scores(number, rows, tasks))
-        predictions = folder / "steps" / f"{number:02d}" / "predictions"
-        predictions.mkdir(parents=True)
-        (predictions.parent / "DONE").touch()
+        step_dir = folder / "steps" / f"{number:02d}"
         for position, name in enumerate(dict.fromkeys(row.task for row in rows)):
-            lines = [json.dumps(asdict(row)) + "\n" for row in rows if row.task == name]
-            (predictions / f"{position}.jsonl").write_text("".join(lines))
-    result = scores.run_scores(method, 0, steps, learned, COST, {"shortened_examples": 5})
+            of_task = [row for row in rows if row.task == name]
+            predictions.write(step_dir / "predictions" / f"{position}.jsonl", of_task)
+        (step_dir / "DONE").touch()
+    result = scores.run_scores(method, 0, steps, learned, COST, shortened_examples=5)
     events = [{"step": 1 + i // 3, "update": 1 + i % 3, "loss": 1.5 / (i + 1)} for i in range(6)]
     (folder / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events) + '{"step": 9, "up')
-    (folder / "scores.json").write_text(json.dumps(result))
+    scores.write_run(folder / "scores.json", result)
     (folder / "config.toml").write_text(f"seed = 0\n[method]\nname = {json.dumps(method)}\n")
     (folder / "environment.json").write_text(
         json.dumps({"command": f"kpig run {method}", "packages": {"torch": "2"}})
@@ -115,18 +115,18 @@ def printed(runs, width=100):
 def test_every_number_of_the_comparison_is_the_one_in_scores_json(tmp_path):
     run = report.read_run(write_run(tmp_path / "run"))
     _, page, markdown = written([run], tmp_path)
-    final, cost = run.scores["final"], run.scores["cost"]
+    final, cost = run.scores.final, run.scores.cost
     expected = [
-        f"{final['seen']['p_score']:.1f}",
-        f"{final['held_out']['p_score']:.1f}",
-        f"{final['held_out']['new_wording']['p_score']:.1f}",
-        f"{final['seen']['v_score']:.1f}",
-        f"{final['held_out']['v_score']:.1f}",
-        f"{final['forgetting']:.1f}",
-        f"{final['backward_transfer']:.1f}",
-        f"{final['seen']['half_listening']:.1f}/{final['held_out']['half_listening']:.1f}",
-        f"{final['seen']['gain']:.2f}",
-        f"{cost['updates']}",
+        f"{final.seen.p_score:.1f}",
+        f"{final.held_out.p_score:.1f}",
+        f"{final.held_out.new_wording.p_score:.1f}",
+        f"{final.seen.v_score:.1f}",
+        f"{final.held_out.v_score:.1f}",
+        f"{final.forgetting:.1f}",
+        f"{final.backward_transfer:.1f}",
+        f"{final.seen.half_listening:.1f}/{final.held_out.half_listening:.1f}",
+        f"{final.seen.gain:.2f}",
+        f"{cost.updates}",
         "123.5k",
         "950",
         "1.5",
@@ -139,8 +139,8 @@ def test_every_number_of_the_comparison_is_the_one_in_scores_json(tmp_path):
 def test_the_untuned_model_is_the_first_row_with_the_scores_of_step_0(tmp_path):
     run = report.read_run(write_run(tmp_path / "run"))
     _, page, markdown = written([run], tmp_path)
-    start = run.scores["steps"][0]
-    expected = [f"{start[group]['p_score']:.1f}" for group in ("later", "held_out")]
+    start = run.scores.steps[0]
+    expected = [f"{group.p_score:.1f}" for group in (start.later, start.held_out)]
     assert html_cells(page, "comparison", "untuned")[:2] == expected
     assert table_cells(markdown, "untuned")[1:3] == expected
     assert page.index("<th>untuned</th>") < page.index("<th>kpig</th>")
@@ -149,14 +149,9 @@ def test_the_untuned_model_is_the_first_row_with_the_scores_of_step_0(tmp_path):
 def test_every_number_of_a_task_is_the_one_in_scores_json(tmp_path):
     run = report.read_run(write_run(tmp_path / "run"))
     _, page, markdown = written([run], tmp_path)
-    for name, entry in run.scores["steps"][-1]["tasks"].items():
-        numbers = [
-            entry["p_score"],
-            entry["new_wording"]["p_score"],
-            entry["v_score"],
-            entry["half_listening"],
-        ]
-        expected = [f"{number:.1f}" for number in numbers] + [f"{entry['gain']:.2f}"]
+    for name, score in run.scores.steps[-1].tasks.items():
+        numbers = [score.p_score, score.new_wording.p_score, score.v_score, score.half_listening]
+        expected = [f"{number:.1f}" for number in numbers] + [f"{score.gain:.2f}"]
         assert html_cells(page, "tasks", name) == expected
         assert table_cells(markdown, name)[3:] == expected
 
@@ -211,9 +206,10 @@ def full_of(text, folder):
 
 def test_what_a_method_could_not_do_stands_above_the_numbers(tmp_path):
     folder = write_run(tmp_path / "ssr", "ssr")
-    record = json.loads((folder / "scores.json").read_text())
-    record["notes"] = [f"wrote 2 of 100 examples for task {SCRIPT}"]
-    (folder / "scores.json").write_text(json.dumps(record))
+    path = folder / "scores.json"
+    scores.write_run(
+        path, replace(scores.read_run(path), notes=(f"wrote 2 of 100 examples for task {SCRIPT}",))
+    )
     visible, page, markdown = written([report.read_run(folder)], tmp_path / "report")
     assert f"ssr: wrote 2 of 100 examples for task {SCRIPT}" in html.unescape(visible)
     assert "ssr: wrote 2 of 100 examples for task" in markdown

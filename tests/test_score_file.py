@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -11,7 +12,9 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from kpig.errors import DataError
 from kpig.records import Task
-from kpig.scoring import predictions_file
+from kpig.scoring import predictions, predictions_file
+from kpig.scoring.records import Coverage
+from kpig.scoring.scores import read_evaluation
 from kpig.tasks import stream
 
 WORDS = ("ant box river", "moon tree", "egg fox hat ink", "lemon piano anchor")
@@ -68,10 +71,10 @@ def test_the_scores_are_those_of_the_published_scorer(tasks, tmp_path):
         rouge.score(text, answer)["rougeL"].fmeasure for text, answer in zip(WORDS, answers, strict=True)
     ]
     assert [one.rouge_l for one in judged if one.task == "say"] == expected
-    assert result["tasks"]["say"]["p_score"] == pytest.approx(100 * fmean(expected))
-    assert result["tasks"]["say"]["v_score"] == 50.0
-    assert result["tasks"]["say"]["violations"]["degenerate"] == 25.0
-    assert result["tasks"]["count"]["p_score"] == 100.0
+    assert result.tasks["say"].p_score == pytest.approx(100 * fmean(expected))
+    assert result.tasks["say"].v_score == 50.0
+    assert result.tasks["say"].violations["degenerate"] == 25.0
+    assert result.tasks["count"].p_score == 100.0
     assert (coverage.num_scored, coverage.num_examples, dict(coverage.missing)) == (8, 8, {})
 
 
@@ -112,7 +115,7 @@ def test_answers_to_masked_prompts_give_the_half_listening_rate(tasks, tmp_path)
     for row in rows:
         row["masked_response"] = row["response"] if row["task"] == "say" else "another"
     result, _, _ = predictions_file.score(write(tmp_path, *rows), tasks)
-    assert {name: one["half_listening"] for name, one in result["tasks"].items()} == {
+    assert {name: one.half_listening for name, one in result.tasks.items()} == {
         "say": 100.0,
         "count": 0.0,
     }
@@ -121,7 +124,7 @@ def test_answers_to_masked_prompts_give_the_half_listening_rate(tasks, tmp_path)
 def test_new_wordings_are_scored_apart(tasks, tmp_path):
     worse = [row | {"wording": "new", "response": "?"} for row in rows_of(tasks)]
     result, judged, coverage = predictions_file.score(write(tmp_path, *rows_of(tasks), *worse), tasks)
-    assert result["all"]["p_score"] == 100.0 and result["all"]["new_wording"]["p_score"] == 0.0
+    assert result.all.p_score == 100.0 and result.all.new_wording.p_score == 0.0
     assert coverage.num_examples == len(judged) == 16
 
 
@@ -132,7 +135,7 @@ def test_missing_examples_are_refused_unless_the_file_is_taken_as_a_part(tasks, 
     assert f"4 of 8 test examples; missing: {names[0]} 1, {names[1]} 3" in message and "--partial" in message
     result, judged, coverage = predictions_file.score(path, tasks, partial=True)
     assert len(judged) == coverage.num_scored == 4
-    assert result["coverage"] == {"num_scored": 4, "num_examples": 8, "missing": {names[0]: 1, names[1]: 3}}
+    assert result.coverage == coverage == Coverage(4, 8, {names[0]: 1, names[1]: 3})
 
 
 ROW = {"task": "say", "example": "say-0", "response": "x"}
@@ -195,7 +198,7 @@ def test_an_empty_file_a_folder_and_a_missing_file_are_refused(tasks, tmp_path):
 def test_a_huge_line_is_scored(tasks, tmp_path):
     rows = rows_of(tasks)
     rows[0]["log"] = "x" * 5_000_000
-    assert predictions_file.score(write(tmp_path, *rows), tasks)[0]["all"]["p_score"] == 100.0
+    assert predictions_file.score(write(tmp_path, *rows), tasks)[0].all.p_score == 100.0
 
 
 def test_a_wholly_wrong_file_is_given_up_after_a_few_lines(tasks, tmp_path):
@@ -217,13 +220,13 @@ def test_what_eval_wrote_is_scored_as_eval_scored_it(tmp_path):
     path = tmp_path / "a/predictions.jsonl"
     scored = kpig("score", path, *options, "--out", tmp_path / "b")
     assert scored.returncode == 0, scored.stderr
-    first, second = (json.loads((tmp_path / one / "scores.json").read_text()) for one in ("a", "b"))
-    assert first.keys() <= second.keys() and second["scorer"] == first["scorer"]
-    for name, one in first["tasks"].items():
-        assert second["tasks"][name] == one | {"gain": None, "log_gain": None}
-    assert second["all"] == first["all"] | {"gain": None, "log_gain": None}
-    rows = [[json.loads(line) for line in (tmp_path / one / path.name).open()] for one in ("a", "b")]
-    assert [row | {"gain": None} for row in rows[0]] == rows[1]
+    first, second = (read_evaluation(tmp_path / one / "scores.json") for one in ("a", "b"))
+    assert first.coverage is None and second.coverage.missing == {} and second.scorer == first.scorer
+    gainless = {"gain": None, "log_gain": None}
+    assert second.tasks == {name: replace(one, **gainless) for name, one in first.tasks.items()}
+    assert second.all == replace(first.all, **gainless)
+    rows = [list(predictions.read(tmp_path / one / path.name)) for one in ("a", "b")]
+    assert [replace(row, gain=None) for row in rows[0]] == rows[1]
     again = kpig("score", path, *options, "--out", tmp_path / "a")
     assert again.returncode == 2 and "write over" in again.stderr
     part = tmp_path / "part.jsonl"

@@ -17,7 +17,10 @@ from kpig import config, sweep
 from kpig.errors import ConfigError, RunError
 from kpig.methods import chosen
 from kpig.runs import job
+from kpig.scoring.records import RunScores
+from kpig.scoring.scores import read_run
 from kpig.sweep import lock, queue, state
+from test_job import without_seconds
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = {
@@ -403,13 +406,8 @@ def finished(process: subprocess.Popen, code: int = 0) -> tuple[str, str]:
     return out, errors
 
 
-def without_seconds(scores: dict) -> dict:
-    cost = {key: value for key, value in scores["cost"].items() if not key.endswith("_seconds")}
-    return scores | {"cost": cost}
-
-
-def scores_of(folder: Path) -> dict:
-    return without_seconds(json.loads((folder / "scores.json").read_text()))
+def scores_of(folder: Path) -> RunScores:
+    return without_seconds(read_run(folder / "scores.json"))
 
 
 def processes_on(folder: Path) -> list[int]:

@@ -3,6 +3,7 @@
     import kpig
     config = kpig.load_config("my.toml")
     scores = kpig.run(config, out="runs/mine")
+    print(scores.final.seen.p_score)
 
 A method of your own needs Method, Settings, Loss, Step, Clock, Memory, Batch, Example and Task
 (docs/add-a-method.md). Names are loaded when they are first used, so `import kpig` is quick.

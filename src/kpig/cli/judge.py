@@ -12,6 +12,7 @@ from kpig.errors import UsageError
 from kpig.files import publish_json
 from kpig.records import MASK_TEXT, Task
 from kpig.runs.folder import check_no_run
+from kpig.scoring.records import Evaluation, GroupScore, TaskScore
 
 
 @app.command("eval")
@@ -36,27 +37,25 @@ def evaluate(
     from kpig.config import EvaluateSection, ModelSection
     from kpig.progress import Bars
     from kpig.runs import diagnose
-    from kpig.scoring import judge
+    from kpig.scoring import predictions, scores
 
     quiet()
     if out is not None:
         check_no_run(out)
     section, chosen = ModelSection(path=path), read_tasks(tasks, test_per_task)
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
-    result, predictions = diagnose.evaluate_model(section, chosen, settings, choose_device(device), Bars())
+    result, answered = diagnose.evaluate_model(section, chosen, settings, choose_device(device), Bars())
     show_table(_score_table(path, result))
     _print_cautions(chosen)
     if out is not None:
-        publish_json(out / "scores.json", result)
-        judge.write_predictions(out / "predictions.jsonl", predictions)
+        scores.write_evaluation(out / "scores.json", result)
+        predictions.write(out / "predictions.jsonl", answered)
         print(f"scores and predictions: {out}")
 
 
 @app.command()
 def score(
-    predictions: Annotated[
-        Path, typer.Argument(help="JSONL, one prediction per line.", metavar="PREDICTIONS")
-    ],
+    path: Annotated[Path, typer.Argument(help="JSONL, one prediction per line.", metavar="PREDICTIONS")],
     tasks: TasksOption,
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder for scores.json and predictions.jsonl, as of eval.")
@@ -76,22 +75,21 @@ def score(
 
     Example: [bold]kpig score scores/predictions.jsonl --tasks suite --out scored[/bold]
     """
+    from kpig.scoring import predictions, predictions_file, scores
 
-    from kpig.scoring import judge, predictions_file
-
-    if out is not None and (out / "predictions.jsonl").resolve() == predictions.resolve():
-        raise UsageError(f"--out {out} would write over {predictions}; give another folder")
+    if out is not None and (out / "predictions.jsonl").resolve() == path.resolve():
+        raise UsageError(f"--out {out} would write over {path}; give another folder")
     if out is not None:
         check_no_run(out)
     chosen = read_tasks(tasks, test_per_task)
-    result, judged, coverage = predictions_file.score(predictions, chosen, partial)
+    result, judged, coverage = predictions_file.score(path, chosen, partial)
     if coverage.missing:
         print(predictions_file.describe(coverage))
-    show_table(_score_table(str(predictions), result))
+    show_table(_score_table(str(path), result))
     _print_cautions(chosen)
     if out is not None:
-        publish_json(out / "scores.json", result)
-        judge.write_predictions(out / "predictions.jsonl", judged)
+        scores.write_evaluation(out / "scores.json", result)
+        predictions.write(out / "predictions.jsonl", judged)
         print(f"scores and predictions: {out}")
 
 
@@ -126,21 +124,17 @@ def gain(
         print(f"numbers: {json_path}")
 
 
-def _score_table(path: str, result: dict) -> Table:
-    table = Table(
-        title=f"{path}: {len(result['tasks'])} tasks, scorer {result['scorer']}", title_justify="left"
-    )
+def _score_table(path: str, result: Evaluation) -> Table:
+    table = Table(title=f"{path}: {len(result.tasks)} tasks, scorer {result.scorer}", title_justify="left")
     table.add_column("task", overflow="fold")
     for heading in ("metric", "P-score", "V-score", "half-listening %", "gain", "examples"):
         table.add_column(heading, justify="right")
-    for name, score in result["tasks"].items():
-        table.add_row(name, score["metric"], *_cells(score), str(score["n"]))
+    for name, score in result.tasks.items():
+        table.add_row(name, score.metric, *_cells(score), str(score.n))
     table.add_section()
-    total = sum(score["n"] for score in result["tasks"].values())
-    table.add_row("mean over tasks", "", *_cells(result["all"]), str(total))
-    table.caption = (
-        f"V-score: lower is better; {result['all']['constrained']:.0f} % of the tasks have constraints"
-    )
+    total = sum(score.n for score in result.tasks.values())
+    table.add_row("mean over tasks", "", *_cells(result.all), str(total))
+    table.caption = f"V-score: lower is better; {result.all.constrained:.0f} % of the tasks have constraints"
     table.caption_justify = "left"
     return table
 
@@ -152,9 +146,9 @@ def _print_cautions(tasks: Sequence[Task]) -> None:
         print(f"note: {caution}")
 
 
-def _cells(score: dict) -> list[str]:
-    decimals = {"p_score": 1, "v_score": 1, "half_listening": 1, "gain": 3}
-    return ["–" if score[key] is None else f"{score[key]:.{places}f}" for key, places in decimals.items()]
+def _cells(score: TaskScore | GroupScore) -> list[str]:
+    values = ((score.p_score, 1), (score.v_score, 1), (score.half_listening, 1), (score.gain, 3))
+    return ["–" if value is None else f"{value:.{places}f}" for value, places in values]
 
 
 def _gain_table(path: str, result: dict) -> Table:

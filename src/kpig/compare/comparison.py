@@ -57,7 +57,7 @@ def compare(paths: Sequence[Path], against: str = "", anyway: bool = False) -> C
     return Comparison(
         lines=tuple(sorted(lines, key=lambda line: (line.is_bound, line.rank or len(lines) + 1))),
         reference=reference,
-        scorer=", ".join(dict.fromkeys(str(run.record.scores["scorer"]) for run in runs)),
+        scorer=", ".join(dict.fromkeys(run.record.scores.scorer for run in runs)),
         unequal=sentences,
         notes=(*chosen, *notes(lines, [f"left out: {one}" for one in (*left_out, *repeated)])),
         num_ranked=num_ranked,

@@ -37,7 +37,7 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
         if key not in INDIFFERENT
     }
     data = {} if has_suite_per_seed(runs) else {"data": data_digest}
-    checks = _weights(runs) | data | {"scorer": lambda run: str(run.record.scores["scorer"])} | by_key
+    checks = _weights(runs) | data | {"scorer": lambda run: run.record.scores.scorer} | by_key
     found = [Difference(key, tuple(read(run) for run in runs)) for key, read in checks.items()]
     return [
         Difference(one.key, one.values, _changed_tasks(runs) if one.key == "data" else "")

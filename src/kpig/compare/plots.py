@@ -10,9 +10,9 @@ from kpig.compare.measures import MEASURES
 from kpig.compare.statistics import Estimate, estimate
 from kpig.records import HELD_OUT, SEEN
 from kpig.report.drawing import COLOURS, UNTUNED_COLOUR, draw, run_colour, to_html
-from kpig.report.score_plots import step_points, violation_figure
-from kpig.report.table import Row
+from kpig.report.score_plots import Broken, step_points, violation_figure
 from kpig.report.text import plot_label
+from kpig.scoring.records import GroupScore
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -32,7 +32,6 @@ GROUPS = ((SEEN, "Seen tasks"), (HELD_OUT, "Held-out tasks"))
 def figures(comparison: Comparison) -> list[dict]:
     """Titles, notes and the HTML of every plot; the first HTML brings plotly.js along."""
     lines = comparison.lines
-    rows = [_mean_row(line) for line in lines]
     groups: list[tuple[str, str, list[tuple[str, Figure | None]]]] = [
         (
             "P-score after each step",
@@ -45,7 +44,7 @@ def figures(comparison: Comparison) -> list[dict]:
             "Broken rules by kind, after the last step",
             "Mean over the runs, lower is better. Bars: percentage of responses that break a rule of that "
             "kind; a response can break several kinds, so a stack may be taller than the V-score (diamond).",
-            [(caption, violation_figure(rows, group)) for group, caption in GROUPS],
+            [(caption, violation_figure(_mean_broken(lines, group))) for group, caption in GROUPS],
         ),
         (
             "P-score against cost",
@@ -224,19 +223,19 @@ def _symbol(number: int) -> str:
     return SYMBOLS[number // len(COLOURS) % len(SYMBOLS)]
 
 
-def _mean_row(line: Line) -> Row:
-    """The mean over the runs of what the plot of broken rules reads."""
-    groups = []
-    for group, _ in GROUPS:
-        finals = [run.record.scores["final"].get(group) for run in line.runs.values()]
-        groups.append(_mean_violations([final for final in finals if final]))
-    return Row(line.label, *groups, final={}, cost={})
+def _mean_broken(lines: Sequence[Line], group: str) -> list[Broken]:
+    """The mean over the runs of each line that has tasks of the group."""
+    found = {
+        line.label: [run.record.scores.final.group(group) for run in line.runs.values()] for line in lines
+    }
+    scored = {label: [score for score in scores if score] for label, scores in found.items()}
+    return [_mean(label, scores) for label, scores in scored.items() if scores]
 
 
-def _mean_violations(finals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    kinds = dict.fromkeys(kind for final in finals for kind in final["violations"])
-    mean = {kind: fmean(final["violations"].get(kind, 0) for final in finals) for kind in kinds}
-    return {"violations": mean, "v_score": fmean(final["v_score"] for final in finals)} if finals else {}
+def _mean(label: str, scores: Sequence[GroupScore]) -> Broken:
+    kinds = dict.fromkeys(kind for score in scores for kind in score.violations)
+    violations = {kind: fmean(score.violations.get(kind, 0) for score in scores) for kind in kinds}
+    return Broken(label, violations, fmean(score.v_score for score in scores))
 
 
 def _known(found: Estimate | None) -> Estimate:

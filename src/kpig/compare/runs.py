@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kpig.compare.measures import COSTS, MEASURES
 from kpig.config import SUITE, load_resolved, settings_of
 from kpig.errors import ConfigError, RunError
 from kpig.report.record import RunRecord, read_run, why_unfinished
@@ -36,7 +34,7 @@ class Run:
     @property
     def method(self) -> str:
         """The method's name, or module:Class."""
-        return str(self.record.scores["method"])
+        return self.record.scores.method
 
     @property
     def cell(self) -> Cell:
@@ -115,7 +113,6 @@ def _read(folder: Path) -> Run:
     except ConfigError as error:
         raise RunError(f"{folder}: its config.toml cannot be used: {error}") from error
     _check_stream(record)
-    _check_numbers(record)
     return Run(record, settings_of(config))
 
 
@@ -132,20 +129,6 @@ def _check_stream(record: RunRecord) -> None:
             f"{record.path / 'stream.json'}: does not name every task with its digest; restore it, or leave "
             "the run out"
         )
-
-
-def _check_numbers(record: RunRecord) -> None:
-    """Raises RunError where something that is compared is there and is no finite number."""
-    path = record.path / "scores.json"
-    try:
-        found = {measure.key: measure.read(record.scores) for measure in (*MEASURES, *COSTS)}
-    except (AttributeError, TypeError) as error:
-        raise RunError(f"{path}: is damaged ({error}); restore it, or leave the run out") from error
-    for key, value in found.items():
-        if value is not None and not (type(value) in (int, float) and math.isfinite(value)):
-            raise RunError(
-                f"{path}: {key} is {value!r}, expected a finite number; restore it, or leave the run out"
-            )
 
 
 def _ordered(runs: Sequence[Run]) -> list[Run]:

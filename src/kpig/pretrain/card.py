@@ -1,6 +1,6 @@
 """The card of a base model: what it was made of, what it cost, what it can do and what it cannot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -10,6 +10,8 @@ from kpig.pretrain import predictors, speed
 from kpig.pretrain.shapes import Shape
 from kpig.records import Task
 from kpig.runs.folder import RunDir
+from kpig.scoring import scores
+from kpig.scoring.records import Cost, TaskScore
 from kpig.tasks import stream
 
 
@@ -18,31 +20,31 @@ def facts(prepared: Mapping, run: Path) -> dict:
     folder = RunDir(run)
     settings = load_resolved(run / "config.toml")
     tasks = stream.configured(settings)
-    scores = folder.read("scores.json")
+    found = scores.read_run(run / "scores.json")
     events = [event for event in folder.events() if "update" in event]
     curve = {event["update"]: event["held_out_loss"] for event in events if "held_out_loss" in event}
     text, constant = predictors.constant(tasks.tasks)
-    last, untuned = scores["steps"][-1], scores["steps"][0]
+    last, untuned = found.steps[-1].tasks, found.steps[0].tasks
     return {
         **{key: value for key, value in prepared.items() if key != "recipe"},
         "recipe": _without_folders(prepared["recipe"]),
-        "scorer": scores["scorer"],
-        "updates": scores["cost"]["updates"],
-        "train_tokens": scores["cost"]["train_tokens"],
-        "train_seconds": round(scores["cost"]["train_seconds"]),
+        "scorer": found.scorer,
+        "updates": found.cost.updates,
+        "train_tokens": found.cost.train_tokens,
+        "train_seconds": round(found.cost.train_seconds),
         "device": folder.read("environment.json")["device"],
         "threads": folder.read("environment.json")["threads"],
-        "speed": _speed(prepared, scores["cost"], events),
+        "speed": _speed(prepared, found.cost, events),
         "held_out_loss": sorted(curve.items()),
-        "own": _group(last["tasks"], tasks.tasks)
+        "own": _group(last, tasks.tasks)
         | {
-            "untuned_p_score": _mean(untuned["tasks"], tasks.tasks, "p_score"),
+            "untuned_p_score": _mean(untuned, tasks.tasks, lambda score: score.p_score),
             "constant": constant,
             "constant_response": text,
             "copy": predictors.copy(tasks.tasks),
             "commonest_of_task": predictors.commonest_of_task(tasks.tasks),
         },
-        "held_out": _group(last["tasks"], tasks.held_out) if tasks.held_out else None,
+        "held_out": _group(last, tasks.held_out) if tasks.held_out else None,
     }
 
 
@@ -102,46 +104,48 @@ def markdown(found: Mapping) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _speed(prepared: Mapping, cost: Mapping, events: Sequence[Mapping]) -> dict:
+def _speed(prepared: Mapping, cost: Cost, events: Sequence[Mapping]) -> dict:
     """Matrix operations per second: 6 per weight and token of the layers, and of the output layer per response token.
 
     Attention products, padding and the output layer on input tokens are work too, and are not counted.
     """
     shape = Shape(**prepared["shape"])
-    seconds = cost["train_seconds"]
+    seconds = cost.train_seconds
     targets = sum(event["tokens"] for event in events)
-    operations = 6 * shape.body * cost["train_tokens"] + 6 * shape.width * shape.vocabulary * targets
+    operations = 6 * shape.body * cost.train_tokens + 6 * shape.width * shape.vocabulary * targets
     rates = speed.matmul_rates()
     return {
-        "tokens_per_second": cost["train_tokens"] / seconds,
+        "tokens_per_second": cost.train_tokens / seconds,
         "flops_per_second": operations / seconds,
         **rates,
         "share_of_float32": operations / seconds / rates["float32_rate"],
     }
 
 
-def _group(scores: Mapping, tasks: Sequence[Task]) -> dict:
+def _group(scored: Mapping[str, TaskScore], tasks: Sequence[Task]) -> dict:
     """P-score and V-score over the tasks, and by their first category."""
     members: dict[str, list[Task]] = {}
     for task in tasks:
         members.setdefault(task.categories[0] if task.categories else "none", []).append(task)
     return {
-        **_scores(scores, tasks),
-        "categories": {name: _scores(scores, members[name]) for name in sorted(members)},
+        **_scores(scored, tasks),
+        "categories": {name: _scores(scored, members[name]) for name in sorted(members)},
     }
 
 
-def _scores(scores: Mapping, tasks: Sequence[Task]) -> dict:
+def _scores(scored: Mapping[str, TaskScore], tasks: Sequence[Task]) -> dict:
     return {
-        "p_score": _mean(scores, tasks, "p_score"),
-        "v_score": _mean(scores, tasks, "v_score"),
+        "p_score": _mean(scored, tasks, lambda score: score.p_score),
+        "v_score": _mean(scored, tasks, lambda score: score.v_score),
         "num_tasks": len(tasks),
-        "examples": sum(scores[task.name]["n"] for task in tasks),
+        "examples": sum(scored[task.name].n for task in tasks),
     }
 
 
-def _mean(scores: Mapping, tasks: Sequence[Task], key: str) -> float:
-    return fmean(scores[task.name][key] for task in tasks)
+def _mean(
+    scored: Mapping[str, TaskScore], tasks: Sequence[Task], read: Callable[[TaskScore], float]
+) -> float:
+    return fmean(read(scored[task.name]) for task in tasks)
 
 
 def _category_table(title: str, categories: Mapping) -> list[str]:

@@ -5,16 +5,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from kpig.records import HELD_OUT, SEEN
 from kpig.report.record import RunRecord, final_tasks, scorers
-from kpig.report.table import COLUMNS, Row, comparison_rows, new_wording
+from kpig.report.table import COLUMNS, Row, comparison_rows, p_score
 from kpig.report.text import NONE, decimal
 from kpig.scoring import metrics
+from kpig.scoring.records import GroupScore, RunScores, TaskScore
 
 TASK_COLUMNS = ("P", "P new wording", "V", "half-listening %", "gain")
 
 
-def content(runs: Sequence[RunRecord]) -> dict:
+def content(runs: Sequence[RunRecord]) -> dict[str, Any]:
     """The names that the templates use, all but the page's figures and examples. Labels must differ."""
     rows = comparison_rows(runs)
     settings = _side_by_side([run.config for run in runs])
@@ -45,7 +45,7 @@ def content(runs: Sequence[RunRecord]) -> dict:
 def _sentences(rows: Sequence[Row]) -> list[tuple[str, list[tuple[str, str]]]]:
     """What the numbers say: a lead, then the value of every row that has one."""
     runs = [row for row in rows if not row.untuned]
-    seen, held_out = runs[0].seen.get("num_tasks"), runs[0].held_out.get("num_tasks")
+    seen, held_out = (group and group.num_tasks for group in (runs[0].seen, runs[0].held_out))
     leads = (
         (f"P-score on {_tasks_text(seen, 'learned')} (0 to 100, higher is better)", COLUMNS[0]),
         (f"P-score on {_tasks_text(held_out, 'held-out')}, which no step trains on", COLUMNS[1]),
@@ -68,7 +68,7 @@ def _tasks_text(count: int | None, kind: str) -> str:
 def _cautions(runs: Sequence[RunRecord], settings: Sequence[tuple[str, list[str], bool]]) -> list[str]:
     """What a reader must know before comparing the rows (docs/method.md, section 8)."""
     found = ["Each row is one run with one seed; how much another seed would differ is not in these numbers."]
-    if len({run.scores["scorer"] for run in runs}) > 1:
+    if len({run.scores.scorer for run in runs}) > 1:
         found.append("The runs were scored by different scorers: their scores do not compare.")
     if len({run.stream.get("digest") for run in runs}) > 1:
         found.append("The runs learned from different task data or in another order.")
@@ -77,68 +77,75 @@ def _cautions(runs: Sequence[RunRecord], settings: Sequence[tuple[str, list[str]
     unequal = [key for key, _, differs in settings if differs and not key.startswith("method.")]
     if unequal:
         found.append(f"Settings beside the method differ: {', '.join(unequal)}.")
-    return found + [f"{run.name}: {note}" for run in runs for note in run.scores.get("notes", ())]
+    return found + [f"{run.name}: {note}" for run in runs for note in run.scores.notes]
 
 
 def _details(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
     """Facts beside the comparison, one column per run."""
 
-    def row(name: str, value: Callable[[Mapping[str, Any]], str]) -> tuple[str, list[str]]:
+    def row(name: str, value: Callable[[RunScores], str]) -> tuple[str, list[str]]:
         return name, [value(run.scores) for run in runs]
 
-    def group(name: str, key: str, digits: int = 1) -> Callable[[Mapping[str, Any]], str]:
-        return lambda s: decimal((s["final"].get(name) or {}).get(key), digits)
-
-    def gap(name: str) -> Callable[[Mapping[str, Any]], str]:
-        return lambda s: decimal(new_wording(s["final"].get(name) or {}).get("wording_gap"))
-
-    def cost(key: str, form: str) -> Callable[[Mapping[str, Any]], str]:
-        return lambda s: format(s["cost"][key], form) if key in s["cost"] else NONE
-
     return [
-        row("Average P-score over the steps", lambda s: decimal(s["final"].get("average"))),
-        row("Forward transfer", lambda s: decimal(s["final"].get("forward_transfer"))),
-        row("Wording gap, seen (own minus new wording)", gap(SEEN)),
-        row("Wording gap, held-out", gap(HELD_OUT)),
-        row("Mean gain, held-out", group(HELD_OUT, "gain", 2)),
-        row("Mean log gain, seen (nats per token)", group(SEEN, "log_gain", 2)),
-        row("Mean log gain, held-out", group(HELD_OUT, "log_gain", 2)),
-        row("Tasks with rules a program can check, seen %", group(SEEN, "constrained")),
-        row("Tasks with rules a program can check, held-out %", group(HELD_OUT, "constrained")),
-        row("Examples whose input was shortened", lambda s: str(s.get("shortened_examples", NONE))),
-        row("Seed", lambda s: str(s.get("seed", NONE))),
-        row("Scorer", lambda s: str(s["scorer"])),
-        row("Updates", cost("updates", ",")),
-        row("Train tokens", cost("train_tokens", ",")),
-        row("Forward-only tokens", cost("forward_tokens", ",")),
-        row("Replayed examples", cost("replayed_examples", ",")),
-        row("Training seconds", cost("train_seconds", ",.1f")),
-        row("of which measuring gain, seconds", cost("gain_seconds", ",.1f")),
-        row("Evaluation seconds", cost("eval_seconds", ",.1f")),
+        row("Average P-score over the steps", lambda s: decimal(s.final.average)),
+        row("Forward transfer", lambda s: decimal(s.final.forward_transfer)),
+        row("Wording gap, seen (own minus new wording)", lambda s: _gap(s.final.seen)),
+        row("Wording gap, held-out", lambda s: _gap(s.final.held_out)),
+        row("Mean gain, held-out", lambda s: _mean(s.final.held_out, lambda group: group.gain, 2)),
+        row("Mean log gain, seen (nats per token)", lambda s: _mean(s.final.seen, lambda g: g.log_gain, 2)),
+        row("Mean log gain, held-out", lambda s: _mean(s.final.held_out, lambda group: group.log_gain, 2)),
+        row("Tasks with rules a program can check, seen %", lambda s: _constrained(s.final.seen)),
+        row("Tasks with rules a program can check, held-out %", lambda s: _constrained(s.final.held_out)),
+        row("Examples whose input was shortened", lambda s: _count(s.shortened_examples)),
+        row("Seed", lambda s: str(s.seed)),
+        row("Scorer", lambda s: s.scorer),
+        row("Updates", lambda s: f"{s.cost.updates:,}"),
+        row("Train tokens", lambda s: f"{s.cost.train_tokens:,}"),
+        row("Forward-only tokens", lambda s: f"{s.cost.forward_tokens:,}"),
+        row("Replayed examples", lambda s: f"{s.cost.replayed_examples:,}"),
+        row("Training seconds", lambda s: f"{s.cost.train_seconds:,.1f}"),
+        row("of which measuring gain, seconds", lambda s: f"{s.cost.gain_seconds:,.1f}"),
+        row("Evaluation seconds", lambda s: f"{s.cost.eval_seconds:,.1f}"),
     ]
 
 
-def _tasks(runs: Sequence[RunRecord]) -> list[dict]:
+def _mean(group: GroupScore | None, read: Callable[[GroupScore], float | None], digits: int = 1) -> str:
+    return NONE if group is None else decimal(read(group), digits)
+
+
+def _gap(group: GroupScore | None) -> str:
+    return _mean(group, lambda one: one.new_wording and one.new_wording.wording_gap)
+
+
+def _constrained(group: GroupScore | None) -> str:
+    return _mean(group, lambda one: one.constrained)
+
+
+def _count(number: int | None) -> str:
+    return NONE if number is None else str(number)
+
+
+def _tasks(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Per task after the last step: name, group, metric and the cells of TASK_COLUMNS for each run."""
     return [
         {
             "name": name,
-            "group": entry["group"].replace("_", "-"),
-            "metric": entry["metric"],
-            "cells": [_task_cells(run.scores["steps"][-1]["tasks"].get(name)) for run in runs],
+            "group": score.group.replace("_", "-"),
+            "metric": score.metric,
+            "cells": [_task_cells(run.scores.steps[-1].tasks.get(name)) for run in runs],
         }
-        for name, entry in final_tasks(runs).items()
+        for name, score in final_tasks(runs).items()
     ]
 
 
-def _task_cells(entry: Mapping[str, Any] | None) -> list[str]:
-    if entry is None:
+def _task_cells(score: TaskScore | None) -> list[str]:
+    if score is None:
         return [NONE] * len(TASK_COLUMNS)
-    values = [entry["p_score"], new_wording(entry).get("p_score"), entry["v_score"], entry["half_listening"]]
-    return [*map(decimal, values), decimal(entry["gain"], 2)]
+    rates = (score.v_score, score.half_listening)
+    return [p_score(score), p_score(score.new_wording), *map(decimal, rates), decimal(score.gain, 2)]
 
 
-def _stream_notes(run: RunRecord) -> dict:
+def _stream_notes(run: RunRecord) -> dict[str, Any]:
     return {key: run.stream[key] for key in ("name", "digest") if key in run.stream}
 
 
@@ -158,5 +165,5 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, s
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _first_paragraph(function: Callable) -> str:
+def _first_paragraph(function: Callable[..., Any]) -> str:
     return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())

@@ -8,7 +8,7 @@ from kpig.report.drawing import to_html
 from kpig.report.loss_plot import loss_figure
 from kpig.report.record import RunRecord
 from kpig.report.replay_plot import replay_figure
-from kpig.report.score_plots import gain_figure, matrix_figure, step_figure, violation_figure
+from kpig.report.score_plots import broken, gain_figure, matrix_figure, step_figure, violation_figure
 from kpig.report.table import comparison_rows
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ def figures(runs: Sequence[RunRecord]) -> list[dict]:
             "Lower is better. Bars: percentage of responses that break a rule of that kind; a response can "
             "break several kinds, so a stack may be taller than the V-score (diamond).",
             [
-                ("Seen tasks", violation_figure(rows, SEEN)),
-                ("Held-out tasks", violation_figure(rows, HELD_OUT)),
+                ("Seen tasks", violation_figure(broken(rows, SEEN))),
+                ("Held-out tasks", violation_figure(broken(rows, HELD_OUT))),
             ],
         ),
         (
             "What each step did to the tasks of every step",
             "P-score on the tasks of step i (across) after learning step t (down). Blank: not measured. "
             "Read down a column to see a step's tasks being learned and then kept or lost.",
-            [(run.name, matrix_figure(run.scores["matrix"])) for run in runs],
+            [(run.name, matrix_figure(run.scores.matrix)) for run in runs],
         ),
         (
             "What each step replayed",

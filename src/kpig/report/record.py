@@ -8,21 +8,20 @@ from typing import Any
 from kpig.errors import RunError
 from kpig.runs.folder import DONE, RunDir
 from kpig.scoring import scores
-
-_REQUIRED = ("method", "scorer", "steps", "final", "matrix", "cost")
+from kpig.scoring.records import RunScores, TaskScore
 
 
 @dataclass(frozen=True)
 class RunRecord:
     """What a finished run left behind. `name` is its label: the method, and the folder where needed.
 
-    `scores`, `config`, `environment` and `stream` are the run's files as plain dicts, `events` the lines of
+    `config`, `environment` and `stream` are the run's files as plain dicts, `events` the lines of
     events.jsonl; predictions stay on disk until a report shows some.
     """
 
     path: Path
     name: str
-    scores: Mapping[str, Any]
+    scores: RunScores
     config: Mapping[str, Any]
     environment: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]] = ()
@@ -36,11 +35,10 @@ def read_run(path: Path) -> RunRecord:
         raise RunError(f"{run.path}: there is no such folder; give the folder of a finished run")
     if not (run.path / "scores.json").is_file():
         raise RunError(why_unfinished(run))
-    result = run.read("scores.json")
-    _check_scores(run.path / "scores.json", result)
+    result = scores.read_run(run.path / "scores.json")
     return RunRecord(
         path=run.path,
-        name=str(result["method"]),
+        name=result.method,
         scores=result,
         config=_read_config(run.path / "config.toml"),
         environment=_table(run, "environment.json"),
@@ -67,20 +65,6 @@ def _table(run: RunDir, name: str) -> dict:
     if not isinstance(found, dict):
         raise RunError(f"{run.path / name}: is damaged (it holds no table); restore it, or leave the run out")
     return found
-
-
-def _check_scores(path: Path, result: Any) -> None:
-    version = result.get("version") if isinstance(result, dict) else None
-    if version is None:
-        raise RunError(f"{path}: this is no scores.json of kpig (it has no version)")
-    if version != scores.VERSION:
-        raise RunError(
-            f"{path}: has version {version!r}, this kpig reads version {scores.VERSION}; "
-            "make the report with the kpig that made the run, or run again"
-        )
-    missing = [key for key in _REQUIRED if not result.get(key)]
-    if missing:
-        raise RunError(f"{path}: is incomplete, {', '.join(missing)} missing or empty; finish with --resume")
 
 
 def _read_config(path: Path) -> dict:
@@ -115,15 +99,15 @@ def distinct(runs: Sequence[RunRecord]) -> list[RunRecord]:
     ]
 
 
-def final_tasks(runs: Sequence[RunRecord]) -> dict[str, Mapping]:
+def final_tasks(runs: Sequence[RunRecord]) -> dict[str, TaskScore]:
     """Every task that some run ends with, in order of appearance."""
-    found: dict[str, Mapping] = {}
+    found: dict[str, TaskScore] = {}
     for run in runs:
-        for name, entry in run.scores["steps"][-1]["tasks"].items():
+        for name, entry in run.scores.steps[-1].tasks.items():
             found.setdefault(name, entry)
     return found
 
 
 def scorers(runs: Sequence[RunRecord]) -> str:
     """The scorers that the runs were scored by, each once."""
-    return ", ".join(dict.fromkeys(str(run.scores["scorer"]) for run in runs))
+    return ", ".join(dict.fromkeys(run.scores.scorer for run in runs))

@@ -1,13 +1,15 @@
 """Plots of scores: over the steps, by kind of broken rule, every step on every other, gain per task."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from kpig.records import HELD_OUT, LATER, SEEN
+from kpig.records import HELD_OUT, SEEN
 from kpig.report.drawing import UNTUNED_COLOUR, draw, run_colour, ticks
 from kpig.report.record import RunRecord, final_tasks
 from kpig.report.table import Row, comparison_rows
 from kpig.report.text import decimal, plot_label
+from kpig.scoring.records import TaskScore
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -47,32 +49,45 @@ def step_figure(runs: Sequence[RunRecord], group: str) -> "Figure | None":
 
 def step_points(run: RunRecord, group: str) -> list[tuple[int, float]]:
     """Each step and the P-score of the group after it; "seen" of step 0 are all tasks of the stream."""
-    scored = {step["step"]: step.get(group) for step in run.scores["steps"]}
+    scored = {step.step: step.group(group) for step in run.scores.steps}
     if group == SEEN:
-        scored[0] = scored.get(0) or run.scores["steps"][0].get(LATER)
-    return [(step, found["p_score"]) for step, found in scored.items() if found]
+        scored[0] = scored.get(0) or run.scores.steps[0].later
+    return [(step, found.p_score) for step, found in scored.items() if found]
 
 
-def violation_figure(rows: Sequence[Row], group: str) -> "Figure | None":
-    """Broken rules by kind, a stack per row, and its V-score."""
+@dataclass(frozen=True)
+class Broken:
+    """What a bar of broken rules shows: percent of responses by kind, and of those that break any rule."""
+
+    name: str
+    violations: Mapping[str, float]
+    v_score: float
+
+
+def broken(rows: Sequence[Row], group: str) -> list[Broken]:
+    """The bar of every row that has tasks of the group, SEEN or HELD_OUT."""
     found = [(row.name, row.seen if group == SEEN else row.held_out) for row in rows]
-    found = [(name, scored) for name, scored in found if scored]
-    if not found:
+    return [Broken(name, score.violations, score.v_score) for name, score in found if score]
+
+
+def violation_figure(bars: Sequence[Broken]) -> "Figure | None":
+    """Broken rules by kind, a stack per bar, and its V-score; None without bars."""
+    if not bars:
         return None
-    positions = list(range(len(found)))
-    kinds = dict.fromkeys(kind for _, scored in found for kind in scored["violations"])
-    traces: list[dict] = [
+    positions = list(range(len(bars)))
+    kinds = dict.fromkeys(kind for bar in bars for kind in bar.violations)
+    traces: list[dict[str, Any]] = [
         {
             "type": "bar",
             "name": plot_label(kind.replace("_", " ")),
             "x": positions,
-            "y": [scored["violations"].get(kind, 0) for _, scored in found],
+            "y": [bar.violations.get(kind, 0) for bar in bars],
             "marker": {"color": KIND_COLOURS[number % len(KIND_COLOURS)]},
             "width": 0.55,
             "hovertemplate": "%{y:.1f} %",
         }
         for number, kind in enumerate(kinds)
-        if any(scored["violations"].get(kind) for _, scored in found)
+        if any(bar.violations.get(kind) for bar in bars)
     ]
     traces.append(
         {
@@ -80,7 +95,7 @@ def violation_figure(rows: Sequence[Row], group: str) -> "Figure | None":
             "mode": "markers",
             "name": "V-score",
             "x": positions,
-            "y": [scored["v_score"] for _, scored in found],
+            "y": [bar.v_score for bar in bars],
             "marker": {
                 "symbol": "diamond",
                 "size": 11,
@@ -95,7 +110,7 @@ def violation_figure(rows: Sequence[Row], group: str) -> "Figure | None":
         380,
         barmode="stack",
         showlegend=True,
-        xaxis=ticks([name for name, _ in found]) | {"showgrid": False, "range": [-0.6, len(found) - 0.4]},
+        xaxis=ticks([bar.name for bar in bars]) | {"showgrid": False, "range": [-0.6, len(bars) - 0.4]},
         yaxis={"title": {"text": "% of responses"}, "rangemode": "tozero"},
     )
 
@@ -138,23 +153,23 @@ def gain_figure(runs: Sequence[RunRecord]) -> "Figure | None":
     """Key-part gain of every task, a bar per run, the untuned model's where it is one for all."""
     tasks = final_tasks(runs)
     same_start = sum(row.untuned for row in comparison_rows(runs)) == 1
-    series = [("untuned", runs[0].scores["steps"][0]["tasks"], UNTUNED_COLOUR)] if same_start else []
-    series += [(run.name, run.scores["steps"][-1]["tasks"], run_colour(i)) for i, run in enumerate(runs)]
-    traces = [
+    series = [("untuned", runs[0].scores.steps[0].tasks, UNTUNED_COLOUR)] if same_start else []
+    series += [(run.name, run.scores.steps[-1].tasks, run_colour(i)) for i, run in enumerate(runs)]
+    traces: list[dict[str, Any]] = [
         {
             "type": "bar",
             "orientation": "h",
             "name": plot_label(name),
             "y": list(range(len(tasks))),
-            "x": [entries.get(task, {}).get("gain") for task in tasks],
+            "x": [_gain(scores.get(task)) for task in tasks],
             "marker": {"color": colour},
             "hovertemplate": "%{y}: %{x:.2f}",
         }
-        for name, entries, colour in series
+        for name, scores, colour in series
     ]
     if all(value is None for trace in traces[same_start:] for value in trace["x"]):
         return None
-    labels = [name + " (held-out)" * (entry["group"] == HELD_OUT) for name, entry in tasks.items()]
+    labels = [name + " (held-out)" * (score.group == HELD_OUT) for name, score in tasks.items()]
     return draw(
         traces,
         110 + len(tasks) * (14 + 11 * len(traces)),
@@ -164,3 +179,7 @@ def gain_figure(runs: Sequence[RunRecord]) -> "Figure | None":
         xaxis={"title": {"text": "gain"}, "zeroline": True, "zerolinecolor": UNTUNED_COLOUR},
         yaxis=ticks(labels) | {"autorange": "reversed", "showgrid": False},
     )
+
+
+def _gain(score: TaskScore | None) -> float | None:
+    return None if score is None else score.gain

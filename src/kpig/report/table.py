@@ -1,13 +1,12 @@
 """The comparison table: the same rows and columns in HTML, Markdown and the terminal."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kpig.records import HELD_OUT, LATER, SEEN
 from kpig.report.record import RunRecord, distinct, scorers
-from kpig.report.text import compact, decimal, pair, plain
+from kpig.report.text import NONE, compact, decimal, pair, plain
+from kpig.scoring.records import Cost, Final, GroupNewWording, GroupScore, NewWording, StepScores, TaskScore
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,14 +14,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the comparison: a run after its last step, or the untuned model."""
+    """One line of the comparison: a run after its last step, or the untuned model, which has cost nothing.
+
+    `seen` and `held_out` are None without such tasks.
+    """
 
     name: str
-    seen: Mapping[str, Any]
-    held_out: Mapping[str, Any]
-    final: Mapping[str, Any]
-    cost: Mapping[str, Any]
-    untuned: bool = False
+    seen: GroupScore | None
+    held_out: GroupScore | None
+    final: Final | None = None
+    cost: Cost | None = None
+
+    @property
+    def untuned(self) -> bool:
+        """Whether this is the model that the runs started from."""
+        return self.final is None
 
 
 @dataclass(frozen=True)
@@ -35,66 +41,72 @@ class Column:
     text: Callable[[Row], str]
 
 
-def new_wording(group: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The scores of a group or task in a wording never trained on; empty where not measured."""
-    return group.get("new_wording") or {}
+def p_score(score: GroupScore | TaskScore | NewWording | GroupNewWording | None) -> str:
+    """The P-score as a cell; a dash where there is none, as in a wording that was not asked for."""
+    return NONE if score is None else decimal(score.p_score)
 
 
-def _minutes(cost: Mapping[str, Any]) -> float | None:
-    return cost["train_seconds"] / 60 if "train_seconds" in cost else None
+def v_score(group: GroupScore | None) -> str:
+    """The V-score of a group of tasks as a cell."""
+    return NONE if group is None else decimal(group.v_score)
+
+
+def _final(read: Callable[[Final], float | None]) -> Callable[[Row], str]:
+    return lambda row: NONE if row.final is None else decimal(read(row.final))
+
+
+def _cost(read: Callable[[Cost], str]) -> Callable[[Row], str]:
+    return lambda row: NONE if row.cost is None else read(row.cost)
 
 
 COLUMNS = (
-    Column("P-score, seen", "P\nseen", "higher", lambda r: decimal(r.seen.get("p_score"))),
-    Column("P-score, held-out", "P\nheld", "higher", lambda r: decimal(r.held_out.get("p_score"))),
+    Column("P-score, seen", "P\nseen", "higher", lambda r: p_score(r.seen)),
+    Column("P-score, held-out", "P\nheld", "higher", lambda r: p_score(r.held_out)),
     Column(
         "P-score, held-out in a new wording",
         "P\nnew",
         "higher",
-        lambda r: decimal(new_wording(r.held_out).get("p_score")),
+        lambda r: p_score(r.held_out and r.held_out.new_wording),
     ),
-    Column("V-score, seen", "V\nseen", "lower", lambda r: decimal(r.seen.get("v_score"))),
-    Column("V-score, held-out", "V\nheld", "lower", lambda r: decimal(r.held_out.get("v_score"))),
-    Column("Forgetting", "for-\nget", "lower", lambda r: decimal(r.final.get("forgetting"))),
-    Column("Backward transfer", "\nbwt", "higher", lambda r: decimal(r.final.get("backward_transfer"))),
+    Column("V-score, seen", "V\nseen", "lower", lambda r: v_score(r.seen)),
+    Column("V-score, held-out", "V\nheld", "lower", lambda r: v_score(r.held_out)),
+    Column("Forgetting", "for-\nget", "lower", _final(lambda final: final.forgetting)),
+    Column("Backward transfer", "\nbwt", "higher", _final(lambda final: final.backward_transfer)),
     Column(
         "Half-listening %, seen/held-out",
         "\nhalf %",
         "lower",
-        lambda r: pair(r.seen.get("half_listening"), r.held_out.get("half_listening")),
+        lambda r: pair(r.seen and r.seen.half_listening, r.held_out and r.held_out.half_listening),
     ),
-    Column("Mean gain, seen", "\ngain", "higher", lambda r: decimal(r.seen.get("gain"), 2)),
-    Column("Updates", "up-\ndates", "", lambda r: compact(r.cost.get("updates"))),
-    Column("Train tokens", "train\ntokens", "", lambda r: compact(r.cost.get("train_tokens"))),
-    Column("Forward-only tokens", "fwd\ntokens", "", lambda r: compact(r.cost.get("forward_tokens"))),
-    Column("Training minutes", "\nmin", "", lambda r: decimal(_minutes(r.cost))),
+    Column("Mean gain, seen", "\ngain", "higher", lambda r: decimal(r.seen and r.seen.gain, 2)),
+    Column("Updates", "up-\ndates", "", _cost(lambda cost: compact(cost.updates))),
+    Column("Train tokens", "train\ntokens", "", _cost(lambda cost: compact(cost.train_tokens))),
+    Column("Forward-only tokens", "fwd\ntokens", "", _cost(lambda cost: compact(cost.forward_tokens))),
+    Column("Training minutes", "\nmin", "", _cost(lambda cost: decimal(cost.train_seconds / 60))),
 )
 
 
 def comparison_rows(runs: Sequence[RunRecord]) -> list[Row]:
     """The untuned model, once per distinct start, then the runs."""
-    starts: dict[str, tuple[list[str], Mapping]] = {}
+    starts: list[tuple[StepScores, list[str]]] = []
     for run in runs:
-        start = run.scores["steps"][0]
-        key = json.dumps([start.get(LATER), start.get(HELD_OUT)], sort_keys=True)
-        starts.setdefault(key, ([], start))[0].append(run.name)
-    rows = [
-        Row(
-            "untuned" if len(starts) == 1 else f"untuned ({', '.join(names)})",
-            start.get(LATER) or {},
-            start.get(HELD_OUT) or {},
-            {},
-            {},
-            untuned=True,
-        )
-        for names, start in starts.values()
+        start = run.scores.steps[0]
+        same = [names for known, names in starts if _alike(known, start)]
+        if same:
+            same[0].append(run.name)
+        else:
+            starts.append((start, [run.name]))
+    untuned = [
+        Row("untuned" if len(starts) == 1 else f"untuned ({', '.join(names)})", start.later, start.held_out)
+        for start, names in starts
     ]
-    for run in runs:
-        final = run.scores["final"]
-        rows.append(
-            Row(run.name, final.get(SEEN) or {}, final.get(HELD_OUT) or {}, final, run.scores["cost"])
-        )
-    return rows
+    tuned = [(run.name, run.scores.final, run.scores.cost) for run in runs]
+    return untuned + [Row(name, final.seen, final.held_out, final, cost) for name, final, cost in tuned]
+
+
+def _alike(one: StepScores, other: StepScores) -> bool:
+    """Whether two untuned models score the same."""
+    return (one.later, one.held_out) == (other.later, other.held_out)
 
 
 def terminal_table(runs: Sequence[RunRecord]) -> "Table":

@@ -3,21 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from kpig.model import gain, loading
-from kpig.scoring import answers, scores
 from kpig.config import EvaluateSection, ModelSection
 from kpig.errors import DataError
+from kpig.model import gain, loading
 from kpig.progress import Watcher
 from kpig.records import SEEN, Example, Gain, Prediction, Task
+from kpig.scoring import answers, scores
+from kpig.scoring.records import Evaluation
 
 
 def evaluate_model(
     section: ModelSection, tasks: Sequence[Task], settings: EvaluateSection, device: str, watch: Watcher
-) -> tuple[dict, list[Prediction]]:
-    """Scores of a model on the test examples of tasks, and its predictions.
-
-    The dict has "all" (over the tasks) and "tasks", shaped as in scores.json.
-    """
+) -> tuple[Evaluation, list[Prediction]]:
+    """Scores of a model on the test examples of tasks, and its predictions."""
     learner = loading.load(section, device=device)
     probes = answers.probes({SEEN: tasks}, settings)
     with watch.phase("evaluate", answers.num_answers(probes, settings)):

@@ -1,6 +1,5 @@
 """The main job, top to bottom: a stream and a model in, a tuned model and its scores out."""
 
-import json
 import platform
 import shlex
 import shutil
@@ -13,28 +12,27 @@ from pathlib import Path
 
 import torch
 
-from kpig.model import loading
-from kpig.runs import check
-from kpig.scoring import answers, scores
-from kpig.tasks import stream
-from kpig.training import checkpoint, loop
 from kpig.config import RunConfig, flat
 from kpig.errors import RunError
 from kpig.methods import chosen
 from kpig.methods.base import Method, Step
+from kpig.model import loading
+from kpig.model.folder import digest, resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
-from kpig.records import HELD_OUT, LATER, SEEN, Prediction, Stream, Task
-from kpig.runs.folder import RunDir
-from kpig.files import publish, publish_json
-from kpig.runs.folder import check_free, open_run
-from kpig.model.folder import digest, resolve
+from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
+from kpig.runs import check
+from kpig.runs.folder import RunDir, check_free, open_run
+from kpig.scoring import answers, predictions, scores
+from kpig.scoring.records import Cost, RunScores
+from kpig.tasks import stream
+from kpig.training import checkpoint, loop
 
 PACKAGES = ("kpig", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "rouge-score")
 """Those whose version can change a run's numbers; environment.json records it."""
 
 
-def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher | None = None) -> dict:
+def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher | None = None) -> RunScores:
     """Learn the stream with one method; the scores of the run, which is kept in folder `out`.
 
     A run that was interrupted goes on with `resume=True`, on CPU to the same bits. Raises a KpigError
@@ -47,7 +45,7 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
     check_free(path, config, summary, resume)
     if (path / "scores.json").is_file():
         watch.say(f"{path}: already finished")
-        return RunDir(path).read("scores.json")
+        return scores.read_run(path / "scores.json")
     method = chosen.create(config)
     plan = _plan(config, method, tasks)
     device = choose_device(config.train.device)
@@ -68,7 +66,7 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
     for note in notes:
         watch.say(note)
     result = _run_scores(folder, config, plan, num_cut, [*cautions, *notes])
-    publish_json(folder.path / "scores.json", result)
+    scores.write_run(folder.path / "scores.json", result)
     return result
 
 
@@ -192,20 +190,12 @@ def _score(
     probes = answers.probes(groups, config.evaluate)
     total = answers.num_answers(probes, config.evaluate)
     with watch.phase(f"step {number} {config.method.name}: evaluate", total):
-        predictions = answers.score(learner, probes, config.evaluate, watch.advance)
+        answered = answers.score(learner, probes, config.evaluate, watch.advance)
     tasks = [task for members in groups.values() for task in members]
-    result = scores.step_scores(number, predictions, tasks) | {"cost": learner.ledger.as_dict()}
+    result = scores.step_scores(number, answered, tasks)
     step_dir = folder.step(number)
-    _publish_predictions(step_dir / "predictions", predictions)
-    publish_json(step_dir / "scores.json", result)
-
-
-def _publish_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
-    for name in dict.fromkeys(prediction.task for prediction in predictions):
-        rows = (asdict(prediction) for prediction in predictions if prediction.task == name)
-        publish(
-            folder / f"{name}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        )
+    predictions.write_by_task(step_dir / "predictions", answered)
+    scores.write_step(step_dir / "scores.json", result, Cost(**learner.ledger.as_dict()))
 
 
 def _save(step_dir: Path, learner: Learner, method: Method) -> None:
@@ -226,19 +216,17 @@ def _take_over(step_dir: Path, learner: Learner, method: Method) -> None:
     learner.restore(step_dir / ("adapter" if learner.is_adapter else "model"))
     state = checkpoint.read_state(step_dir / "state")
     checkpoint.restore_method(method, state["method"])
-    learner.ledger.restore(json.loads((step_dir / "scores.json").read_text(encoding="utf-8"))["cost"])
+    _, cost = scores.read_step(step_dir / "scores.json")
+    learner.ledger.restore(asdict(cost))
 
 
 def _run_scores(
     folder: RunDir, config: RunConfig, plan: Sequence[Step], num_cut: int, notes: Sequence[str]
-) -> dict:
-    steps = [folder.read(f"steps/{number:02d}/scores.json") for number in range(len(plan) + 1)]
-    cost = steps[-1].pop("cost")
-    for step in steps[:-1]:
-        step.pop("cost")
+) -> RunScores:
+    found = [scores.read_step(folder.step(number) / "scores.json") for number in range(len(plan) + 1)]
+    steps, cost = [step for step, _ in found], found[-1][1]
     learned = [[task.name for task in step.tasks] for step in plan]
-    more = {"shortened_examples": num_cut, "notes": list(notes)}
-    return scores.run_scores(config.method.name, config.seed, steps, learned, cost, more)
+    return scores.run_scores(config.method.name, config.seed, steps, learned, cost, num_cut, notes)
 
 
 def _commit() -> str | None:

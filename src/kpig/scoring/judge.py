@@ -1,11 +1,5 @@
 """One response held against its test example: the one judge of every prediction, whoever made it. No torch."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-
-from kpig.files import publish
 from kpig.records import Example, Gain, Prediction, Task
 from kpig.tasks import constraints, matching
 
@@ -42,8 +36,3 @@ def judge(
         masked_response=masked_response,
         gain=gain,
     )
-
-
-def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Predictions as JSONL, one file, published whole."""
-    publish(path, "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in predictions))

@@ -4,10 +4,10 @@ import itertools
 import operator
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 from kpig.records import Prediction
+from kpig.scoring.records import GroupScore, TaskScore
 from kpig.tasks.constraints import KINDS
 
 SCORER = "superni-rouge 1"
@@ -24,43 +24,6 @@ MAX_EXACT_PAIRS = 14
 def _refuse_empty(items: Sequence, what: str) -> None:
     if not items:
         raise ValueError(f"there must be at least one {what}")
-
-
-@dataclass(frozen=True)
-class TaskScore:
-    """What the predictions of one task say. None where nothing could be measured.
-
-    `p_score`, `v_score`, `violations` (by kind: share of responses that break at least one constraint of
-    it) and `half_listening` are in percent, `gain` in [-1, 1], `log_gain` in nats per token. `n` counts
-    predictions; `coverage` tells whether the task has constraints that a program can check.
-    """
-
-    p_score: float
-    metric: str
-    v_score: float
-    violations: Mapping[str, float]
-    half_listening: float | None
-    gain: float | None
-    log_gain: float | None
-    n: int
-    coverage: bool
-
-
-@dataclass(frozen=True)
-class GroupScore:
-    """Unweighted means over the tasks that have the value; units as in TaskScore.
-
-    `constrained` is the percentage of tasks that have constraints that a program can check.
-    """
-
-    p_score: float
-    v_score: float
-    violations: Mapping[str, float]
-    half_listening: float | None
-    gain: float | None
-    log_gain: float | None
-    constrained: float
-    num_tasks: int
 
 
 def p_score(predictions: Sequence[Prediction], metric: str) -> float:
@@ -101,6 +64,7 @@ def _task_score(predictions: Sequence[Prediction], metric: str) -> TaskScore:
         log_gain=fmean(gain.log for gain in gains) if gains else None,
         n=len(predictions),
         coverage=any(p.num_constraints for p in predictions),
+        group=predictions[-1].group,
     )
 
 

@@ -17,6 +17,7 @@ from kpig.errors import DataError, nearest
 from kpig.records import NEW_WORDING, SEED_WORDING, SEEN, Example, Prediction, Task
 from kpig.scoring import scores
 from kpig.scoring.judge import judge
+from kpig.scoring.records import Coverage, Evaluation
 from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN, Problems
 from kpig.tasks.readers.files import parse_object, read_text, typed
 
@@ -33,19 +34,10 @@ Key = tuple[str, str, str]
 """Task, example and wording: what there is one prediction for."""
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """How many of the test examples have a prediction; `missing` counts the others by task."""
-
-    num_scored: int
-    num_examples: int
-    missing: Mapping[str, int]
-
-
 def score(
     path: Path, tasks: Sequence[Task], partial: bool = False
-) -> tuple[dict, list[Prediction], Coverage]:
-    """The scores of a file of predictions, shaped as `kpig eval` writes them, and each prediction judged.
+) -> tuple[Evaluation, list[Prediction], Coverage]:
+    """The scores of a file of predictions, each prediction judged, and what is covered.
 
     Raises DataError naming the lines that cannot be used or matched, and, unless `partial`, the tasks with
     test examples that have no prediction. Under a new wording, only tasks that have some are expected.
@@ -55,9 +47,7 @@ def score(
     if coverage.missing and not partial:
         raise DataError(f"{path}: {describe(coverage)}; add them, or score what is there with --partial")
     predictions = _judged(found, tasks)
-    counts = {"num_scored": coverage.num_scored, "num_examples": coverage.num_examples}
-    result = scores.evaluation(str(path), predictions, tasks)
-    return result | {"coverage": counts | {"missing": dict(coverage.missing)}}, predictions, coverage
+    return scores.evaluation(str(path), predictions, tasks, coverage), predictions, coverage
 
 
 def describe(coverage: Coverage) -> str:

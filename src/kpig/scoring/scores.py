@@ -1,96 +1,234 @@
-"""scores.json: predictions to the scores of a step, and the steps to the scores of a run. No model.
+"""scores.json: predictions to scores, and the one writer and reader of their files. No model.
 
-The shape is version 1 of the run folder's contract; keys are only ever added to a version.
+The shape is version 1 of the run folder's contract; keys are only ever added to a version. A step's file has
+its cost beside its scores and no version; a run's file has the steps without their cost.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import fmean
+from typing import Any, TypeVar
 
+from pydantic_core import from_json
+
+from kpig.errors import DataError, RunError
+from kpig.files import publish_json
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Prediction, Task
 from kpig.scoring import metrics
+from kpig.scoring.records import (
+    Cost,
+    Coverage,
+    Evaluation,
+    Final,
+    GroupNewWording,
+    GroupScore,
+    NewWording,
+    RunScores,
+    StepScores,
+    TaskScore,
+)
+from kpig.scoring.typed_json import Misfit, parse
 
 VERSION = 1
 
+Record = TypeVar("Record")
 
-def step_scores(step: int, predictions: Sequence[Prediction], tasks: Sequence[Task]) -> dict:
-    """Scores of one evaluation: per group of tasks, and per task.
+# --- making ----------------------------------------------------------------------------------
 
-    "seen" are the tasks learned so far, "later" those evaluated before they are learned.
-    """
+
+def step_scores(step: int, predictions: Sequence[Prediction], tasks: Sequence[Task]) -> StepScores:
+    """Scores of one evaluation: per group of tasks, and per task."""
     kind = {task.name: task.metric for task in tasks}
     seed = metrics.task_scores([p for p in predictions if p.wording == SEED_WORDING], kind)
     new = metrics.task_scores([p for p in predictions if p.wording == NEW_WORDING], kind)
-    group_of = {p.task: p.group for p in predictions}
-    entries = {name: _task_entry(score, group_of[name], new.get(name)) for name, score in seed.items()}
-    groups = {}
-    for group in (SEEN, LATER, HELD_OUT):
-        members = {name: score for name, score in seed.items() if group_of[name] == group}
-        groups[group] = _group_entry(members, {n: new[n] for n in members if n in new}) if members else {}
-    return {"step": step, **groups, "tasks": entries}
+    groups = {
+        group: _group({name: score for name, score in seed.items() if score.group == group}, new)
+        for group in (SEEN, LATER, HELD_OUT)
+    }
+    tasks_with_new = {name: _with_new_wording(score, new.get(name)) for name, score in seed.items()}
+    return StepScores(step, groups[SEEN], groups[LATER], groups[HELD_OUT], tasks_with_new)
 
 
-def evaluation(model: str, predictions: Sequence[Prediction], tasks: Sequence[Task]) -> dict:
-    """Scores of one evaluation outside a run: "all" over the tasks, and "tasks", shaped as in a step's scores.
+def evaluation(
+    model: str, predictions: Sequence[Prediction], tasks: Sequence[Task], coverage: Coverage | None = None
+) -> Evaluation:
+    """Scores of one evaluation outside a run; `model` says in words what was evaluated.
 
-    The predictions are of the group SEEN; `model` says in words what was evaluated.
+    The predictions are of the group SEEN; DataError where there are none.
     """
     found = step_scores(0, predictions, tasks)
-    result = {"version": VERSION, "model": model, "scorer": metrics.SCORER}
-    return result | {"all": found[SEEN], "tasks": found["tasks"]}
+    if found.seen is None:
+        raise DataError(f"{model}: there is nothing to score; give tasks that have test examples")
+    return Evaluation(model, metrics.SCORER, found.seen, found.tasks, coverage)
 
 
 def run_scores(
     method: str,
     seed: int,
-    steps: Sequence[Mapping],
+    steps: Sequence[StepScores],
     learned: Sequence[Sequence[str]],
-    cost: Mapping,
-    notes: Mapping,
-) -> dict:
+    cost: Cost,
+    shortened_examples: int | None = None,
+    notes: Sequence[str] = (),
+) -> RunScores:
     """The scores of a run from those of its steps; `learned` names the tasks of each step, in order."""
-    matrix = [[_mean_p_score(step, names) for names in learned] for step in steps]
-    final = {"seen": steps[-1][SEEN], "held_out": steps[-1][HELD_OUT]}
+    matrix = tuple(tuple(_mean_p_score(step, names) for names in learned) for step in steps)
+    final = Final(steps[-1].seen, steps[-1].held_out)
     if len(steps) == len(learned) + 1:
-        final |= {
-            "average": metrics.average(matrix),
-            "backward_transfer": metrics.backward_transfer(matrix),
-            "forgetting": metrics.forgetting(matrix),
-            "forward_transfer": metrics.forward_transfer(matrix),
-        }
-    return {
-        "version": VERSION,
-        "method": method,
-        "seed": seed,
-        "scorer": metrics.SCORER,
-        "steps": list(steps),
-        "final": final,
-        "matrix": matrix,
-        "cost": dict(cost),
-        **notes,
-    }
+        final = replace(
+            final,
+            average=metrics.average(matrix),
+            backward_transfer=metrics.backward_transfer(matrix),
+            forgetting=metrics.forgetting(matrix),
+            forward_transfer=metrics.forward_transfer(matrix),
+        )
+    return RunScores(
+        method=method,
+        seed=seed,
+        scorer=metrics.SCORER,
+        steps=tuple(steps),
+        final=final,
+        matrix=matrix,
+        cost=cost,
+        shortened_examples=shortened_examples,
+        notes=tuple(notes),
+    )
 
 
-def _task_entry(score: metrics.TaskScore, group: str, new: metrics.TaskScore | None) -> dict:
-    entry = asdict(score) | {"group": group}
-    return entry | ({"new_wording": {"p_score": new.p_score, "v_score": new.v_score}} if new else {})
+def _with_new_wording(score: TaskScore, new: TaskScore | None) -> TaskScore:
+    return replace(score, new_wording=NewWording(new.p_score, new.v_score)) if new else score
 
 
-def _group_entry(seed: Mapping[str, metrics.TaskScore], new: Mapping[str, metrics.TaskScore]) -> dict:
-    entry = asdict(metrics.group_scores(seed))
-    if new:
-        same_tasks = metrics.group_scores({name: seed[name] for name in new})
-        worded = metrics.group_scores(new)
-        entry["new_wording"] = {
-            "p_score": worded.p_score,
-            "v_score": worded.v_score,
-            "wording_gap": same_tasks.p_score - worded.p_score,
-            "num_tasks": worded.num_tasks,
-        }
-    return entry
+def _group(seed: Mapping[str, TaskScore], new: Mapping[str, TaskScore]) -> GroupScore | None:
+    """The means over a group's tasks; `new` may hold tasks of other groups too."""
+    if not seed:
+        return None
+    score = metrics.group_scores(seed)
+    reworded = [name for name in seed if name in new]
+    if not reworded:
+        return score
+    same_tasks = metrics.group_scores({name: seed[name] for name in reworded})
+    worded = metrics.group_scores({name: new[name] for name in reworded})
+    gap = same_tasks.p_score - worded.p_score
+    return replace(score, new_wording=GroupNewWording(worded.p_score, worded.v_score, gap, worded.num_tasks))
 
 
-def _mean_p_score(step: Mapping, names: Sequence[str]) -> float | None:
+def _mean_p_score(step: StepScores, names: Sequence[str]) -> float | None:
     """R[t][i]: the mean P-score over a step's tasks; None where they were not evaluated."""
-    measured = [step["tasks"][name]["p_score"] for name in names if name in step["tasks"]]
+    measured = [step.tasks[name].p_score for name in names if name in step.tasks]
     return fmean(measured) if len(measured) == len(names) else None
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def write_run(path: Path, scores: RunScores) -> None:
+    """The scores of a run as scores.json of its folder."""
+    head = {"version": VERSION, "method": scores.method, "seed": scores.seed, "scorer": scores.scorer}
+    body = {
+        "steps": [_step_json(step) for step in scores.steps],
+        "final": _final_json(scores.final),
+        "matrix": scores.matrix,
+        "cost": asdict(scores.cost),
+    }
+    counted = {} if scores.shortened_examples is None else {"shortened_examples": scores.shortened_examples}
+    publish_json(path, head | body | counted | {"notes": scores.notes})
+
+
+def write_step(path: Path, scores: StepScores, cost: Cost) -> None:
+    """The scores of a step, and what the run had cost by then, as scores.json of the step's folder."""
+    publish_json(path, _step_json(scores) | {"cost": asdict(cost)})
+
+
+def write_evaluation(path: Path, scores: Evaluation) -> None:
+    """The scores of an evaluation outside a run."""
+    head = {"version": VERSION, "model": scores.model, "scorer": scores.scorer}
+    body = {"all": _group_json(scores.all), "tasks": _tasks_json(scores.tasks)}
+    publish_json(path, head | body | ({"coverage": asdict(scores.coverage)} if scores.coverage else {}))
+
+
+def _step_json(step: StepScores) -> dict[str, Any]:
+    groups = {name: _group_json(step.group(name)) for name in (SEEN, LATER, HELD_OUT)}
+    return {"step": step.step, **groups, "tasks": _tasks_json(step.tasks)}
+
+
+def _final_json(final: Final) -> dict[str, Any]:
+    """Without the keys of transfer where no average says that it could be measured."""
+    found = asdict(final) | {name: _group_json(final.group(name)) for name in (SEEN, HELD_OUT)}
+    return found if final.average is not None else {name: found[name] for name in (SEEN, HELD_OUT)}
+
+
+def _tasks_json(tasks: Mapping[str, TaskScore]) -> dict[str, Any]:
+    return {name: _score_json(score) for name, score in tasks.items()}
+
+
+def _group_json(group: GroupScore | None) -> dict[str, Any]:
+    return _score_json(group) if group else {}
+
+
+def _score_json(score: TaskScore | GroupScore) -> dict[str, Any]:
+    """Without the key of the new wording where there is none."""
+    found = asdict(score)
+    if score.new_wording is None:
+        del found["new_wording"]
+    return found
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _StepCost:
+    """What stands in a step's file beside its scores."""
+
+    cost: Cost
+
+
+def read_run(path: Path) -> RunScores:
+    """The scores of a finished run. RunError for a file that is damaged, incomplete or of another version."""
+    return _versioned(path, RunScores)
+
+
+def read_step(path: Path) -> tuple[StepScores, Cost]:
+    """The scores of a step, and what the run had cost by then. RunError for a file that is damaged."""
+    text = _text(path)
+    return _parsed(path, text, StepScores), _parsed(path, text, _StepCost).cost
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """What `kpig eval` and `kpig score` wrote. RunError for a file that is damaged or of another version."""
+    return _versioned(path, Evaluation)
+
+
+def _versioned(path: Path, kind: type[Record]) -> Record:
+    text = _text(path)
+    try:
+        found = from_json(text)
+    except ValueError as error:
+        raise RunError(f"{path}: cannot be read (no valid JSON: {error}); restore it") from error
+    version = found.get("version") if isinstance(found, dict) else None
+    if version is None:
+        raise RunError(f"{path}: this is no scores.json of kpig (it has no version)")
+    if type(version) is not int or version != VERSION:
+        raise RunError(
+            f"{path}: has version {version!r}, this kpig reads version {VERSION}; "
+            "make the report with the kpig that made the run, or run again"
+        )
+    return _parsed(path, text, kind)
+
+
+def _parsed(path: Path, text: bytes, kind: type[Record]) -> Record:
+    try:
+        return parse(text, kind)
+    except Misfit as error:
+        raise RunError(f"{path}: cannot be read as scores: {error}; restore it, or leave it out") from None
+
+
+def _text(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be read ({error.strerror or error}); expected a file that kpig wrote"
+        ) from error

@@ -2,12 +2,14 @@
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kpig.errors import RunError
 from kpig.files import publish_json
+from kpig.scoring import scores
+from kpig.scoring.records import GroupScore, RunScores
 from kpig.sweep import lock
 from kpig.sweep.sources import PlannedRun
 
@@ -20,49 +22,52 @@ class State:
 
     run: PlannedRun
     word: str
-    scores: Mapping[str, Any] = field(default_factory=dict)
+    scores: RunScores | None = None
     error: str = ""
 
     @property
     def p_seen(self) -> float | None:
         """P-score on seen tasks after the last step, in percent."""
-        return self._final("seen", "p_score")
+        return self._seen and self._seen.p_score
 
     @property
     def p_held_out(self) -> float | None:
         """P-score on held-out tasks after the last step, in percent; None without such tasks."""
-        return self._final("held_out", "p_score")
+        return self._held_out and self._held_out.p_score
 
     @property
     def v_held_out(self) -> float | None:
         """V-score on held-out tasks after the last step, in percent; None without such tasks."""
-        return self._final("held_out", "v_score")
+        return self._held_out and self._held_out.v_score
 
     @property
     def forgetting(self) -> float | None:
         """Forgetting in points of P-score; None for a stream of one step."""
-        return self.scores.get("final", {}).get("forgetting")
+        return self.scores and self.scores.final.forgetting
 
     @property
     def seconds(self) -> float | None:
         """Seconds of training and evaluation, over all its sessions."""
-        cost = self.scores.get("cost", {})
-        return cost.get("train_seconds", 0.0) + cost.get("eval_seconds", 0.0) if cost else None
+        return self.scores and self.scores.cost.train_seconds + self.scores.cost.eval_seconds
 
-    def _final(self, group: str, key: str) -> float | None:
-        return self.scores.get("final", {}).get(group, {}).get(key)
+    @property
+    def _seen(self) -> GroupScore | None:
+        return self.scores and self.scores.final.seen
+
+    @property
+    def _held_out(self) -> GroupScore | None:
+        return self.scores and self.scores.final.held_out
 
 
 def look(run: PlannedRun, out: Path) -> State:
     """How far the run is. A finished one is done whatever else lies beside it, unless its scores are damaged."""
     folder = out / run.name
     if is_done(folder):
-        scores = _read(folder / "scores.json")
-        if "final" in scores:
-            return State(run, DONE, scores=scores)
-        return State(
-            run, FAILED, error="scores.json is damaged; restore it, or delete the folder to run it again"
-        )
+        try:
+            return State(run, DONE, scores.read_run(folder / "scores.json"))
+        except RunError:
+            why = "scores.json is damaged; restore it, or delete the folder to run it again"
+            return State(run, FAILED, error=why)
     if lock.holder(lock_path(folder), time.time()):
         return State(run, RUNNING)
     if failure_path(folder).is_file():

@@ -1,0 +1,49 @@
+"""Files of predictions: JSONL, one a line, as a run and an evaluation keep them. The one writer and reader.
+
+A file from another tool is read by `predictions_file`.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from kpig.errors import RunError
+from kpig.files import publish
+from kpig.records import Prediction
+from kpig.scoring.typed_json import Misfit, parse
+
+
+def write(path: Path, predictions: Sequence[Prediction]) -> None:
+    """The predictions in one file, published whole."""
+    publish(path, "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in predictions))
+
+
+def write_by_task(folder: Path, predictions: Sequence[Prediction]) -> None:
+    """The predictions in a file for each task, in order of appearance."""
+    for name in dict.fromkeys(prediction.task for prediction in predictions):
+        write(folder / f"{name}.jsonl", [one for one in predictions if one.task == name])
+
+
+def read(path: Path) -> Iterator[Prediction]:
+    """The predictions of a file in order, a line at a time.
+
+    Raises RunError, when it comes to it, naming the first line that is no prediction and what is wrong with it.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield _prediction(path, number, line)
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be read as predictions ({error.strerror or error}); restore or remove it"
+        ) from error
+
+
+def _prediction(path: Path, number: int, line: bytes) -> Prediction:
+    try:
+        return parse(line, Prediction)
+    except Misfit as error:
+        raise RunError(
+            f"{path}: cannot be read as predictions: line {number}: {error}; restore or remove it"
+        ) from None

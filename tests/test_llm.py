@@ -407,14 +407,21 @@ def test_a_403_in_the_middle_fails_that_request_only():
         ({"timeout_s": math.nan}, "timeout_s must be above 0"),
         ({"max_concurrency": 0}, "max_concurrency must be at least 1"),
         ({"max_retries": -1}, "max_retries must be at least 0"),
-        ({"limit_parameter": "max"}, "limit_parameter is neither"),
+        ({"limit_parameter": "max"}, "limit_parameter is neither 'max_tokens' nor 'max_completion_tokens'"),
+        ({"limit_parameter": SECRET}, "limit_parameter is neither"),
+        ({"timeout_s": SECRET}, "timeout_s: input should be a valid number"),
+        ({"max_retry": SECRET}, "there is no setting max_retry"),
+        (
+            {"timeout_s": 0.0, "model": ""},
+            "model is empty; give the name that the server knows; timeout_s must",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_without_showing_a_key(changes, words):
     good = {"base_url": "https://example.org/v1", "model": "m"}
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         HttpSettings(**{**good, **changes})
-    assert SECRET not in str(caught.value)
+    assert SECRET not in str(caught.value) + repr(list(chain(caught.value)))
 
 
 def test_base_url_and_model_come_from_the_environment_where_not_given():

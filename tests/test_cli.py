@@ -217,6 +217,16 @@ def test_a_model_folder_that_cannot_be_loaded_is_refused(tmp_path):
     assert "cannot be loaded" in message
 
 
+def test_an_adapter_is_no_model_to_start_from(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/adapter_config.json").write_text("{}")
+    path = write_config(tmp_path, f'[model]\npath = "{tmp_path / "m"}"\n')
+    spec = tmp_path / "spec.toml"
+    spec.write_text('base = "my.toml"\nmethods = ["replay"]\nseeds = [0]\n')
+    for refusal in (refused("check", path), refused("sweep", spec, "--out", tmp_path / "out")):
+        assert "m is an adapter; train from a whole model" in refusal
+
+
 def test_run_eval_gain_and_report_do_what_they_say(tmp_path):
     text = "[suite]\nnum_steps=2\ntasks_per_step=1\nnum_held_out=1\nnum_train=8\nnum_test=2\n"
     text += "[train]\nupdates_per_step=2\nbatch_size=4\n[evaluate]\nmax_new_tokens=4\n"

@@ -60,7 +60,7 @@ def pretrain(
         batch_size=batch_size,
         learning_rate=learning_rate,
         max_length=max_length,
-        precision=job.settled_precision(precision, out),
+        precision=precision,
         seed=seed,
     )
     found = job.run(recipe, out, resume, Bars())

@@ -14,8 +14,8 @@ from statistics import fmean
 
 from kpig import config
 from kpig.cli import quickstart
+from kpig.compare.statistics import bootstrap_interval, paired_permutation_test
 from kpig.runs import job
-from kpig.scoring import metrics
 from kpig.scoring.records import RunScores
 
 VARIANTS: dict[str, dict] = {
@@ -105,13 +105,13 @@ def differences(found: dict[str, list[RunScores]], against: str) -> str:
 def paired(measure: str, runs: Sequence[RunScores], others: Sequence[RunScores]) -> str:
     """One cell: mean difference and p value over seeds."""
     one, other = ([MEASURES[measure](run) for run in group] for group in (runs, others))
-    p_value = metrics.paired_permutation_test(one, other, seed=0)
+    p_value = paired_permutation_test(one, other, seed=0)
     return f"{fmean(one) - fmean(other):+.1f} ({p_value:.2f})"
 
 
 def with_interval(values: Sequence[float]) -> str:
     """One cell: mean [low, high]."""
-    low, high = metrics.bootstrap_interval(values, seed=0)
+    low, high = bootstrap_interval(values, seed=0)
     return f"{fmean(values):.4g} [{low:.4g}, {high:.4g}]"
 
 

@@ -17,9 +17,9 @@ from ablation import MEASURES, with_interval
 
 from kpig import config, diversify
 from kpig.cli import quickstart
+from kpig.compare.statistics import paired_permutation_test
 from kpig.records import Constraint, Instruction, KeySpan, Task
 from kpig.runs import job
-from kpig.scoring.metrics import paired_permutation_test
 from kpig.scoring.records import RunScores
 from kpig.tasks import stream, suite
 

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from kpig.pretrain import job
+from kpig.pretrain.recipe import Precision, Recipe
 from kpig.progress import Bars
 
 KEPT = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "card.json")
@@ -27,11 +28,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=root / "runs" / "superni-base")
     parser.add_argument("--out", type=Path, default=root / "models" / "superni-base")
     given = parser.parse_args()
-    recipe = job.Recipe(
+    recipe = Recipe(
         tasks=str(given.data / "superni-base" / "base.jsonl.gz"),
         held_out=str(given.data / "superni-heldout"),
         epochs=2.5,
-        precision="bfloat16",
+        precision=Precision.BFLOAT16,
     )
     job.run(recipe, given.work, resume=given.work.exists(), watch=Bars())
     copy(given.work / job.MODEL, given.out, given.data / "superni-base" / "tasks.json")

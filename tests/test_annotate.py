@@ -314,6 +314,22 @@ def test_only_faulty_answers_are_asked_again_and_a_failure_is_not():
     assert found["third"].rejections[0].message == "no answer: timeout"
 
 
+def test_the_schema_stays_to_the_letter_as_answers_are_kept_under_it():
+    kinds = ["operation", "label_set", "format", "length", "content", "reference"]
+    part = {
+        "type": "object",
+        "properties": {"text": {"type": "string"}, "kind": {"enum": kinds}},
+        "required": ["text", "kind"],
+        "additionalProperties": False,
+    }
+    assert by_llm.request("Sort.").json_schema == {
+        "type": "object",
+        "properties": {"key_parts": {"type": "array", "items": part}},
+        "required": ["key_parts"],
+        "additionalProperties": False,
+    }
+
+
 def test_words_are_whole_and_repeated_texts_take_the_next_place():
     assert by_llm.locate("telephone one", "one") == KeySpan(10, 13)
     assert by_llm.locate("ones, one", "one") == KeySpan(6, 9)

@@ -4,9 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from kpig import config
+from kpig.annotate.job import WAYS
+from kpig.cli import COMMANDS, annotate, compare
+from kpig.cli.app import Device, app
+from kpig.compare import FORMATS
 from kpig.scoring.scores import read_evaluation, read_run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -44,7 +50,7 @@ def many(**changes: object) -> list[dict]:
 
 
 def test_help_of_every_command_shows_an_example():
-    for command in ("quickstart", "run", "check", "eval", "gain", "score", "sweep", "report", "methods"):
+    for command in COMMANDS:
         result = kpig(command, "--help")
         assert result.returncode == 0 and "Example: kpig" in result.stdout, command
 
@@ -164,7 +170,41 @@ def test_a_missing_config_says_so(tmp_path):
 def test_misuse_exits_with_2(tmp_path):
     assert "no assignment" in refused("check", write_config(tmp_path), "--set", "seed", code=2)
     assert kpig("nonsense").returncode == 2
-    assert "--device 'tpu'" in refused("gain", "tiny", "--tasks", "suite", "--device", "tpu", code=2)
+
+
+def plain(message: str) -> str:
+    """A message without the frame that is drawn around it, in which its lines are broken."""
+    return " ".join(message.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("command", "choices"),
+    [
+        (("gain", "tiny", "--tasks", "suite", "--device", "x"), "'auto', 'cpu', 'cuda', 'mps'"),
+        (("annotate", "suite", "--by", "x"), "'llm', 'rules', 'gain', 'best'"),
+        (("compare", "runs", "--format", "x"), "'terminal', 'markdown', 'csv', 'latex'"),
+        (("pretrain", "--tasks", "x", "--out", "x", "--size", "x"), "'small', 'medium'"),
+        (("pretrain", "--tasks", "x", "--out", "x", "--precision", "x"), "'auto', 'float32', 'bfloat16'"),
+    ],
+    ids=lambda value: value[-2] if isinstance(value, tuple) else "",
+)
+def test_what_is_no_choice_is_misuse_and_the_choices_are_named(command, choices):
+    message = plain(refused(*command, code=2))
+    assert f"Invalid value for '{command[-2]}'" in message and f"'x' is not one of {choices}." in message
+
+
+def test_the_choices_are_those_of_the_rooms_below():
+    """The command line states them itself: asking those rooms would make `kpig --help` wait for them."""
+    assert get_args(config.TrainSection.model_fields["device"].annotation) == tuple(Device)
+    assert tuple(annotate.Way) == WAYS
+    assert {*compare.Format} == {"terminal", *FORMATS}
+
+
+def test_every_command_has_a_module_of_its_name():
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert names == list(COMMANDS)
+    for command, name in zip(app.registered_commands, names, strict=True):
+        assert command.callback.__module__ == f"kpig.cli.{name}"
 
 
 @pytest.mark.parametrize(
@@ -217,6 +257,16 @@ def test_a_model_folder_that_cannot_be_loaded_is_refused(tmp_path):
     (tmp_path / "m/model.safetensors").write_bytes(b"x")
     message = refused("run", path, "--out", tmp_path / "out")
     assert "cannot be loaded" in message
+
+
+def test_an_adapter_is_no_model_to_start_from(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/adapter_config.json").write_text("{}")
+    path = write_config(tmp_path, f'[model]\npath = "{tmp_path / "m"}"\n')
+    spec = tmp_path / "spec.toml"
+    spec.write_text('base = "my.toml"\nmethods = ["replay"]\nseeds = [0]\n')
+    for refusal in (refused("check", path), refused("sweep", spec, "--out", tmp_path / "out")):
+        assert "m is an adapter; train from a whole model" in refusal
 
 
 def test_run_eval_gain_and_report_do_what_they_say(tmp_path):

@@ -53,7 +53,7 @@ def test_a_page_per_task_can_be_written(tasks, tmp_path):
     ("arguments", "words"),
     [
         (["annotate", "--by", "llm"], "name a chat model with --llm"),
-        (["annotate", "--by", "magic"], "'magic' is not a way"),
+        (["annotate", "--by", "magic"], "'magic' is not one of"),
         (["annotate", "--by", "gain"], "need a model"),
         (["diversify", "--ways", "constraint", "--out", "nowhere"], "need a language model"),
         (["show", "--task", "sya"], "did you mean 'say'"),

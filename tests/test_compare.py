@@ -12,7 +12,6 @@ import subprocess
 import sys
 from statistics import fmean
 
-import numpy as np
 import pytest
 from rich.console import Console
 from scipy import stats
@@ -26,11 +25,10 @@ from kpig.compare.page import write
 from kpig.compare.plots import MAX_DRAWN, step_figure
 from kpig.compare.runs import read_all
 from kpig.compare.sheets import sheets
-from kpig.compare.statistics import average_ranks, contrasts, estimate, holm, ranks, smallest_p
+from kpig.compare.statistics import bootstrap_interval, holm, paired_permutation_test
 from kpig.errors import RunError, UsageError
 from kpig.model import folder
 from kpig.runs import job
-from kpig.scoring import metrics
 
 SCRIPT = "<script>alert(1)</script>"
 TASKS = ("sort", "count", "copy")
@@ -149,60 +147,6 @@ def printed(comparison, width=110):
 # The numbers.
 
 
-@pytest.mark.parametrize(
-    ("p_values", "expected"),
-    [
-        ([], []),
-        ([0.04], [0.04]),
-        # Holm by hand: 4 x 0.005, 3 x 0.01, then 2 x 0.03, and 0.04 is raised to the one before it.
-        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
-        ([0.6, 0.5, 0.02], [1.0, 1.0, 0.06]),
-    ],
-)
-def test_holm_is_what_a_hand_works_out(p_values, expected):
-    assert holm(p_values) == pytest.approx(expected)
-
-
-def test_ranks_are_those_of_scipy_with_the_highest_first():
-    for values in ([3.0, 1.0, 2.0], [5.0, 5.0, 1.0, 5.0], [2.0], [0.0, 0.0]):
-        assert ranks(values) == list(stats.rankdata([-value for value in values]))
-
-
-def test_the_permutation_test_and_the_interval_are_those_of_scipy():
-    a, b = SEEN["kpig"], SEEN["replay"]
-    found = contrasts({"kpig": dict(enumerate(a)), "replay": dict(enumerate(b))}, "kpig")["replay"]
-    expected = stats.permutation_test(
-        (b, a), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf, vectorized=False
-    )
-    assert found.p == pytest.approx(expected.pvalue)
-    assert found.difference.mean == pytest.approx(expected.statistic)
-    interval = stats.bootstrap(
-        (np.array(a),), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    own = estimate(a)
-    assert (own.low, own.high) == pytest.approx((interval.low, interval.high), abs=0.15)
-
-
-def test_a_single_value_has_no_interval_and_equal_values_one_of_no_width():
-    assert estimate([3.0]).low is None and estimate([]) is None
-    assert (estimate([3.0, 3.0]).low, estimate([3.0, 3.0]).high) == (3.0, 3.0)
-
-
-def test_the_smallest_p_is_reached_where_every_pair_points_one_way():
-    for num_pairs in (1, 3, 6):
-        far = {"a": dict.fromkeys(range(num_pairs), 9.0), "b": {n: float(n) for n in range(num_pairs)}}
-        assert contrasts(far, "a")["b"].p == smallest_p(num_pairs) == 2 / 2**num_pairs
-    assert smallest_p(metrics.MAX_EXACT_PAIRS + 1) < 2 / 2**metrics.MAX_EXACT_PAIRS * 2
-
-
-def test_average_ranks_count_only_cells_that_every_label_has():
-    seen = {"a": {1: 9.0, 2: 1.0, 3: 5.0}, "b": {1: 8.0, 2: 2.0}, "c": {1: 8.0, 2: 3.0}}
-    found, number = average_ranks([seen, {"a": {1: 1.0}, "b": {1: 2.0}, "c": {}}])
-    assert number == 2
-    assert found == {"a": (1 + 3) / 2, "b": (2.5 + 2) / 2, "c": (2.5 + 1) / 2}
-    assert average_ranks([{}]) == ({}, 0)
-
-
 def suites(folder, per_seed, sizes=(6, 6)):
     """Runs of two methods and two seeds whose tasks differ from seed to seed."""
     for method in ("kpig", "replay"):
@@ -237,13 +181,13 @@ def test_every_number_of_the_comparison_is_the_one_of_the_runs(ladder):
     kpig, replay = line_of(comparison, "kpig"), line_of(comparison, "replay")
     assert kpig.estimates["p_seen"].mean == pytest.approx(fmean(SEEN["kpig"]))
     assert kpig.estimates["p_seen"].n == 6
-    low, high = metrics.bootstrap_interval(SEEN["kpig"], 0)
+    low, high = bootstrap_interval(SEEN["kpig"], 0)
     assert (kpig.estimates["p_seen"].low, kpig.estimates["p_seen"].high) == (low, high)
     assert kpig.contrasts == {}
     gaps = [b - a for a, b in zip(SEEN["kpig"], SEEN["replay"], strict=True)]
     contrast = replay.contrasts["p_seen"]
     assert contrast.difference.mean == pytest.approx(fmean(gaps))
-    assert contrast.p == metrics.paired_permutation_test(SEEN["replay"], SEEN["kpig"], 0)
+    assert contrast.p == paired_permutation_test(SEEN["replay"], SEEN["kpig"], 0)
     p_values = [
         line_of(comparison, label).contrasts["p_seen"].p for label in ("replay", "sequential", "init")
     ]

@@ -250,6 +250,54 @@ def test_an_answer_that_is_not_the_json_asked_for_is_malformed(answer):
         by_llm.read_answer(answer, "concretizing")
 
 
+@pytest.mark.parametrize(
+    ("variant", "way", "words"),
+    [
+        ({"instruction": 3}, "breadth", 'each variant must have an "instruction", a text'),
+        ({"key_parts": []}, "breadth", 'each variant must have an "instruction", a text'),
+        ({"instruction": 3, "x": 1}, "breadth", "with the keys instruction, key_parts"),
+        ({"instruction": "Sort.", "rule": None}, "breadth", "with the keys instruction, key_parts"),
+        ("Sort.", "constraint", "with the keys instruction, key_parts, rule"),
+    ],
+)
+def test_what_is_wrong_with_an_answer_is_said_to_the_letter_as_second_answers_are_kept_under_it(
+    variant, way, words
+):
+    with pytest.raises(by_llm.Malformed) as caught:
+        by_llm.read_answer(json.dumps({"variants": [variant]}), way)
+    assert str(caught.value).removeprefix("each variant must be an object ") == words
+
+
+@pytest.mark.parametrize(
+    ("way", "more"),
+    [
+        ("breadth", ()),
+        ("reasoning", ("key_parts",)),
+        ("concretizing", ("key_parts",)),
+        ("constraint", ("key_parts", "rule")),
+    ],
+)
+def test_the_schema_stays_to_the_letter_as_answers_are_kept_under_it(way, more):
+    kinds = ["operation", "label_set", "format", "length", "content", "reference"]
+    part = {
+        "type": "object",
+        "properties": {"text": {"type": "string"}, "kind": {"enum": kinds}},
+        "required": ["text", "kind"],
+    }
+    known = {
+        "instruction": {"type": "string"},
+        "key_parts": {"type": "array", "items": part},
+        "rule": {"type": ["object", "null"]},
+    }
+    names = ["instruction", *more]
+    variant = {"type": "object", "properties": {name: known[name] for name in names}, "required": names}
+    assert by_llm.request_for(by_llm.Ask(task(), way, 2), 0.5, 1).json_schema == {
+        "type": "object",
+        "properties": {"variants": {"type": "array", "items": variant}},
+        "required": ["variants"],
+    }
+
+
 def test_one_fence_around_the_answer_is_taken_off():
     inner = json.dumps({"variants": [{"instruction": " Sort. "}]})
     assert by_llm.read_answer(f"```json\n{inner}\n```", "breadth") == [by_llm.Candidate("Sort.")]

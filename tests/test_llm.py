@@ -5,6 +5,7 @@ import email.utils
 import json
 import logging
 import math
+import os
 import random
 import re
 import signal
@@ -34,7 +35,8 @@ from kpig.llm import (
     Usage,
     settings_from,
 )
-from kpig.llm.cache import FILE_NAME, content_key
+from kpig.llm import cache as kept_answers
+from kpig.llm.cache import FILE_NAME, OLD_FILE_NAME, content_key
 from kpig.llm.trouble import asked_wait, wait_before
 from misbehaving_server import ECHO, MisbehavingServer, completion, cuts, drips, fails, says, sends
 
@@ -405,14 +407,21 @@ def test_a_403_in_the_middle_fails_that_request_only():
         ({"timeout_s": math.nan}, "timeout_s must be above 0"),
         ({"max_concurrency": 0}, "max_concurrency must be at least 1"),
         ({"max_retries": -1}, "max_retries must be at least 0"),
-        ({"limit_parameter": "max"}, "limit_parameter is neither"),
+        ({"limit_parameter": "max"}, "limit_parameter is neither 'max_tokens' nor 'max_completion_tokens'"),
+        ({"limit_parameter": SECRET}, "limit_parameter is neither"),
+        ({"timeout_s": SECRET}, "timeout_s: input should be a valid number"),
+        ({"max_retry": SECRET}, "there is no setting max_retry"),
+        (
+            {"timeout_s": 0.0, "model": ""},
+            "model is empty; give the name that the server knows; timeout_s must",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_without_showing_a_key(changes, words):
     good = {"base_url": "https://example.org/v1", "model": "m"}
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         HttpSettings(**{**good, **changes})
-    assert SECRET not in str(caught.value)
+    assert SECRET not in str(caught.value) + repr(list(chain(caught.value)))
 
 
 def test_base_url_and_model_come_from_the_environment_where_not_given():
@@ -472,7 +481,7 @@ def test_the_key_is_never_in_errors_logs_answers_settings_or_files(tmp_path, cap
     with pytest.raises(LlmError) as caught:
         HttpModel(settings_for(server.url), {"OPENAI_API_KEY": f"{SECRET} \u201c"})
     seen += [str(caught.value), repr(progress), caplog.text, *capfd.readouterr()]
-    seen += [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    seen += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
     assert "HTTP Request" in caplog.text and "your header was Bearer [key]" in "".join(seen)
     assert SECRET not in "".join(seen)
 
@@ -581,17 +590,170 @@ def test_a_killed_job_keeps_every_answer_it_had(tmp_path):
     assert [request.prompt for request in source.received] == ["5", "6", "7", "8"]
 
 
-def test_a_cache_cut_short_anywhere_loses_its_last_answer_only(tmp_path):
-    whole = tmp_path / "whole"
-    kept = AnswerCache(whole)
-    for name in ("one", "two"):
-        kept.put(name, "m", Answer(f"text {name}", 3, 4))
-    content = (whole / FILE_NAME).read_bytes()
+BOTH = """
+import sys, time
+from pathlib import Path
+from kpig.llm import Request, ScriptedModel, TextBackend
+
+def script(request):
+    time.sleep(0.03)
+    return "answer to " + request.prompt
+
+backend = TextBackend(ScriptedModel(script), Path(sys.argv[1]))
+print("ready", flush=True)
+input()
+outcomes = backend.complete([Request(str(n)) for n in range(int(sys.argv[2]), int(sys.argv[2]) + 12)])
+print(*(request.prompt for request in backend.source.received))
+print(*(outcome.text for outcome in outcomes), sep=",")
+"""
+
+
+def started(code, *arguments):
+    """A process of its own that has said that it is ready."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_two_processes_at_once_pay_for_no_prompt_twice_and_both_get_every_answer(tmp_path):
+    processes = [started(BOTH, tmp_path, first) for first in (0, 6, 0)]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    asked = []
+    for process, first in zip(processes, (0, 6, 0), strict=True):
+        received, outcomes = process.communicate(timeout=60)[0].split("\n")[:2]
+        asked += received.split()
+        assert outcomes == ",".join(f"answer to {number}" for number in range(first, first + 12))
+    assert sorted(asked, key=int) == [str(number) for number in range(18)]
+    assert len(AnswerCache(tmp_path)) == 18
+
+
+KILLED_HOLDING = """
+import sys
+from pathlib import Path
+from kpig.llm import Request, ScriptedModel, TextBackend
+
+def script(request):
+    print("ready", flush=True)
+    input()
+
+TextBackend(ScriptedModel(script), Path(sys.argv[1])).complete([Request("a"), Request("b")])
+"""
+
+
+def test_what_a_process_is_asking_is_waited_for_until_it_is_killed(tmp_path):
+    asking = started(KILLED_HOLDING, tmp_path)
+    source = ScriptedModel(lambda request: "asked here")
+    found = []
+    waiting = threading.Thread(
+        target=lambda: found.extend(TextBackend(source, tmp_path).complete([Request("a"), Request("c")]))
+    )
+    waiting.start()
+    time.sleep(1.0)
+    assert [request.prompt for request in source.received] == ["c"] and not found
+    asking.kill()
+    asking.communicate()
+    waiting.join(20)
+    assert texts(found) == ["asked here", "asked here"]
+
+
+def test_a_claim_of_another_machine_lapses_unless_it_is_renewed(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_answers, "is_gone", lambda owner: False)
+    monkeypatch.setattr(kept_answers, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(kept_answers, "BEAT_SECONDS", 0.1)
+    one, other = AnswerCache(tmp_path), AnswerCache(tmp_path)
+    with one.asking():
+        assert one.claim(["a", "b"]) == ["a", "b"] and one.claim(["a"]) == []
+        time.sleep(1.0)
+        assert other.claim(["a", "c"]) == ["c"]
+        one.release("b")
+        assert other.claim(["b"]) == ["b"]
+    assert other.claim(["a"]) == ["a"]
+    time.sleep(1.0)
+    assert one.claim(["a", "b", "c"]) == ["a", "b", "c"]
+
+
+def test_what_is_being_asked_is_nobody_elses_until_it_fails(tmp_path):
+    def script(request):
+        other = TextBackend(ScriptedModel(lambda request: "x"), tmp_path)
+        outcomes.append(other.cache.claim([content_key("scripted", request)]))
+        return Failure("timeout")
+
+    outcomes = []
+    assert texts(TextBackend(ScriptedModel(script), tmp_path).complete(requests_of("q"))) == ["timeout"]
+    assert outcomes == [[]]
+    late = TextBackend(ScriptedModel(lambda request: "late"), tmp_path)
+    assert texts(late.complete(requests_of("q"))) == ["late"]
+
+
+def test_answers_are_in_a_file_that_only_its_owner_may_read(tmp_path):
+    AnswerCache(tmp_path).put("k", "m", Answer("text"))
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_any_text_comes_back_as_it_was_put(tmp_path):
+    for number, text in enumerate(("", "a\x00b", "\ud800", "\r\n\u2028", "'); DROP TABLE answers; --")):
+        AnswerCache(tmp_path).put(str(number), "m", Answer(text, 1, 2, truncated=True))
+        assert AnswerCache(tmp_path).get(str(number)) == Answer(text, 1, 2, cached=True, truncated=True)
+
+
+@pytest.mark.parametrize("damage", ["text", "zeros", "cut", "answer"])
+def test_a_damaged_cache_says_so_and_is_left_alone(damage, tmp_path):
+    cache = AnswerCache(tmp_path)
+    for number in range(50):
+        cache.put(str(number), "m", Answer("x" * 3000))
+    del cache
+    path = tmp_path / FILE_NAME
+    content = path.read_bytes()
+    damaged = {
+        "text": b"this is no database, but longer than the head of one " * 90,
+        "zeros": content[:4096] + bytes(len(content) - 4096),
+        "cut": content[: len(content) // 2],
+        "answer": content.replace(b'{"text":', b'["text";'),
+    }[damage]
+    path.write_bytes(damaged)
+    with pytest.raises(RunError, match=r"is damaged .* pay for its answers again"):
+        kept = AnswerCache(tmp_path)
+        for number in range(50):
+            kept.get(str(number))
+    assert path.read_bytes() == damaged
+
+
+def old_line(key, text, **more):
+    """As earlier versions kept an answer."""
+    fields = {"text": text, "prompt_tokens": 3, "completion_tokens": 4, "truncated": False}
+    return json.dumps({"key": key, "model": "m", **fields, **more}) + "\n"
+
+
+def test_the_answers_that_an_earlier_version_kept_are_not_paid_again(tmp_path):
+    request = Request("q", "s", 7, 0.5, 3, SCHEMA)
+    assert content_key("scripted", request) == (
+        "142065bd758b96447752ffd65e3c33563e3bd5493d4332b1d3a02a92f8164f3c"
+    ), "another key for the same request loses every answer that was paid for"
+    path = tmp_path / OLD_FILE_NAME
+    path.write_text(old_line(content_key("scripted", request), "paid", truncated=True))
+    source = ScriptedModel({})
+    outcomes = TextBackend(source, tmp_path).complete([request])
+    assert outcomes == [Answer("paid", 3, 4, cached=True, truncated=True)] and not source.received
+    with path.open("a") as file:
+        file.write(old_line("grown", "later"))
+    before = path.read_bytes()
+    kept = AnswerCache(tmp_path)
+    assert kept.get("grown").text == "later" and len(kept) == 2 and path.read_bytes() == before
+    path.unlink()
+    assert len(AnswerCache(tmp_path)) == 2
+
+
+def test_an_earlier_cache_cut_short_anywhere_loses_its_last_answer_only(tmp_path):
+    content = (old_line("one", "text one") + old_line("two", "text two")).encode()
     first_line = content.index(b"\n") + 1
-    for length in range(first_line, len(content)):
+    for length in range(first_line, len(content), 7):
         folder = tmp_path / str(length)
         folder.mkdir()
-        (folder / FILE_NAME).write_bytes(content[:length])
+        (folder / OLD_FILE_NAME).write_bytes(content[:length])
         cut = AnswerCache(folder)
         assert cut.get("one").text == "text one"
         cut.put("three", "m", Answer("text three"))
@@ -600,14 +762,14 @@ def test_a_cache_cut_short_anywhere_loses_its_last_answer_only(tmp_path):
         assert (again.get("two") is None) == (length < len(content) - 1)
 
 
-def test_damaged_and_foreign_lines_of_a_cache_are_passed_over(tmp_path):
-    AnswerCache(tmp_path).put("good", "m", Answer("kept", 1, 2, truncated=True))
-    path = tmp_path / FILE_NAME
+def test_damaged_and_foreign_lines_of_an_earlier_cache_are_passed_over(tmp_path):
     lines = [b"\xff\xfe", b"[]", b"7", b'{"key": "x"}', b'{"key": [], "text": "a", "prompt_tokens": 0}']
     lines += [b'{"key": "y", "text": 5, "prompt_tokens": 0, "completion_tokens": 0}', b"[" * 100_000]
-    path.write_bytes(b"\n".join([*lines, path.read_bytes()]))
+    lines += [b'{"key": 5, "text": "a", "prompt_tokens": 0, "completion_tokens": 0}']
+    lines += [old_line("good", "kept").encode(), old_line("good", "second").encode()]
+    (tmp_path / OLD_FILE_NAME).write_bytes(b"\n".join(lines))
     kept = AnswerCache(tmp_path)
-    assert len(kept) == 1 and kept.get("good") == Answer("kept", 1, 2, cached=True, truncated=True)
+    assert len(kept) == 1 and kept.get("good") == Answer("kept", 3, 4, cached=True)
 
 
 def test_many_threads_and_two_caches_share_one_folder(tmp_path):
@@ -622,8 +784,22 @@ def test_many_threads_and_two_caches_share_one_folder(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(AnswerCache(tmp_path)) == 120
-    assert len((tmp_path / FILE_NAME).read_text().splitlines()) == 120
+    kept = AnswerCache(tmp_path)
+    assert len(kept) == 120
+    assert all(kept.get(f"{n}-{c}").text.endswith(f"x{c}") for n in range(6) for c in range(20))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_answers_may_be_read_where_nothing_may_be_written(tmp_path):
+    AnswerCache(tmp_path).put("k", "m", Answer("text"))
+    (tmp_path / FILE_NAME).chmod(0o400)
+    tmp_path.chmod(0o500)
+    try:
+        assert AnswerCache(tmp_path).get("k").text == "text"
+        with pytest.raises(RunError, match="cannot be used"):
+            AnswerCache(tmp_path).put("l", "m", Answer("text"))
+    finally:
+        tmp_path.chmod(0o700)
 
 
 def test_a_cache_that_cannot_be_written_is_a_clear_error(tmp_path):

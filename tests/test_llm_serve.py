@@ -92,7 +92,9 @@ def backend_for(server_url, served_folder, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
     def make(cache_dir=None, budget=None, model=str(served_folder)):
-        settings = HttpSettings(server_url, model, "", timeout_s=60.0, max_concurrency=2, max_retries=0)
+        settings = HttpSettings(
+            server_url, model, key_variable="", timeout_s=60.0, max_concurrency=2, max_retries=0
+        )
         return TextBackend(HttpModel(settings, rng=random.Random(0)), cache_dir, budget)
 
     return make

@@ -2,18 +2,21 @@
 
 import gzip
 import json
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from kpig import config
-from kpig.config import ModelSection
+from kpig.config import ModelSection, TrainSection
 from kpig.errors import ConfigError, DataError, ModelError, RunError
 from kpig.methods.chosen import create
 from kpig.model.encoding import Encoder
 from kpig.model.loading import load
 from kpig.pretrain import card, job, mixture, predictors, speed
+from kpig.pretrain.recipe import Precision, Recipe, Size
 from kpig.pretrain.shapes import SHAPES, Shape
 from kpig.pretrain.tokenizer import train_tokenizer
 from kpig.runs import job as runs
@@ -46,8 +49,14 @@ def tasks_file(tmp_path):
 @pytest.fixture
 def recipe(tasks_file, monkeypatch):
     monkeypatch.setitem(SHAPES, "small", MINI)
-    return job.Recipe(
-        str(tasks_file), epochs=1, batch_size=8, max_length=512, test_per_task=4, learning_rate=1e-2
+    return Recipe(
+        str(tasks_file),
+        epochs=1,
+        batch_size=8,
+        max_length=512,
+        test_per_task=4,
+        learning_rate=1e-2,
+        precision=Precision.FLOAT32,
     )
 
 
@@ -97,8 +106,6 @@ def test_a_killed_one_goes_on_to_the_same_bits(recipe, tmp_path, monkeypatch):
 
 
 def test_another_recipe_in_the_same_folder_is_refused_by_name(recipe, tmp_path):
-    from dataclasses import replace
-
     job.prepare(recipe, tmp_path / "base", job.Watcher())
     with pytest.raises(RunError, match="learning_rate"):
         job.run(replace(recipe, learning_rate=0.5), tmp_path / "base", resume=True)
@@ -110,6 +117,27 @@ def test_a_folder_begun_before_a_recipe_had_a_key_is_taken_over(recipe, tmp_path
     del prepared["recipe"]["start"]
     path.write_text(json.dumps(prepared))
     assert job.prepare(recipe, tmp_path / "base", job.Watcher())["recipe"] == prepared["recipe"]
+
+
+def test_a_precision_that_is_left_open_is_settled_once_and_an_older_folder_keeps_its_own(
+    recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(speed, "faster_precision", lambda: "bfloat16")
+    left_open = replace(recipe, precision=Recipe("tasks").precision)
+    assert job.settled(left_open, tmp_path / "new").precision is Precision.BFLOAT16
+    assert job.settled(recipe, tmp_path / "new").precision is Precision.FLOAT32
+    prepared = job.prepare(recipe, tmp_path / "base", job.Watcher())
+    assert job.settled(left_open, tmp_path / "base") == recipe
+    del prepared["recipe"]["precision"]
+    (tmp_path / "base" / job.PREPARED).write_text(json.dumps(prepared))
+    assert job.settled(left_open, tmp_path / "base") == recipe
+    assert job.prepare(recipe, tmp_path / "base", job.Watcher()) == prepared
+
+
+def test_every_size_has_a_shape_and_every_precision_is_one_that_training_knows():
+    assert set(SHAPES) == set(Size)
+    field = TrainSection.model_fields["precision"]
+    assert set(get_args(field.annotation)) == {str(one) for one in Precision}
 
 
 def test_no_task_trains_on_an_input_that_another_is_tested_on(tasks_file):
@@ -238,8 +266,6 @@ def test_a_damaged_packed_file_is_named(tasks_file, tmp_path):
 
 
 def test_one_base_goes_on_from_another_with_its_tokenizer(recipe, tmp_path):
-    from dataclasses import replace
-
     job.run(recipe, tmp_path / "one")
     further = replace(recipe, start=str(tmp_path / "one" / "model"), size="medium")
     found = job.run(further, tmp_path / "two")
@@ -258,7 +284,5 @@ def test_one_base_goes_on_from_another_with_its_tokenizer(recipe, tmp_path):
 
 
 def test_only_a_model_of_its_own_kind_is_gone_on_from(recipe, tmp_path, model_folder):
-    from dataclasses import replace
-
     with pytest.raises(ModelError, match="gpt2"):
         job.run(replace(recipe, start=str(model_folder("gpt2"))), tmp_path / "base")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from kpig import config, sweep
+from kpig import config, processes, sweep
 from kpig.errors import ConfigError, RunError
 from kpig.methods import chosen
 from kpig.runs import job
@@ -288,10 +288,27 @@ def test_the_lock_of_another_machine_is_taken_over_only_when_nothing_touches_it(
 
 
 def test_a_process_that_was_given_an_old_number_does_not_hold_the_lock(tmp_path):
-    if not Path("/proc/self/stat").exists():
-        pytest.skip("only where the system tells when a process began")
-    as_left_by(os.getpid(), tmp_path / "a.lock", born="long ago")
+    as_left_by(os.getpid(), tmp_path / "a.lock", born=-1.0)
     assert lock.claim(tmp_path / "a.lock") is not None
+
+
+def test_a_living_process_that_an_earlier_version_wrote_down_holds_its_lock(tmp_path):
+    as_left_by(os.getpid(), tmp_path / "a.lock", born="8126")
+    assert lock.claim(tmp_path / "a.lock") is None
+
+
+def test_a_process_that_has_ended_is_gone_before_its_parent_looks_and_one_that_goes_on_is_not():
+    tell = "import json; from kpig.processes import here; print(json.dumps(here()), flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", tell], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    told = json.loads(other.stdout.readline())
+    assert told["pid"] == other.pid and not processes.is_gone(told)
+    other.stdin.close()
+    other.stdout.read()
+    wait_for(lambda: processes.is_gone(told), 10)
+    assert other.wait() != 0 and processes.is_gone(told)
+    assert not processes.is_gone(told | {"machine": "elsewhere"})
 
 
 def test_a_holder_notices_that_its_lock_was_taken_and_leaves_the_new_one_alone(tmp_path):

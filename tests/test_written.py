@@ -13,7 +13,7 @@ import torch
 from conftest import scatter
 from kpig import config
 from kpig.errors import ConfigError, KpigError
-from kpig.llm import LlmError, ScriptedModel, TextBackend
+from kpig.llm import AnswerCache, LlmError, ScriptedModel, TextBackend
 from kpig.llm.exchange import Answer, BudgetError, Failure
 from kpig.methods import ssr
 from kpig.methods.base import Clock, Step
@@ -296,7 +296,7 @@ def test_a_local_folder_can_write(model_folder, make_learner, tmp_path, monkeypa
     learner = make_learner("gpt2")
     method.remember(step_of(TASKS[0]), learner)
     assert learner.ledger.llm_requests == 8
-    assert (tmp_path / "cache/answers.jsonl").read_text().count("\n") == 8
+    assert len(AnswerCache(tmp_path / "cache")) == 8
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
 
 from kpig.llm import Answer, Failure, Request, TextBackend
 from kpig.llm.backend import OnProgress
+from kpig.llm.schema import Text, schema_of
 from kpig.records import KEY_PART_KINDS, KeySpan
 from kpig.rendering import render
 
@@ -24,22 +28,40 @@ QUOTES = "\"'`´“”„‟‘’‚‛«»‹›"
 FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
 # Not behind a letter where the span begins with one, and not before one where it ends with one.
 INSIDE_WORD = (r"(?<![A-Za-z0-9](?=[A-Za-z0-9]))", r"(?!(?<=[A-Za-z0-9])[A-Za-z0-9])")
-SCHEMA: Mapping = {
-    "type": "object",
-    "properties": {
-        "key_parts": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"text": {"type": "string"}, "kind": {"enum": list(KEY_PART_KINDS)}},
-                "required": ["text", "kind"],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["key_parts"],
-    "additionalProperties": False,
-}
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("blank")
+    return text
+
+
+def _known_kind(kind: str) -> str:
+    """The kind's own name, whatever its case, spaces and hyphens."""
+    name = re.sub(r"[\s-]+", "_", kind.strip().lower())
+    if name not in KEY_PART_KINDS:
+        raise ValueError("unknown")
+    return name
+
+
+class Part(BaseModel):
+    """A key part as it is asked for; in an answer, what stands beside `text` and `kind` is passed over."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    text: Annotated[Text, AfterValidator(_not_blank)]
+    kind: Annotated[Text, AfterValidator(_known_kind), WithJsonSchema({"enum": list(KEY_PART_KINDS)})]
+
+
+class Parts(BaseModel):
+    """The whole answer that is asked for. It is read part by part, so that one bad part spoils no other."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    key_parts: list[Part]
+
+
+SCHEMA = schema_of(Parts)
 
 
 @dataclass(frozen=True)
@@ -136,7 +158,7 @@ def locate(text: str, wanted: str, taken: Sequence[KeySpan] = (), kind: str = "o
     return next((place for place in free if place.start >= behind), free[0])
 
 
-def _pattern(wanted: str) -> re.Pattern:
+def _pattern(wanted: str) -> re.Pattern[str]:
     """A pattern for the text with any white space between its words and any quote for a quote."""
     words = [
         "".join(f"[{re.escape(QUOTES)}]" if letter in QUOTES else re.escape(letter) for letter in word)
@@ -145,27 +167,29 @@ def _pattern(wanted: str) -> re.Pattern:
     return re.compile(INSIDE_WORD[0] + r"\s+".join(words) + INSIDE_WORD[1])
 
 
-def _placed(text: str, part: object, taken: Sequence[KeySpan]) -> KeySpan | Rejection:
-    wanted, kind = (part.get("text"), part.get("kind")) if isinstance(part, dict) else (None, None)
-    if not isinstance(wanted, str) or not wanted.strip():
-        return Rejection(
-            "not a key part", f"{_shown(part)} is no object with a non-empty 'text' and a 'kind'"
-        )
-    name = re.sub(r"[\s-]+", "_", kind.strip().lower()) if isinstance(kind, str) else None
-    if name not in KEY_PART_KINDS:
-        allowed = ", ".join(KEY_PART_KINDS)
-        return Rejection(
-            "unknown kind", f"{_shown(wanted)} is of kind {_shown(kind)}; the kinds are {allowed}"
-        )
-    place = locate(text, wanted, taken, name)
+def _placed(text: str, raw: object, taken: Sequence[KeySpan]) -> KeySpan | Rejection:
+    try:
+        part = Part.model_validate(raw)
+    except ValidationError as error:
+        return _refused(raw, error)
+    place = locate(text, part.text, taken, part.kind)
     if isinstance(place, str):
         return Rejection(
-            place, f"{_shown(wanted)}: {place}; copy it exactly from the instruction, and only once"
+            place, f"{_shown(part.text)}: {place}; copy it exactly from the instruction, and only once"
         )
     return place
 
 
-def _parts(answer: Answer) -> tuple[list, Rejection | None]:
+def _refused(raw: object, error: ValidationError) -> Rejection:
+    if not isinstance(raw, dict) or any(problem["loc"] == ("text",) for problem in error.errors()):
+        return Rejection("not a key part", f"{_shown(raw)} is no object with a non-empty 'text' and a 'kind'")
+    kinds = ", ".join(KEY_PART_KINDS)
+    return Rejection(
+        "unknown kind", f"{_shown(raw['text'])} is of kind {_shown(raw.get('kind'))}; the kinds are {kinds}"
+    )
+
+
+def _parts(answer: Answer) -> tuple[list[Any], Rejection | None]:
     """The list of parts in an answer, whatever stands around the JSON."""
     fenced = FENCE.search(answer.text)
     for text in (answer.text, fenced.group(1) if fenced else "", _from_first_brace(answer.text)):

@@ -10,11 +10,26 @@ from kpig import __version__
 from kpig.cli.app import app
 from kpig.errors import KpigError
 
-COMMANDS = ("kpig.cli.runs", "kpig.cli.ladder", "kpig.cli.prepare", "kpig.cli.judge", "kpig.cli.base")
-"""Where the commands are; they join the app, and its help, in this order."""
+COMMANDS = (
+    "quickstart",
+    "run",
+    "check",
+    "report",
+    "methods",
+    "sweep",
+    "compare",
+    "annotate",
+    "diversify",
+    "show",
+    "eval",
+    "score",
+    "gain",
+    "pretrain",
+)
+"""Each has a module of its name; they join the app, and its help, in this order."""
 
-for _module in COMMANDS:
-    importlib.import_module(_module)
+for _name in COMMANDS:
+    importlib.import_module(f"kpig.cli.{_name}")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,15 +1,22 @@
 """The command line's root: the app that commands join, the options that several share, what they print."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from kpig.errors import RunError, UsageError
+from kpig.errors import RunError
+from kpig.records import Task
 from kpig.runs.folder import RunDir, is_run
+
+if TYPE_CHECKING:
+    from kpig.report import RunRecord
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,8 +38,22 @@ TasksOption = Annotated[
     str,
     typer.Option("--tasks", help="A file or folder of tasks, 'suite', or a run folder for that run's own."),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there, hand-made entries too.")]
 TasksPath = Annotated[str, typer.Argument(help="A file or folder of tasks, or 'suite'.", metavar="TASKS")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+
+
+class Device(StrEnum):
+    """What `train.device` of a config may be, too."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="Where the model computes; auto: a GPU, or the CPU.")
+]
 
 
 def show_table(table: Table) -> None:
@@ -46,6 +67,21 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(width=max(console.width, 132))
 
 
+def show_report(records: "Sequence[RunRecord]", out: Path) -> None:
+    """Write the report of finished runs into a folder, and show their table."""
+    from kpig.report import terminal_table, write
+
+    page = write(records, out)
+    show_table(terminal_table(records))
+    print(f"report: {page}")
+
+
+def print_counts(what: str, counts: Counter[str]) -> None:
+    """One line, the largest count first; nothing where there is nothing to count."""
+    if counts:
+        print(f"{what}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common()))
+
+
 def quiet() -> None:
     """Keep the libraries' own notices and bars off the screen; errors still show."""
     from transformers.utils import logging
@@ -54,21 +90,11 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def choose_device(name: str) -> str:
-    """The device that `--device` names."""
-    from kpig.runs import job
-
-    if name not in ("auto", "cpu", "cuda", "mps"):
-        raise UsageError(f"--device {name!r} is not known; expected auto, cpu, cuda or mps")
-    return job.choose_device(name)
-
-
-def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False):
+def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False) -> tuple[Task, ...]:
     """The tasks at a path, the built-in suite's, or those of a run, capped as it capped them.
 
     `for_training` splits examples that state no split. RunError for a run whose data have changed.
     """
-
     from kpig.config import SUITE
     from kpig.tasks import stream, suite
 
@@ -77,10 +103,10 @@ def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False):
         return (*built.tasks, *built.held_out)
     if is_run(Path(path)):
         return _tasks_of_run(RunDir(Path(path)), test_per_task)
-    return stream.load_tasks(path, test_per_task=test_per_task, split_by_rule=for_training)
+    return tuple(stream.load_tasks(path, test_per_task=test_per_task, split_by_rule=for_training))
 
 
-def _tasks_of_run(run, test_per_task: int):
+def _tasks_of_run(run: RunDir, test_per_task: int) -> tuple[Task, ...]:
     """All tasks of a run, held-out ones last; with `test_per_task` only so many test examples of each."""
     from kpig.config import load_resolved
     from kpig.tasks import stream

@@ -12,8 +12,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from kpig.diversify import grammar as pieces
-from kpig.diversify.grammar import CARRIER_SHAPE, GIVEN_SHAPE, Grammar, uncapitalized
+from kpig.diversify.grammar import (
+    CARRIER_SHAPE,
+    CLOSERS,
+    CONNECTORS,
+    GIVEN_SHAPE,
+    IN_THIS_TASK,
+    LATER_CARRIERS,
+    ORDERS,
+    PRELUDES,
+    Grammar,
+    uncapitalized,
+)
 from kpig.records import Instruction, KeySpan
 
 MAX_TRIES_EACH = 10
@@ -173,7 +183,7 @@ def _carrier(gap: _Gap, grammar: Grammar, carried: bool) -> list[Slot]:
     """ "You need to ", as a sentence's beginning or after "and", before the verb of a key part."""
     if not _begins_with_verb(gap.part):
         return []
-    carriers = pieces.LATER_CARRIERS if carried else grammar.carriers
+    carriers = LATER_CARRIERS if carried else grammar.carriers
     joined = _JOINED.search(gap.own)
     if joined:
         in_sentence = [f", and {uncapitalized(one)}" for one in carriers if one.startswith(("You", "The "))]
@@ -216,12 +226,12 @@ def _openers(gap: _Gap) -> Iterator[Slot]:
             first = found["next"] or ""
             rest = re.split(r"[.!?](?:\s|$)", gap.own[found.end() :])[0]
             dropped = [first.upper()] if first else []
-            kept = [one + first for one in _fitting(pieces.IN_THIS_TASK, rest)]
+            kept = [one + first for one in _fitting(IN_THIS_TASK, rest)]
             yield _slot(gap, found.start(), found.end(), kept + dropped)
 
 
 def _connectors(gap: _Gap) -> Iterator[Slot]:
-    for group in pieces.CONNECTORS:
+    for group in CONNECTORS:
         for phrase in group:
             for found in re.finditer(("" if phrase[0] == " " else r"\b") + re.escape(phrase), gap.own):
                 if not phrase[0].isupper() or _starts_sentence(gap, found.start()):
@@ -232,8 +242,8 @@ def _prelude(instruction: Instruction, slots: Sequence[Slot]) -> list[Slot]:
     """Room for a sentence before an instruction whose beginning has no slot of its own."""
     if any(slot.start == 0 for slot in slots) or not instruction.text[:1].isupper():
         return []
-    orders = pieces.ORDERS if instruction.key_parts[0].start == 0 else ()
-    return [Slot(0, 0, ("", *pieces.PRELUDES, *orders))]
+    orders = ORDERS if instruction.key_parts[0].start == 0 else ()
+    return [Slot(0, 0, ("", *PRELUDES, *orders))]
 
 
 def _closer(instruction: Instruction) -> list[Slot]:
@@ -243,4 +253,4 @@ def _closer(instruction: Instruction) -> list[Slot]:
     if text[:end].endswith((":", ",", ";")):
         return []
     stop = "" if re.search(r"[.!?][\"')\]]*$", text[:end]) else "."
-    return [Slot(end, len(text), (text[end:], *(f"{stop} {one}" for one in pieces.CLOSERS)))]
+    return [Slot(end, len(text), (text[end:], *(f"{stop} {one}" for one in CLOSERS)))]

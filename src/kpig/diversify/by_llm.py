@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from string import Template
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
 
 from kpig.llm.exchange import Request
+from kpig.llm.schema import Text, schema_of
 from kpig.records import KEY_PART_KINDS, Task
 from kpig.tasks.constraints import CONSTRAINTS
 
@@ -28,6 +31,51 @@ SHAPES = {
     "named": '{"variants": [{"instruction": "the whole rewording", "key_parts": [{"text": "a span of it", "kind": "operation"}]}]}',
     "ruled": '{"variants": [{"instruction": "the whole rewording", "key_parts": [{"text": "a span of it", "kind": "operation"}], "rule": {"type": "max_words", "n": 20}}]}',
 }
+
+
+Item = TypeVar("Item")
+
+
+def _open(schema: dict[str, Any]) -> None:
+    """Leave it to the reading of an answer to refuse further keys; it tells the model which."""
+    del schema["additionalProperties"]
+
+
+class Part(BaseModel):
+    """A key part as it is asked for; `accept.named_parts` reads it."""
+
+    text: Text
+    kind: Annotated[Text, WithJsonSchema({"enum": list(KEY_PART_KINDS)})]
+
+
+class Wording(BaseModel):
+    """A rewording as it is asked for where the key parts stay. What has a default is asked for all the same."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra=_open, json_schema_serialization_defaults_required=True
+    )
+
+    instruction: Text
+
+
+class NamedWording(Wording):
+    """A rewording with its key parts; they are read later, so that bad ones spoil no other rewording."""
+
+    key_parts: Annotated[Any, WithJsonSchema({"type": "array", "items": schema_of(Part)})] = None
+
+
+class RuledWording(NamedWording):
+    """A rewording that adds a rule; it is read later too."""
+
+    rule: Annotated[Any, WithJsonSchema({"type": ["object", "null"]})] = None
+
+
+class Wordings(BaseModel, Generic[Item]):
+    """The whole answer. What is asked for are `Wording`s; it is read as a list of anything first."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_open)
+
+    variants: list[Item]
 
 
 @dataclass(frozen=True)
@@ -126,19 +174,9 @@ def _quoted(text: str) -> str:
 
 def _schema(way: str) -> Mapping[str, Any]:
     """The answer as a JSON schema, for servers that can hold a model to one."""
-    part = {
-        "type": "object",
-        "properties": {"text": {"type": "string"}, "kind": {"enum": list(KEY_PART_KINDS)}},
-        "required": ["text", "kind"],
-    }
-    fields: dict[str, Any] = {"instruction": {"type": "string"}}
-    if way != "breadth":
-        fields["key_parts"] = {"type": "array", "items": part}
-    if way == "constraint":
-        fields["rule"] = {"type": ["object", "null"]}
-    variant = {"type": "object", "properties": fields, "required": list(fields)}
-    variants = {"type": "array", "items": variant}
-    return {"type": "object", "properties": {"variants": variants}, "required": ["variants"]}
+    if way == "breadth":
+        return schema_of(Wordings[Wording])
+    return schema_of(Wordings[RuledWording] if way == "constraint" else Wordings[NamedWording])
 
 
 # --- the answer ----------------------------------------------------------------------------------------
@@ -155,11 +193,13 @@ def read_answer(text: str, way: str) -> list[Candidate]:
         value = json.loads(_unfenced(text))
     except (ValueError, RecursionError) as error:
         raise Malformed(f"the answer is not valid JSON ({error})") from error
-    if not isinstance(value, dict) or set(value) != {"variants"} or not isinstance(value["variants"], list):
-        raise Malformed('the answer must be an object with the one key "variants", a list')
-    if not value["variants"]:
+    try:
+        variants = Wordings[Any].model_validate(value).variants
+    except ValidationError as error:
+        raise Malformed('the answer must be an object with the one key "variants", a list') from error
+    if not variants:
         raise Malformed('the list "variants" is empty')
-    return [_candidate(one, way) for one in value["variants"]]
+    return [_candidate(one, RuledWording if way == "constraint" else NamedWording) for one in variants]
 
 
 def _unfenced(text: str) -> str:
@@ -168,10 +208,12 @@ def _unfenced(text: str) -> str:
     return "\n".join(lines[1:-1]) if fenced else text
 
 
-def _candidate(raw: object, way: str) -> Candidate:
-    known = {"instruction", "key_parts"} | ({"rule"} if way == "constraint" else set())
-    if not isinstance(raw, dict) or not set(raw) <= known:
-        raise Malformed(f"each variant must be an object with the keys {', '.join(sorted(known))}")
-    if not isinstance(raw.get("instruction"), str):
-        raise Malformed('each variant must have an "instruction", a text')
-    return Candidate(raw["instruction"].strip(), raw.get("key_parts"), raw.get("rule"))
+def _candidate(raw: object, wanted: type[NamedWording]) -> Candidate:
+    try:
+        found = wanted.model_validate(raw)
+    except ValidationError as error:
+        if isinstance(raw, dict) and set(raw) <= set(wanted.model_fields):
+            raise Malformed('each variant must have an "instruction", a text') from error
+        known = ", ".join(sorted(wanted.model_fields))
+        raise Malformed(f"each variant must be an object with the keys {known}") from error
+    return Candidate(found.instruction.strip(), found.key_parts, getattr(found, "rule", None))

@@ -1,6 +1,7 @@
 """The one TextBackend: requests in, outcomes out, in order; cache, budget and progress around a source."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +14,9 @@ from kpig.llm.exchange import Answer, Failure, Outcome, Progress, Request, Usage
 
 Deliver = Callable[[int, Outcome], None]
 OnProgress = Callable[[Progress], None]
+
+POLL_SECONDS = 0.3
+"""How often it is looked whether another process has the answers that it is asking for."""
 
 
 class Source(Protocol):
@@ -54,50 +58,78 @@ class TextBackend:
 
         Each answer is in the cache before `on_progress` hears of it, so a job that is interrupted loses
         at most what is on its way. `on_progress` is called from one thread at a time. A second call waits
-        for the first. Raises LlmError when no further request can succeed, such as a rejected key.
+        for the first; what another process is asking is waited for, and asked here if that process fails.
+        Raises LlmError when no further request can succeed, such as a rejected key.
         """
         with self._turn:
             job = _Job(requests, self, on_progress)
-            self.source.answer([requests[places[0]] for places in job.open], job.deliver, self.budget)
+            if job.waiting:
+                with self.cache.asking():
+                    while job.waiting:
+                        self._ask(job)
             return job.outcomes()
+
+    def _ask(self, job: "_Job") -> None:
+        """Ask for what nobody else is asking for, then look what others were given, or wait for them."""
+        mine = self.cache.claim(list(job.waiting))
+        if mine:
+            chosen = [job.requests[job.waiting[key][0]] for key in mine]
+            self.source.answer(chosen, lambda index, outcome: job.deliver(mine[index], outcome), self.budget)
+            missing = [key for key in mine if key in job.waiting]
+            assert not missing, f"the source did not deliver {len(missing)} requests"
+        job.collect()
+        if job.waiting and not mine:
+            time.sleep(POLL_SECONDS)
 
 
 class _Job:
-    """The state of one call: which places wait for which answer, and how many are settled."""
+    """The state of one call: which places wait for which key, and how many are settled."""
 
     def __init__(self, requests: Sequence[Request], backend: TextBackend, on_progress: OnProgress | None):
         self.backend = backend
+        self.requests = requests
         self.on_progress = on_progress
+        self.waiting: dict[str, list[int]] = {}
         self._lock = threading.Lock()
-        self._keys = [content_key(backend.source.model, request) for request in requests]
         self._found: list[Outcome | None] = [None] * len(requests)
         self._counts: Counter[str] = Counter()
-        waiting: dict[str, list[int]] = {}
-        for place, key in enumerate(self._keys):
-            answer = backend.cache.get(key)
-            if answer is None:
-                waiting.setdefault(key, []).append(place)
-            else:
-                self._settle(place, answer)
-        self.open = list(waiting.values())
+        for place, request in enumerate(requests):
+            self.waiting.setdefault(content_key(backend.source.model, request), []).append(place)
+        self._collect()
         self._tell()
 
-    def deliver(self, index: int, outcome: Outcome) -> None:
-        """Keep the outcome of the request at `index` of `open`, for every place that waits for it."""
-        first, *others = self.open[index]
+    def deliver(self, key: str, outcome: Outcome) -> None:
+        """Keep the outcome under a key that was claimed, for every place that waits for it."""
         if isinstance(outcome, Answer):
-            self.backend.cache.put(self._keys[first], self.backend.source.model, outcome)
+            self.backend.cache.put(key, self.backend.source.model, outcome)
+        else:
+            self.backend.cache.release(key)
         with self._lock:
+            first, *others = self.waiting.pop(key)
             self._settle(first, outcome)
             for place in others:
                 self._settle(place, replace(outcome, cached=True) if isinstance(outcome, Answer) else outcome)
             self._tell()
 
+    def collect(self) -> None:
+        """Take from the cache what has come there since."""
+        with self._lock:
+            if self._collect():
+                self._tell()
+
     def outcomes(self) -> list[Answer | Failure]:
         """All outcomes, in the order of the requests."""
-        missing = [place for place, outcome in enumerate(self._found) if outcome is None]
-        assert not missing, f"the source did not deliver requests {missing[:5]}"
-        return list(self._found)
+        return [outcome for outcome in self._found if outcome is not None]
+
+    def _collect(self) -> int:
+        """How many places were settled from the cache."""
+        before = self._counts["done"]
+        for key in list(self.waiting):
+            answer = self.backend.cache.get(key)
+            if answer is not None:
+                for place in self.waiting.pop(key):
+                    self._settle(place, answer)
+        return self._counts["done"] - before
 
     def _settle(self, place: int, outcome: Outcome) -> None:
         self._found[place] = outcome
@@ -107,7 +139,13 @@ class _Job:
 
     def _tell(self) -> None:
         if self.on_progress is not None:
-            counts = (self._counts[name] for name in ("cached", "failed"))
+            counts = self._counts
             self.on_progress(
-                Progress(self._counts["done"], len(self._found), *counts, usage=self.backend.usage)
+                Progress(
+                    done=counts["done"],
+                    total=len(self._found),
+                    cached=counts["cached"],
+                    failed=counts["failed"],
+                    usage=self.backend.usage,
+                )
             )

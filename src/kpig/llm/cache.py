@@ -1,21 +1,43 @@
 """Answers kept by content, so that an interrupted job goes on and no prompt is paid twice.
 
-One line of JSON per answer, appended to `answers.jsonl`: its key, the model's name, the text, its cost.
-Neither prompts nor keys of a service nor headers are written.
+`answers.sqlite` holds for each answer its key, the model's name, the text and its cost. Neither prompts nor keys
+of a service nor headers are written. Several processes may use one folder: before one asks, it claims the keys
+in the file, and the others wait for its answers instead of paying too. The claim of a process that has ended
+counts no longer: at once on the same machine, elsewhere after LEASE_SECONDS, for a living one renews it.
+
+`answers.jsonl`, in which earlier versions kept a line per answer, is read in when its folder is opened, and again
+when it has grown; it stays as it is.
 """
 
+import contextlib
 import hashlib
 import json
-import os
+import secrets
+import sqlite3
 import threading
-from dataclasses import asdict, replace
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import RunError
+from kpig.llm.database import Database
 from kpig.llm.exchange import Answer, Request
+from kpig.processes import here, is_gone
 
-FILE_NAME = "answers.jsonl"
+FILE_NAME = "answers.sqlite"
+OLD_FILE_NAME = "answers.jsonl"
+TABLES = (
+    "answers (key TEXT PRIMARY KEY, model TEXT NOT NULL, answer TEXT NOT NULL) WITHOUT ROWID",
+    "claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID",
+    "imports (file TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+LEASE_SECONDS = 60.0
+"""A machine that stands still for less keeps its claims; one that is lost holds others up for so long."""
+
+BEAT_SECONDS = 10.0
 
 
 def content_key(model: str, request: Request) -> str:
@@ -26,81 +48,131 @@ def content_key(model: str, request: Request) -> str:
 
 
 class AnswerCache:
-    """Answers by key, in a folder, or in memory only without one. Safe with threads and with kills.
+    """Answers by key, in a folder, or in memory only without one. Safe with threads, processes and kills.
 
-    A line is appended by one write and synced; one cut short by a kill is passed over when reading.
-    Raises RunError when the folder cannot be read or written.
+    An answer is on the disk when `put` returns. Raises RunError when the folder cannot be read or written.
     """
 
     def __init__(self, folder: Path | None = None):
-        self.path = None if folder is None else Path(folder) / FILE_NAME
-        self._lock = threading.Lock()
-        self._answers: dict[str, Answer] = {}
-        if self.path is not None:
-            self._open()
+        self._database = Database(None if folder is None else Path(folder) / FILE_NAME, TABLES)
+        self._owner = json.dumps({"token": secrets.token_hex(8)} | here())
+        if folder is not None:
+            self._import(Path(folder) / OLD_FILE_NAME)
 
     def __len__(self) -> int:
-        return len(self._answers)
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
 
     def get(self, key: str) -> Answer | None:
         """The kept answer, marked as cached."""
-        with self._lock:
-            return self._answers.get(key)
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        try:
+            return None if row is None else _answer(json.loads(row[0]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._database.damaged(f"the answer {key[:12]} cannot be read") from error
 
     def put(self, key: str, model: str, answer: Answer) -> None:
-        """Keep an answer; the first one under a key stays."""
-        with self._lock:
-            if key in self._answers:
-                return
-            if self.path is not None:
-                fields = asdict(answer)
-                del fields["cached"]
-                self._append(json.dumps({"key": key, "model": model, **fields}) + "\n")
-            self._answers[key] = replace(answer, cached=True)
+        """Keep an answer, and give the claim on its key back; the first answer under a key stays."""
+        with self._database.writing() as connection:
+            _insert(connection, key, model, answer)
+            connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self._owner))
 
-    def _open(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            content = self.path.read_bytes() if self.path.exists() else b""
-        except OSError as error:
-            raise _disk_error(self.path, "read", error) from error
-        for line in content.split(b"\n"):
-            self._take(line)
-        if content and not content.endswith(b"\n"):
-            self._append("\n")
+    def claim(self, keys: Sequence[str]) -> list[str]:
+        """Those of the keys that are this object's to ask now: without an answer, and nobody else's.
 
-    def _take(self, line: bytes) -> None:
+        They stay claimed until `put`, `release` or the end of `asking`, in which this is called.
+        """
+        until = time.time() + LEASE_SECONDS
+        with self._database.writing() as connection:
+            _drop_lapsed(connection)
+            return [
+                key
+                for key in keys
+                if connection.execute(
+                    "INSERT OR IGNORE INTO claims SELECT ?, ?, ? "
+                    "WHERE NOT EXISTS (SELECT 1 FROM answers WHERE key = ?)",
+                    (key, self._owner, until, key),
+                ).rowcount
+            ]
+
+    def release(self, key: str) -> None:
+        """Give the claim on a key back; for an answer that is not to come."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self._owner))
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """While this lasts, claims are renewed every BEAT_SECONDS; at its end those left are given back."""
+        end = threading.Event()
+        beat = threading.Thread(target=self._renew, args=(end,), name="kpig-llm-claims", daemon=True)
+        beat.start()
         try:
-            entry = json.loads(line)
-            key, answer = entry["key"], _answer(entry)
-        except (ValueError, KeyError, TypeError, RecursionError):
+            yield
+        finally:
+            end.set()
+            beat.join()
+            with self._database.writing() as connection:
+                connection.execute("DELETE FROM claims WHERE owner = ?", (self._owner,))
+
+    def _renew(self, end: threading.Event) -> None:
+        """A claim that cannot be renewed may be paid twice, but no answer is lost: that is no reason to stop."""
+        while not end.wait(BEAT_SECONDS):
+            until = time.time() + LEASE_SECONDS
+            with contextlib.suppress(RunError), self._database.writing() as connection:
+                connection.execute("UPDATE claims SET until = ? WHERE owner = ?", (until, self._owner))
+
+    def _import(self, path: Path) -> None:
+        """Take over the whole lines of an earlier version's file; damaged and foreign ones are passed over."""
+        size = path.stat().st_size if path.is_file() else 0
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT size FROM imports WHERE file = ?", (path.name,)).fetchone()
+        if size in (0, row[0] if row else 0):
             return
-        self._answers.setdefault(key, answer)
+        entries = [_entry(line) for line in _read(path).split(b"\n")]
+        with self._database.writing() as connection:
+            for key, model, answer in filter(None, entries):
+                _insert(connection, key, model, answer)
+            connection.execute("INSERT OR REPLACE INTO imports VALUES (?, ?)", (path.name, size))
 
-    def _append(self, text: str) -> None:
-        data = text.encode("ascii")
-        try:
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                if os.write(handle, data) != len(data):
-                    raise OSError("the disk took only a part of the line")
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise _disk_error(self.path, "written", error) from error
+
+def _insert(connection: sqlite3.Connection, key: str, model: str, answer: Answer) -> None:
+    fields = asdict(answer)
+    del fields["cached"]
+    connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (key, model, json.dumps(fields)))
+
+
+def _drop_lapsed(connection: sqlite3.Connection) -> None:
+    """Remove the claims of processes that have ended, and those that nobody renewed."""
+    connection.execute("DELETE FROM claims WHERE until < ?", (time.time(),))
+    owners = [owner for (owner,) in connection.execute("SELECT DISTINCT owner FROM claims")]
+    gone = [(owner,) for owner in owners if is_gone(json.loads(owner))]
+    connection.executemany("DELETE FROM claims WHERE owner = ?", gone)
+
+
+def _entry(line: bytes) -> tuple[str, str, Answer] | None:
+    """Key, model and answer in a line of an earlier version's file; None for any other line."""
+    try:
+        entry = json.loads(line)
+        key, answer = entry["key"], _answer(entry)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return (key, str(entry.get("model", "")), answer) if isinstance(key, str) else None
 
 
 def _answer(entry: dict[str, Any]) -> Answer:
     text, prompt_tokens, completion_tokens = (
         entry[name] for name in ("text", "prompt_tokens", "completion_tokens")
     )
-    if not isinstance(text, str) or not isinstance(entry["key"], str):
+    if not isinstance(text, str):
         raise TypeError("not an answer")
     return Answer(text, int(prompt_tokens), int(completion_tokens), True, bool(entry.get("truncated")))
 
 
-def _disk_error(path: Path, verb: str, error: OSError) -> RunError:
-    return RunError(
-        f"{path}: cannot be {verb} ({error.strerror or error}); give another cache folder or mend this one"
-    )
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be read ({error.strerror or error}); give another cache folder or mend this one"
+        ) from error

@@ -1,4 +1,13 @@
-"""Answers from an OpenAI-compatible server, with retries, by several threads at a time."""
+"""Answers from an OpenAI-compatible server, with retries, by several threads at a time.
+
+The retries are ours and the client's own are off (`max_retries=0`), because the client's
+- are out of sight: each attempt must fit into the budget before it is sent, and counts there in full where the
+  server may have computed an answer that never came;
+- end at the headers: a body that is cut off, dripped, endless or no chat completion is an answer to it;
+- give a request up whose Retry-After is beyond a limit of the client's (two minutes in openai 3); ours wait
+  `max_wait_s` at most and try again;
+- sleep through an interruption, and try a server that was never reached as patiently as one that stumbles.
+"""
 
 import os
 import random
@@ -139,7 +148,7 @@ class HttpModel:
         if request.seed is not None:
             body["seed"] = request.seed
         if with_schema:
-            schema = {"name": "answer", "schema": dict(request.json_schema), "strict": True}
+            schema = {"name": "answer", "schema": dict(request.json_schema or {}), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
@@ -186,6 +195,7 @@ def _code_and_words(body: object) -> tuple[str, str]:
     """The error code and message of an error's body, whatever its form."""
     if not isinstance(body, dict):
         return "", str(body or "")
-    inner = body.get("error") if isinstance(body.get("error"), dict) else body
+    error = body.get("error")
+    inner = error if isinstance(error, dict) else body
     words = next((inner[name] for name in ("message", "detail", "error") if inner.get(name)), "")
     return str(inner.get("code") or ""), str(words)

@@ -3,9 +3,11 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from kpig.errors import ConfigError
 from kpig.llm.exchange import LlmError
@@ -15,9 +17,41 @@ MODEL_VARIABLE = "OPENAI_MODEL"
 VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
-@dataclass(frozen=True)
-class HttpSettings:
-    """An OpenAI-compatible server. Raises ConfigError listing every impossible value.
+def _address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        parts, has_host = urlsplit(""), False
+    if "@" in url or "?" in url or "#" in url:
+        raise ValueError(
+            "base_url has a user, a query or a fragment in it; a key belongs in the key's variable"
+        )
+    if parts.scheme not in ("http", "https") or not has_host:
+        raise ValueError("base_url is no address; write for example https://example.org/v1")
+    return url
+
+
+def _model_name(name: str) -> str:
+    if not name:
+        raise ValueError("model is empty; give the name that the server knows")
+    return name
+
+
+def _variable(name: str) -> str:
+    if name and not VARIABLE_NAME.fullmatch(name):
+        raise ValueError(
+            "key_variable is no name in capitals such as OPENAI_API_KEY; it names the variable that holds "
+            "the key and is not the key itself"
+        )
+    return name
+
+
+Above0 = Annotated[float, Field(gt=0)]
+
+
+class HttpSettings(BaseModel):
+    """An OpenAI-compatible server. Raises ConfigError listing every impossible value, and showing none.
 
     `key_variable` names the environment variable that holds the key; "" is for servers without one.
     `timeout_s` bounds one attempt, `max_wait_s` the pause before a retry, also one that the server asked
@@ -25,20 +59,43 @@ class HttpSettings:
     answer tokens.
     """
 
-    base_url: str
-    model: str
-    key_variable: str = "OPENAI_API_KEY"
-    timeout_s: float = 120.0
-    max_concurrency: int = 8
-    max_retries: int = 5
-    backoff_s: float = 1.0
-    max_wait_s: float = 60.0
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    base_url: Annotated[str, AfterValidator(_address)]
+    model: Annotated[str, AfterValidator(_model_name)]
+    key_variable: Annotated[str, AfterValidator(_variable)] = "OPENAI_API_KEY"
+    timeout_s: Above0 = 120.0
+    max_concurrency: Annotated[int, Field(ge=1)] = 8
+    max_retries: Annotated[int, Field(ge=0)] = 5
+    backoff_s: Above0 = 1.0
+    max_wait_s: Above0 = 60.0
     limit_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
-    def __post_init__(self) -> None:
-        problems = [*_url_problems(self.base_url), *_name_problems(self), *_number_problems(self)]
-        if problems:
+    def __init__(self, base_url: str, model: str, **more: Any) -> None:
+        problems = []
+        try:
+            super().__init__(base_url=base_url, model=model, **more)
+        except ValidationError as error:
+            problems = [_words(one) for one in error.errors()]
+        if problems:  # Raised here, it does not drag the values along: one may be a key in the wrong place.
             raise ConfigError("the language model's server: " + "; ".join(problems))
+
+
+def _words(problem: ErrorDetails) -> str:
+    """What is wrong with one setting, without its value."""
+    name, limits = problem["loc"][0], problem.get("ctx", {})
+    match problem["type"]:
+        case "value_error":
+            return str(limits["error"])
+        case "greater_than":
+            return f"{name} must be above {limits['gt']:g}"
+        case "greater_than_equal":
+            return f"{name} must be at least {limits['ge']:g}"
+        case "literal_error":
+            return f"{name} is neither {limits['expected'].replace(' or ', ' nor ')}"
+        case "extra_forbidden":
+            return f"there is no setting {name}"
+    return f"{name}: {problem['msg'].lower()}"
 
 
 def settings_from(environment: Mapping[str, str] = os.environ, **given: Any) -> HttpSettings:
@@ -70,43 +127,3 @@ def read_key(settings: HttpSettings, environment: Mapping[str, str] = os.environ
             "breaks or letters outside ASCII"
         )
     return key
-
-
-def _url_problems(url: str) -> list[str]:
-    try:
-        parts = urlsplit(url)
-        has_host = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        parts, has_host = urlsplit(""), False
-    if "@" in url or "?" in url or "#" in url:
-        return ["base_url has a user, a query or a fragment in it; a key belongs in the key's variable"]
-    if parts.scheme not in ("http", "https") or not has_host:
-        return ["base_url is no address; write for example https://example.org/v1"]
-    return []
-
-
-def _name_problems(settings: HttpSettings) -> list[str]:
-    problems = []
-    if not settings.model:
-        problems.append("model is empty; give the name that the server knows")
-    if settings.key_variable and not VARIABLE_NAME.fullmatch(settings.key_variable):
-        problems.append(
-            "key_variable is no name in capitals such as OPENAI_API_KEY; it names the variable that holds "
-            "the key and is not the key itself"
-        )
-    if settings.limit_parameter not in ("max_tokens", "max_completion_tokens"):
-        problems.append("limit_parameter is neither 'max_tokens' nor 'max_completion_tokens'")
-    return problems
-
-
-def _number_problems(settings: HttpSettings) -> list[str]:
-    problems = [
-        f"{name} must be above 0"
-        for name in ("timeout_s", "backoff_s", "max_wait_s")
-        if not getattr(settings, name) > 0
-    ]
-    if settings.max_concurrency < 1:
-        problems.append("max_concurrency must be at least 1")
-    if settings.max_retries < 0:
-        problems.append("max_retries must be at least 0")
-    return problems

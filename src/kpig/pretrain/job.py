@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from kpig.config import ModelSection, RunConfig, build
@@ -13,6 +13,7 @@ from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
 from kpig.model.loading import load
 from kpig.pretrain import card, mixture, shapes, speed
+from kpig.pretrain.recipe import Precision, Recipe
 from kpig.pretrain.shapes import SHAPES
 from kpig.pretrain.tokenizer import train_tokenizer
 from kpig.progress import Watcher
@@ -30,39 +31,19 @@ MAX_NEW_TOKENS = 64
 CHECKPOINT_EVERY = 100
 """Updates: a killed run loses about two minutes at the speed of docs/LOG.md (2,940 updates in 3,961 s)."""
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the base model. `tasks` and `held_out` are what `stream.load` reads.
-
-    `size` names one of SHAPES. `max_length` is the longest example, in tokens, and the length of the
-    rows that examples share; `group_size` how many examples of a task are drawn together. `start` is the
-    folder of a base model to go on from, with its tokenizer; then `size` says nothing.
-    """
-
-    tasks: str
-    held_out: str = ""
-    start: str = ""
-    size: str = "small"
-    epochs: float = 4.0
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    max_length: int = 448
-    group_size: int = 4
-    test_per_task: int = 5
-    precision: str = "float32"
-    seed: int = 0
+EARLIER_DEFAULTS = {"precision": Precision.FLOAT32}
+"""Of keys that older recipes lack and that have another default by now."""
 
 
 def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict:
-    """Write mixture, tokenizer and random weights into `out`, or take over those of the same recipe.
+    """Write mixture, tokenizer and random weights into `out`, or take over those of the same (settled) recipe.
 
     Returns what prepared.json records. RunError where `out` was prepared for another recipe.
     """
     wanted = asdict(recipe)
     if (out / PREPARED).is_file():
         found = json.loads((out / PREPARED).read_text(encoding="utf-8"))
-        defaults = {field.name: field.default for field in fields(Recipe)}
+        defaults = {field.name: field.default for field in fields(Recipe)} | EARLIER_DEFAULTS
         keys = sorted(key for key in wanted if found["recipe"].get(key, defaults[key]) != wanted[key])
         if keys:
             raise RunError(
@@ -125,7 +106,7 @@ def run_config(recipe: Recipe, out: Path, num_tasks: int) -> RunConfig:
                 "warmup": 0.02,
                 "weight_decay": 0.1,
                 "beta2": 0.98,
-                "precision": recipe.precision,
+                "precision": str(recipe.precision),
                 "checkpoint_every": CHECKPOINT_EVERY,
                 "held_out_loss_every": 100,
             },
@@ -146,6 +127,7 @@ def run(recipe: Recipe, out: Path, resume: bool = False, watch: Watcher | None =
         raise RunError(
             f"{out} is not empty; continue what is there with --resume, or give --out another folder"
         )
+    recipe = settled(recipe, out)
     prepared = prepare(recipe, out, watch)
     config = run_config(recipe, out.resolve(), prepared["tasks"])
     job.run(config, out / RUN, resume=(out / RUN).exists(), watch=watch)
@@ -153,13 +135,14 @@ def run(recipe: Recipe, out: Path, resume: bool = False, watch: Watcher | None =
     return publish(prepared, out)
 
 
-def settled_precision(wanted: str, out: Path) -> str:
-    """`wanted`, or for "auto" what `out` was begun with, or else what this machine multiplies faster."""
-    if wanted != "auto":
-        return wanted
+def settled(recipe: Recipe, out: Path) -> Recipe:
+    """The recipe with "auto" replaced by what `out` was begun with, or else by what this machine multiplies faster."""
+    if recipe.precision != Precision.AUTO:
+        return recipe
     if (out / PREPARED).is_file():
-        return json.loads((out / PREPARED).read_text(encoding="utf-8"))["recipe"]["precision"]
-    return speed.faster_precision()
+        begun = json.loads((out / PREPARED).read_text(encoding="utf-8"))["recipe"]
+        return replace(recipe, precision=Precision((EARLIER_DEFAULTS | begun)["precision"]))
+    return replace(recipe, precision=Precision(speed.faster_precision()))
 
 
 def publish(prepared: dict, out: Path) -> dict:

@@ -6,6 +6,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from kpig.errors import ModelError
+from kpig.pretrain.recipe import Size
 
 POSITIONS = 2048
 """The longest row. Chosen: more than four times the longest example of a recipe's default (448 tokens);
@@ -29,8 +30,8 @@ class Shape:
 
 
 SHAPES = {
-    "small": Shape(vocabulary=4096, width=192, layers=6, heads=4, inner=512),
-    "medium": Shape(vocabulary=8192, width=384, layers=7, heads=6, inner=1024),
+    Size.SMALL: Shape(vocabulary=4096, width=192, layers=6, heads=4, inner=512),
+    Size.MEDIUM: Shape(vocabulary=8192, width=384, layers=7, heads=6, inner=1024),
 }
 """small: 3.4 M weights, for two CPU cores; medium: 15.5 M, for an accelerator. The width of small was chosen
 by speed (docs/LOG.md, "The small language base"); medium was never trained."""

@@ -1,8 +1,5 @@
-"""Scores of predictions, transfer between steps, and how sure they are (docs/method.md, section 7)."""
+"""Scores of predictions, and transfer between steps (docs/method.md, section 7)."""
 
-import itertools
-import operator
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
@@ -14,8 +11,6 @@ SCORER = "superni-rouge 1"
 """Names the formulas of kpig.tasks.matching: scores by different scorers do not compare."""
 
 METRICS = ("accuracy", "rougeL")
-MAX_EXACT_PAIRS = 14
-"""2^14 = 16,384 flips: about as many as are drawn at random for more pairs. Chosen."""
 
 
 # One task, one group of tasks.
@@ -133,56 +128,3 @@ def _checked(matrix: Matrix) -> Matrix:
             expected = f"{num_steps} scores, one per step"
             raise ValueError(f"row {number} of a matrix of scores must have {expected}, not {len(row)}")
     return matrix
-
-
-# How sure a mean is.
-
-
-def bootstrap_interval(
-    values: Sequence[float], seed: int, num_resamples: int = 10_000, level: float = 0.95
-) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean (Efron 1979), drawn from `seed` alone.
-
-    Raises ValueError without values, and for a level outside (0, 1).
-    """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level}")
-    _refuse_empty(values, "value")
-    rng = random.Random(seed)
-    means = sorted(fmean(rng.choices(values, k=len(values))) for _ in range(num_resamples))
-    return _quantile(means, (1 - level) / 2), _quantile(means, (1 + level) / 2)
-
-
-def _quantile(ascending: Sequence[float], share: float) -> float:
-    """Linear between the two nearest values, as NumPy does by default."""
-    position = share * (len(ascending) - 1)
-    below = int(position)
-    above = min(below + 1, len(ascending) - 1)
-    return ascending[below] + (position - below) * (ascending[above] - ascending[below])
-
-
-def paired_permutation_test(
-    a: Sequence[float], b: Sequence[float], seed: int, num_resamples: int = 10_000
-) -> float:
-    """The two-sided p value of the mean difference of pairs when the sign of each is a coin toss.
-
-    Exact over all 2^n sign flips up to MAX_EXACT_PAIRS pairs; beyond, (hits + 1) / (num_resamples + 1)
-    over random flips drawn from `seed` (Phipson and Smyth 2010). Raises ValueError for unequal lengths and
-    for no pairs.
-    """
-    if len(a) != len(b):
-        raise ValueError(f"pairs need equal lengths, not {len(a)} and {len(b)}")
-    _refuse_empty(a, "pair")
-    differences = [x - y for x, y in zip(a, b, strict=True)]
-    if len(differences) <= MAX_EXACT_PAIRS:
-        flips = list(itertools.product((1, -1), repeat=len(differences)))
-        return _num_extreme(differences, flips) / len(flips)
-    rng = random.Random(seed)
-    drawn = (rng.choices((1, -1), k=len(differences)) for _ in range(num_resamples))
-    return (_num_extreme(differences, drawn) + 1) / (num_resamples + 1)
-
-
-def _num_extreme(differences: Sequence[float], flips: Iterable[Sequence[int]]) -> int:
-    """How many flips make the sum at least as far from 0 as it is; rounding (1e-9 of the total) aside."""
-    bound = abs(sum(differences)) - 1e-9 * sum(map(abs, differences))
-    return sum(abs(sum(map(operator.mul, signs, differences))) >= bound for signs in flips)

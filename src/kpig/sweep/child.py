@@ -1,6 +1,8 @@
 """The process that does one run of a sweep: `python -m kpig.sweep.child RUN_DIR PARENT`, config on stdin.
 
-A crash or a kill takes this run along and no other one. It ends with the sweep that started it.
+A crash or a kill takes this run along and no other one. It ends with the sweep that started it: Linux kills it
+at once, elsewhere it looks every second. A process is handed to another parent when its own one ends, so the
+parent's number tells; where numbers of dead parents stay (Windows), psutil tells.
 """
 
 import ctypes
@@ -11,6 +13,8 @@ import threading
 import time
 import tomllib
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 from kpig.config import RunConfig, build
 from kpig.errors import KpigError
@@ -31,8 +35,7 @@ def main() -> None:
 
     The command line becomes the one that would continue this run alone: its environment.json keeps it.
     """
-    folder, parent = Path(sys.argv[1]), int(sys.argv[2])
-    _die_with(parent)
+    folder, sweep = Path(sys.argv[1]), _die_with(int(sys.argv[2]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.argv = ["kpig", "run", str(folder / "config.toml"), "--out", str(folder), "--resume"]
     config = build(tomllib.loads(sys.stdin.read()), where=folder.name)
@@ -40,7 +43,7 @@ def main() -> None:
         claim = lock.claim(state.lock_path(folder))
         if claim is None:
             sys.exit(lock.BUSY)
-        threading.Thread(target=_keep, args=(claim, parent), daemon=True).start()
+        threading.Thread(target=_keep, args=(claim, sweep), daemon=True).start()
         try:
             _run(config, folder)
         finally:
@@ -54,27 +57,36 @@ def _run(config: RunConfig, folder: Path) -> None:
     if (folder / "scores.json").is_file():
         return
     state.failure_path(folder).unlink(missing_ok=True)
-    from kpig.runs import job
+    from kpig.runs.job import run
 
-    job.run(config, folder, resume=folder.exists(), watch=Bars())
+    run(config, folder, resume=folder.exists(), watch=Bars())
 
 
-def _die_with(parent: int) -> None:
-    """End when the sweep ends, however it ends: at once on Linux, elsewhere `_keep` sees it soon."""
+def _die_with(parent: int) -> psutil.Process:
+    """The sweep, with which this process ends, however it ends; exits where the sweep has ended already."""
     if sys.platform == "linux":
         prctl = getattr(ctypes.CDLL(None), "prctl", None)
         if prctl is not None:
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+    try:
+        sweep = psutil.Process(parent)
+    except psutil.NoSuchProcess:
         sys.exit(1)
+    if _has_ended(sweep):
+        sys.exit(1)
+    return sweep
 
 
-def _keep(claim: Claim, parent: int) -> None:
+def _has_ended(sweep: psutil.Process) -> bool:
+    return os.getppid() != sweep.pid or not sweep.is_running()
+
+
+def _keep(claim: Claim, sweep: psutil.Process) -> None:
     """Touch the lock now and then; end the process when its sweep is gone or its lock is lost."""
     beaten = time.monotonic()
     while True:
         time.sleep(LOOK_SECONDS)
-        if os.getppid() != parent:
+        if _has_ended(sweep):
             os._exit(1)
         if time.monotonic() - beaten >= lock.BEAT_SECONDS:
             beaten = time.monotonic()

@@ -7,20 +7,25 @@ from this machine, or, whatever the machine, when nothing has touched it for STA
 import contextlib
 import json
 import os
-import platform
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import RunError
+from kpig.processes import here, is_gone
 
 BUSY = 75
 """The exit code of a process that found its run in the hands of another."""
 
 BEAT_SECONDS = 10.0
+
 STALE_SECONDS = 300.0
+"""Thirty beats missed: no hiccup of a network folder (its clients may see a file's time a minute late) nor of a
+machine that swaps lasts so long, and five minutes are little beside the runs that a dead machine would hold up."""
+
 GUARD_SECONDS = 60.0
+"""A takeover reads one file and renames one: a minute is long for that even on a network folder."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,7 @@ def claim(path: Path) -> Claim | None:
 
     Raises RunError where the folder cannot be written.
     """
-    owner = {"token": secrets.token_hex(8), "host": platform.node(), "pid": os.getpid()}
-    owner |= {"machine": _machine(), "born": _born(os.getpid())}
+    owner = {"token": secrets.token_hex(8)} | here()
     try:
         taken = _create(path, owner) or _take_over(path, owner)
     except OSError as error:
@@ -67,7 +71,7 @@ def holder(path: Path, now: float) -> str | None:
     except OSError:
         return None
     owner = _read(path) or {}
-    if age > STALE_SECONDS or _is_gone(owner):
+    if age > STALE_SECONDS or is_gone(owner):
         return None
     return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
 
@@ -111,7 +115,7 @@ def _drop_dead(guard: Path) -> None:
     probe = guard.with_name(f"{guard.name}.{secrets.token_hex(4)}")
     probe.touch()
     try:
-        if probe.stat().st_mtime - guard.stat().st_mtime > GUARD_SECONDS or _is_gone(_read(guard) or {}):
+        if probe.stat().st_mtime - guard.stat().st_mtime > GUARD_SECONDS or is_gone(_read(guard) or {}):
             guard.unlink(missing_ok=True)
     except FileNotFoundError:
         return
@@ -126,38 +130,3 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _is_gone(owner: dict[str, Any]) -> bool:
-    """Whether the owner was a process of this machine that has ended. Other machines cannot be asked."""
-    if owner.get("machine") != _machine() or type(owner.get("pid")) is not int:
-        return False
-    return _born(owner["pid"]) != owner.get("born")
-
-
-def _machine() -> str:
-    """This machine since its last start, and the space that its process numbers are from."""
-    parts = [platform.node()]
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-def _born(pid: int) -> str | None:
-    """When a process began, as far as the system tells; None for one that has ended.
-
-    A number can be given to a new process; its beginning tells the two apart.
-    """
-    with contextlib.suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]
-    if os.name != "posix":
-        return "unknown"
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        pass
-    return "unknown"

@@ -1,21 +1,24 @@
-"""Commands for many runs at once: sweep, compare."""
+"""The command `sweep`: many runs as one queue."""
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from kpig.cli.app import app, show_table, wide_console
+from kpig.cli.app import app, show_table
 from kpig.errors import RunError, UsageError
 
+if TYPE_CHECKING:
+    from kpig.sweep import State
 
-@app.command()
-def sweep(
+
+@app.command("sweep")
+def sweep_runs(
     spec: Annotated[
         Path, typer.Argument(help="A TOML spec; examples/sweep.toml explains it.", metavar="SPEC")
     ],
@@ -38,75 +41,32 @@ def sweep(
 
     Example: [bold]kpig sweep examples/sweep.toml --out runs/sweep --workers 2[/bold]
     """
-    from kpig import sweep as sweeps
+    from kpig import sweep
     from kpig.progress import Bars
 
     index, count = _parts(shard)
-    planned = sweeps.load(spec)
-    sweeps.check_folder(planned, out)
-    runs = sweeps.shard(planned.runs, index, count)
+    planned = sweep.load(spec)
+    sweep.check_folder(planned, out)
+    runs = sweep.shard(planned.runs, index, count)
     if not runs:
         raise UsageError(f"--shard {shard}: the spec has {len(planned.runs)} runs, so that part is empty")
     if dry_run:
-        show_table(_sweep_table(out, [sweeps.look(run, out) for run in runs]))
+        show_table(_sweep_table(out, [sweep.look(run, out) for run in runs]))
         return
-    sweeps.keep_spec(planned, out)
+    sweep.keep_spec(planned, out)
     try:
-        states = sweeps.work(runs, out, workers, Bars())
+        states = sweep.work(runs, out, workers, Bars())
     except KeyboardInterrupt:
         print("stopped; continue with the same command", file=sys.stderr)
         raise typer.Exit(130) from None
     show_table(_sweep_table(out, states))
-    failed = [found for found in states if found.word == sweeps.FAILED]
+    failed = [found for found in states if found.word == sweep.FAILED]
     if failed:
         lines = "\n".join(f"  {found.run.name}: {found.error}" for found in failed)
         raise RunError(
             f"{len(failed)} of {len(states)} runs failed:\n{lines}\n"
             f"Their logs are {out}/*.log; the same command tries them again."
         )
-
-
-@app.command()
-def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Finished run folders, or folders that hold some at any depth.", metavar="RUNS..."
-        ),
-    ],
-    against: Annotated[
-        str, typer.Option("--against", help="The method or row to test the others against; default kpig.")
-    ] = "",
-    form: Annotated[str, typer.Option("--format", help="terminal, markdown, csv or latex.")] = "terminal",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="A folder for compare.html (with plots), .md, .csv and .tex."),
-    ] = None,
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="Compare runs of unequal budgets or data too, and say so on top.")
-    ] = False,
-) -> None:
-    """Compare methods over seeds and stream orders: intervals, paired tests, average rank, cost.
-
-    Runs of one method that differ in their settings become rows of their own. What must be equal (starting
-    weights, data, budgets, evaluation, scorer) is checked first; with --anyway what differs stands on top, in
-    CSV as lines that begin with # (pandas: comment="#").
-
-    Example: [bold]kpig compare runs/sweep --against kpig --out runs/compared[/bold]
-    """
-    from kpig import compare as comparing
-
-    if form != "terminal" and form not in comparing.FORMATS:
-        known = ", ".join(["terminal", *comparing.FORMATS])
-        raise UsageError(f"--format {form!r} is not known; expected one of {known}")
-    comparison = comparing.compare(runs, against, anyway)
-    if form == "terminal":
-        comparing.show(comparison, wide_console())
-    else:
-        print(comparing.FORMATS[form](comparison), end="")
-    if out is not None:
-        page = comparing.write(comparison, out)
-        print(f"tables and plots: {page}", file=sys.stderr if form != "terminal" else sys.stdout)
 
 
 def _parts(text: str) -> tuple[int, int]:
@@ -117,7 +77,7 @@ def _parts(text: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _sweep_table(out: Path, states: Sequence) -> Table:
+def _sweep_table(out: Path, states: "Sequence[State]") -> Table:
     counts = Counter(found.word for found in states)
     title = f"{out}: " + ", ".join(
         [f"{len(states)} runs", *(f"{count} {word}" for word, count in counts.items())]

@@ -1,42 +1,45 @@
-"""The command that makes a base model: pretrain."""
+"""The command `pretrain`: make a base model. Its defaults are those of the recipe."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from kpig.cli.app import app, quiet, show_table
-from kpig.errors import UsageError
-
-SIZES = ("small", "medium")
-PRECISIONS = ("auto", "float32", "bfloat16")
+from kpig.pretrain.recipe import Precision, Recipe, Size
 
 
-@app.command()
-def pretrain(
+@app.command("pretrain")
+def pretrain_model(
     tasks: Annotated[str, typer.Option("--tasks", help="Instruction data: a file or folder of tasks.")],
     out: Annotated[Path, typer.Option("--out", help="Where the model, its card and its run go.")],
     held_out: Annotated[
         str, typer.Option("--held-out", help="Tasks to judge it on that it never trains on.")
-    ] = "",
+    ] = Recipe.held_out,
     start: Annotated[
         str, typer.Option("--from", help="A base model to go on from, with its tokenizer and size.")
-    ] = "",
+    ] = Recipe.start,
     size: Annotated[
-        str, typer.Option("--size", help="small (3.4 M weights, for a CPU) or medium (15.5 M, for a GPU).")
-    ] = "small",
-    epochs: Annotated[float, typer.Option("--epochs", min=0.001, help="Passes over the data.")] = 4.0,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples per update.")] = 64,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", min=1e-9, help="Peak.")] = 2e-3,
+        Size, typer.Option("--size", help="3.4 M weights, for a CPU, or 15.5 M, for a GPU.")
+    ] = Recipe.size,
+    epochs: Annotated[
+        float, typer.Option("--epochs", min=0.001, help="Passes over the data.")
+    ] = Recipe.epochs,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Examples per update.")
+    ] = Recipe.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", min=1e-9, help="Peak.")
+    ] = Recipe.learning_rate,
     max_length: Annotated[
         int, typer.Option("--max-length", min=96, help="Longest example in tokens; longer ones are left out.")
-    ] = 448,
+    ] = Recipe.max_length,
     precision: Annotated[
-        str,
-        typer.Option("--precision", help="auto (what this machine multiplies faster), float32, bfloat16."),
-    ] = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = 0,
+        Precision, typer.Option("--precision", help="Of products; auto: what this machine multiplies faster.")
+    ] = Recipe.precision,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = Recipe.seed,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted one.")] = False,
 ) -> None:
     """Make a small base model: a tokenizer and weights from scratch, on instruction data of your own.
@@ -45,13 +48,11 @@ def pretrain(
 
     Example: [bold]kpig pretrain --tasks examples/tasks --out runs/base --epochs 1[/bold]
     """
-    _known("--size", size, SIZES)
-    _known("--precision", precision, PRECISIONS)
     from kpig.pretrain import job
     from kpig.progress import Bars
 
     quiet()
-    recipe = job.Recipe(
+    recipe = Recipe(
         tasks=tasks,
         held_out=held_out,
         start=start,
@@ -60,7 +61,7 @@ def pretrain(
         batch_size=batch_size,
         learning_rate=learning_rate,
         max_length=max_length,
-        precision=job.settled_precision(precision, out),
+        precision=precision,
         seed=seed,
     )
     found = job.run(recipe, out, resume, Bars())
@@ -68,12 +69,7 @@ def pretrain(
     print(f"model and card: {out / job.MODEL}; use it with --set model.path={out / job.MODEL}")
 
 
-def _known(option: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(f"{option} {value!r} is not known; expected {', '.join(known)}")
-
-
-def _table(found: dict) -> Table:
+def _table(found: Mapping[str, Any]) -> Table:
     own = found["own"]
     table = Table(
         title=f"{found['parameters'] / 1e6:.1f} M parameters, {found['train_seconds']} s of training",

@@ -1,0 +1,112 @@
+"""The command `annotate`: find the key parts of instructions."""
+
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from kpig.cli.app import (
+    Device,
+    DeviceOption,
+    Overwrite,
+    TasksPath,
+    app,
+    print_counts,
+    quiet,
+    read_tasks,
+    show_table,
+)
+from kpig.cli.chat_model import ChatModel, takes_chat_model
+from kpig.errors import some
+from kpig.records import Instruction
+
+if TYPE_CHECKING:
+    from kpig.annotate.job import Annotation
+    from kpig.model.learner import Learner
+
+
+class Way(StrEnum):
+    """One of `kpig.annotate.job.WAYS`."""
+
+    LLM = "llm"
+    RULES = "rules"
+    GAIN = "gain"
+    BEST = "best"
+
+
+@app.command("annotate")
+@takes_chat_model
+def annotate_tasks(
+    tasks: TasksPath,
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where the key parts go; beside the tasks they are read.")
+    ] = Path("keyparts.json"),
+    by: Annotated[Way, typer.Option("--by", help="How to find them.")] = Way.BEST,
+    model: Annotated[str, typer.Option("--model", help="For gain and best: a model folder, or 'tiny'.")] = "",
+    chat: ChatModel,
+    examples: Annotated[
+        int, typer.Option("--examples", min=2, help="Examples per task that gain looks at.")
+    ] = 8,
+    overwrite: Overwrite = False,
+    device: DeviceOption = Device.AUTO,
+) -> None:
+    """Find the key parts of every task's instruction, for you to correct by hand.
+
+    `best` uses rules, corrected by the gain of --model where one is given. Entries that were made or
+    corrected by hand are kept.
+
+    Example: [bold]kpig annotate my/tasks --by rules --out my/keyparts.json[/bold]
+    """
+    from kpig.annotate import job, keyparts
+    from kpig.progress import Bars
+
+    kept = frozenset() if overwrite else keyparts.by_hand(out)
+    chosen = [task for task in read_tasks(tasks, for_training=True) if task.name not in kept]
+    backend = chat.backend(device) if by == Way.LLM else None
+    found = job.annotate(chosen, by.value, backend, _learner(model, device), examples, Bars())
+    texts = {task.name: task.instruction.text for task in chosen}
+    entries = {name: Instruction(texts[name], spans) for name, spans in found.spans.items()}
+    keyparts.write(out, entries, by.value, overwrite)
+    show_table(_annotated(found, texts))
+    print_counts("rejected", found.num_rejected)
+    if found.cost.requests:
+        print(f"paid for {found.cost.requests} requests, {found.cost.llm_tokens} tokens")
+    if found.cost.forward_tokens:
+        print(f"gain read {found.cost.forward_tokens} tokens in {found.cost.seconds:.1f} s")
+    print(
+        f"key parts of {len(entries)} tasks: {out} ({len(kept)} made by hand were kept); look: kpig show {tasks}"
+    )
+    nothing = [name for name, one in entries.items() if not one.key_parts]
+    if nothing:
+        print(
+            f"note: none were found in {len(nothing)} of them ({some(nothing)}); the rules read English: write them by hand, "
+            "or try --by gain with a model of yours, or --by llm"
+        )
+
+
+def _learner(model: str, device: Device) -> "Learner | None":
+    if not model:
+        return None
+    from kpig.config import ModelSection
+    from kpig.model.loading import load
+    from kpig.runs.job import choose_device
+
+    quiet()
+    return load(ModelSection(path=model), device=choose_device(device.value))
+
+
+def _annotated(found: "Annotation", texts: Mapping[str, str]) -> Table:
+    table = Table("task", "key parts", "share of the text", "kinds", title="key parts", title_justify="left")
+    for name, text in texts.items():
+        spans = found.spans.get(name, ())
+        share = sum(span.end - span.start for span in spans) / len(text)
+        kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(span.kind for span in spans).items())
+        table.add_row(
+            name, str(len(spans)) if name in found.spans else "none found", f"{100 * share:.0f} %", kinds
+        )
+    return table

@@ -1,0 +1,35 @@
+"""The command `check`: what can be found wrong before anything is trained."""
+
+from rich.table import Table
+
+from kpig.cli.app import ConfigPath, Overrides, app, show_table
+
+
+@app.command("check")
+def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Report every problem of a config and its tasks, and what can be told of its model before it loads.
+
+    Example: [bold]kpig check my.toml --set train.batch_size=8[/bold]
+    """
+    from kpig.runs.check import cautions, check
+
+    settings, tasks = check(config, overrides or [])
+    table = Table(title=f"{config}: sound", title_justify="left")
+    for heading in ("step", "task", "metric", "train", "test", "wordings", "key parts", "constraints"):
+        table.add_column(
+            heading, justify="left" if heading in ("step", "task", "metric") else "right", overflow="fold"
+        )
+    groups = [(str(number), task) for number, step in enumerate(tasks.steps, 1) for task in step]
+    for step, task in groups + [("held out", task) for task in tasks.held_out]:
+        counts = (
+            len(task.train),
+            len(task.test),
+            len(task.instructions),
+            len(task.instruction.key_parts),
+            len(task.constraints),
+        )
+        table.add_row(step, task.name, task.metric, *map(str, counts))
+    show_table(table)
+    for caution in cautions(settings, tasks):
+        print(f"note: {caution}")
+    print(f"method {settings.method.name}, model {settings.model.path}; run it with: kpig run {config}")

@@ -1,0 +1,106 @@
+"""The command `diversify`: reword instructions."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from kpig.cli.app import Device, DeviceOption, Overwrite, TasksPath, app, print_counts, read_tasks, show_table
+from kpig.cli.chat_model import ChatModel, takes_chat_model
+from kpig.errors import UsageError
+
+if TYPE_CHECKING:
+    from kpig.diversify import Report
+    from kpig.llm import Progress
+
+
+@app.command("diversify")
+@takes_chat_model
+def diversify_tasks(
+    tasks: TasksPath,
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for variants.json; put it beside the tasks to use it.")
+    ],
+    count: Annotated[int, typer.Option("--n", min=1, help="Variants per task.")] = 20,
+    ways: Annotated[
+        str,
+        typer.Option(
+            "--ways",
+            help="concretizing, reasoning, constraint, breadth; with commas; default: all that can be.",
+        ),
+    ] = "",
+    evaluation_share: Annotated[
+        float,
+        typer.Option("--evaluation-share", min=0.0, max=1.0, help="Share of variants never trained on."),
+    ] = 0.2,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the choice among possible variants.")] = 0,
+    temperature: Annotated[
+        float,
+        typer.Option("--temperature", min=0.0, help="Of the chat model; a local folder answers greedily."),
+    ] = 0.9,
+    chat: ChatModel,
+    overwrite: Overwrite = False,
+    device: DeviceOption = Device.AUTO,
+) -> None:
+    """Rewrite instructions, key parts watched: breadth without any LLM, all four ways with one.
+
+    Example: [bold]kpig diversify my/tasks --n 20 --out my/tasks[/bold]
+    """
+    from kpig.diversify import diversify, write
+    from kpig.progress import Bars
+
+    if (out / "variants.json").exists() and not overwrite:
+        raise UsageError(
+            f"{out / 'variants.json'} is there already; give --overwrite to replace it, or --out another folder"
+        )
+    chosen = read_tasks(tasks, for_training=True)
+    backend = chat.backend(device) if chat.llm else None
+    wanted = tuple(way.strip() for way in ways.split(",")) if ways else None
+    bars = Bars()
+    with bars.phase("diversify", len(chosen)):
+        report = diversify(
+            chosen,
+            count,
+            wanted,
+            backend,
+            seed=seed,
+            evaluation_share=evaluation_share,
+            temperature=0.0 if chat.is_folder else temperature,
+            on_task=lambda name: bars.advance(),
+            on_progress=lambda progress: bars.advance(0, _spent(progress)),
+        )
+    write(report, out, overwrite)
+    show_table(_diversified(report))
+    print_counts("accepted", report.by_way)
+    print_counts(
+        "rejected", Counter({f"{way}: {reason}": n for (way, reason), n in report.by_reason.items()})
+    )
+    if report.num_unchecked:
+        print(f"{report.num_unchecked} added rules cannot be checked by a program; read them")
+    print(f"variants: {out / 'variants.json'}")
+
+
+def _spent(progress: "Progress") -> str:
+    """What an LLM job has cost so far."""
+    usage = progress.usage
+    return f"{progress.done}/{progress.total} requests, {progress.cached} cached, {usage.tokens} tokens paid"
+
+
+def _diversified(report: "Report") -> Table:
+    table = Table(
+        "task",
+        "training",
+        "evaluation",
+        "rejected",
+        "possible offline",
+        title="variants",
+        title_justify="left",
+    )
+    for one in report.tasks:
+        possible = "–" if one.num_possible is None else str(one.num_possible)
+        training = len(one.variants) - one.num_evaluation
+        table.add_row(one.task, str(training), str(one.num_evaluation), str(len(one.rejections)), possible)
+    return table

@@ -1,0 +1,64 @@
+"""The command `gain`: does a model listen to the key parts?"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from kpig.cli.app import Device, DeviceOption, ModelPath, TasksOption, app, quiet, read_tasks, show_table
+from kpig.files import publish_json
+from kpig.records import MASK_TEXT
+
+
+@app.command()
+def gain(
+    path: ModelPath,
+    tasks: TasksOption,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write the numbers to this file too.")
+    ] = None,
+    probes: Annotated[int, typer.Option("--probes", min=1, help="Examples per task.")] = 16,
+    mask_text: Annotated[
+        str, typer.Option("--mask-text", help="What stands in place of a key part.")
+    ] = MASK_TEXT,
+    device: DeviceOption = Device.AUTO,
+) -> None:
+    """Does the model listen? Per task, how much its answer depends on the instruction's key parts.
+
+    Example: [bold]kpig gain tiny --tasks suite --json gain.json[/bold]
+    """
+    from kpig.config import ModelSection
+    from kpig.progress import Bars
+    from kpig.runs.diagnose import gain_json, measure_tasks
+    from kpig.runs.job import choose_device
+
+    quiet()
+    section = ModelSection(path=path, mask_text=mask_text)
+    gains = measure_tasks(section, read_tasks(tasks), probes, choose_device(device.value), Bars())
+    result = gain_json(section, gains)
+    show_table(_gain_table(path, result))
+    if json_path is not None:
+        publish_json(json_path, result)
+        print(f"numbers: {json_path}")
+
+
+def _gain_table(path: str, result: dict[str, Any]) -> Table:
+    table = Table(title=f"{path}: does it listen to the key parts?", title_justify="left")
+    table.add_column("task", overflow="fold")
+    for heading in ("p(y given I)", "p(y given M(I))", "prob gain ± s.e.", "log gain ± s.e.", "probes"):
+        table.add_column(heading, justify="right")
+    table.add_column("reading")
+    for name, found in sorted(result["tasks"].items(), key=lambda item: item[1]["prob"]):
+        table.add_row(
+            name,
+            f"{found['instructed']:.3f}",
+            f"{found['masked']:.3f}",
+            f"{found['prob']:.3f} ± {found['prob_error']:.3f}",
+            f"{found['log']:.2f} ± {found['log_error']:.2f}",
+            str(found["num_examples"]),
+            found["reading"],
+        )
+    table.caption = "lowest gain first; log gain in nats per response token; M(I): the instruction with its key parts masked"
+    table.caption_justify = "left"
+    return table

@@ -1,0 +1,20 @@
+"""The command `methods`: what can learn a stream."""
+
+from rich.table import Table
+
+from kpig.cli.app import app, show_table
+
+
+@app.command()
+def methods() -> None:
+    """List the methods that can learn a stream.
+
+    Example: [bold]kpig run my.toml --set method.name=replay[/bold]
+    """
+    from kpig.methods import METHODS
+
+    table = Table("method", "what it does", box=None)
+    for name, entry in METHODS.items():
+        table.add_row(name, entry.help)
+    show_table(table)
+    print('A class of your own: method.name = "module:Class" (see kpig.methods.base.Method).')

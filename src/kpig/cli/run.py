@@ -1,0 +1,36 @@
+"""The command `run`: learn a task stream with one method."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kpig.cli.app import ConfigPath, Overrides, app, quiet, show_report
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run folder; default runs/CONFIG-METHOD-SEED.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run in the same folder.")
+    ] = False,
+) -> None:
+    """Learn a task stream with one method and score it after every step.
+
+    Example: [bold]kpig run examples/suite.toml --set method.name=replay --set seed=1[/bold]
+    """
+    from kpig.runs.check import check
+
+    settings, _ = check(config, overrides or [])
+    folder = out or Path("runs") / f"{config.stem}-{settings.method.name.replace(':', '-')}-{settings.seed}"
+    from kpig.progress import Bars
+    from kpig.report import read_run
+    from kpig.runs import job
+
+    quiet()
+    job.run(settings, folder, resume, Bars())
+    show_report([read_run(folder)], folder)

@@ -1,0 +1,51 @@
+"""The command `score`: score anyone's predictions."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kpig.cli.app import TasksOption, app, read_tasks, show_table
+from kpig.cli.score_table import print_cautions, score_table
+from kpig.errors import UsageError
+from kpig.runs.folder import check_no_run
+
+
+@app.command()
+def score(
+    path: Annotated[Path, typer.Argument(help="JSONL, one prediction per line.", metavar="PREDICTIONS")],
+    tasks: TasksOption,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder for scores.json and predictions.jsonl, as of eval.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Score what is there; examples may be missing.")
+    ] = False,
+    test_per_task: Annotated[
+        int, typer.Option("--test-per-task", min=0, help="Test examples per task; 0: all.")
+    ] = 0,
+) -> None:
+    """Score anyone's predictions on any tasks, from any tool, with the same scorer as eval.
+
+    A line is {"task": ..., "example": ..., "response": ...}; instead of the example's id its "input", and
+    {"id": ..., "prediction": ...} alone, as the Super-NaturalInstructions evaluation has it, will do too.
+    Optional: "finished" (false: cut off), "prompt", "masked_response", "wording" ("seed" or "new").
+
+    Example: [bold]kpig score scores/predictions.jsonl --tasks suite --out scored[/bold]
+    """
+    from kpig.scoring import predictions, predictions_file, scores
+
+    if out is not None and (out / "predictions.jsonl").resolve() == path.resolve():
+        raise UsageError(f"--out {out} would write over {path}; give another folder")
+    if out is not None:
+        check_no_run(out)
+    chosen = read_tasks(tasks, test_per_task)
+    result, judged, coverage = predictions_file.score(path, chosen, partial)
+    if coverage.missing:
+        print(predictions_file.describe(coverage))
+    show_table(score_table(str(path), result))
+    print_cautions(chosen)
+    if out is not None:
+        scores.write_evaluation(out / "scores.json", result)
+        predictions.write(out / "predictions.jsonl", judged)
+        print(f"scores and predictions: {out}")

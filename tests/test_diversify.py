@@ -308,7 +308,8 @@ def test_one_fence_around_the_answer_is_taken_off():
 # fmt: off
 PIECES = st.sampled_from((
     *grammar.GIVEN, *grammar.CARRIERS, *grammar.PRELUDES, *grammar.IN_THIS_TASK, *sum(grammar.CONNECTORS, ()),
-    "Given a list, ", "a list of words. ", " and you should ", ". ", ", ", "; ", " (", "). ", ": ", "\n", "", "Odd words stand here",
+    "Given a list, ", "a list of words. ", " and you should ", ". ", ", ", "; ", " (", "). ", ": ", "\n", "",
+    "Odd words stand here",
 ))
 PARTS = st.sampled_from(
     ("sort it", "Sort it", "You need to go", "In this task, do", "a", "don't stop", "the end.", "Note that ")
@@ -462,7 +463,8 @@ def test_each_way_asks_in_its_own_words_and_keeps_where_a_variant_comes_from():
             '{label_set:Write "Good" or "Bad"}.'
         ),
         "one more requirement": as_json(
-            'Look at what was said of a book. {Judge its mood}. {label_set:Say "Good" or "Bad"}. {length:Use one word}.',
+            'Look at what was said of a book. {Judge its mood}. {label_set:Say "Good" or "Bad"}. '
+            "{length:Use one word}.",
             rule=rule,
         ),
         "general description alone": {"instruction": marked(GOOD_BREADTH).text},
@@ -516,8 +518,17 @@ def test_no_hostile_answer_becomes_a_variant():
     assert report.tasks[0].variants == ()
     reasons = [key[1] for key in report.by_reason.elements()]
     assert sorted(reasons) == sorted(
-        ["markup", "talks_to_reader", "label_lost", "missing_key_part", "missing_key_part", "near_copy", "empty", "malformed"]
-    )  # fmt: skip
+        [
+            "markup",
+            "talks_to_reader",
+            "label_lost",
+            "missing_key_part",
+            "missing_key_part",
+            "near_copy",
+            "empty",
+            "malformed",
+        ]
+    )
     assert all(one.detail for one in report.tasks[0].rejections)
 
 
@@ -668,7 +679,10 @@ def test_rejections_are_kept_beside_the_variants_and_are_no_task(tmp_path):
         ({"mood": [{"instruction": "Judge."}]}, "has no key parts"),
         ({"mood": [{"instruction": "Judge.", "key_parts": ["Sort"]}]}, "is not a span of the instruction"),
         ({"mood": [{"instruction": "Judge.", "key_parts": ["Judge"], "way": "magic"}]}, "way is 'magic'"),
-        ({"mood": [{"instruction": "Judge.", "key_parts": ["Judge"], "evaluation": 1}]}, "expected true or false"),
+        (
+            {"mood": [{"instruction": "Judge.", "key_parts": ["Judge"], "evaluation": 1}]},
+            "expected true or false",
+        ),
         ({"mood": [{"instruction": "Judge.", "key_parts": ["Judge"], "parent": "0"}]}, "another wording"),
         ({"mood": [{"instruction": PARENT.text, "key_parts": ["judge"]}]}, "worded like another one"),
     ],

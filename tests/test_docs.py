@@ -1,4 +1,4 @@
-"""The documents are true: what they cite, name and link is there, and settings have the defaults they state."""
+"""The documents are true: what they cite, name and link is there, and settings have the stated defaults."""
 
 import importlib
 import re

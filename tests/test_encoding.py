@@ -16,7 +16,8 @@ from kpig.model.rows import join, pad
 from kpig.records import Example, Instruction, KeySpan
 
 CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 TRIMMED = "{% for message in messages %}[{{ message.role }}] {{ message.content | trim }}[end]{% endfor %}"

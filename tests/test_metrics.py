@@ -105,7 +105,10 @@ def test_scoring_without_references_is_refused(score):
 
 
 def test_importing_metrics_loads_neither_the_scorer_nor_torch():
-    code = "import sys, kpig.scoring.metrics; print([m for m in ('torch', 'nltk', 'rouge_score') if m in sys.modules])"
+    code = (
+        "import sys, kpig.scoring.metrics; "
+        "print([m for m in ('torch', 'nltk', 'rouge_score') if m in sys.modules])"
+    )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
 

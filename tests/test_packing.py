@@ -1,4 +1,7 @@
-"""Examples that share a row get the logits they would get alone, whatever the model; nothing is lost or added."""
+"""Examples that share a row get the logits they would get alone, whatever the model.
+
+Nothing is lost or added.
+"""
 
 import itertools
 

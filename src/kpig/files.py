@@ -38,8 +38,8 @@ def publish_json(path: Path, value: Any) -> None:
 def disk_error(path: Path, error: OSError) -> RunError:
     """What a user can do where the disk did not take a file."""
     return RunError(
-        f"{path}: cannot be written ({error.strerror or error}); look at the path, its permissions and the free space, "
-        "then give the command again (a run that has begun continues with --resume)"
+        f"{path}: cannot be written ({error.strerror or error}); look at the path, its permissions and the "
+        "free space, then give the command again (a run that has begun continues with --resume)"
     )
 
 

@@ -8,6 +8,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -34,8 +35,7 @@ class Bars(Watcher):
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
-        self._bars: Progress | None = None
-        self._task = None
+        self._running: tuple[Progress, TaskID] | None = None
 
     @contextmanager
     def phase(self, name: str, total: int, done: int = 0) -> Iterator["Bars"]:
@@ -48,15 +48,16 @@ class Bars(Watcher):
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as bars:
-            self._bars, self._task = bars, bars.add_task(name, total=total, completed=done, note="")
+            self._running = bars, bars.add_task(name, total=total, completed=done, note="")
             yield self
         if not self.console.is_terminal:
             self.say(f"{name}: done")
-        self._bars = None
+        self._running = None
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        if self._bars is not None:
-            self._bars.update(self._task, advance=count, note=note)
+        if self._running is not None:
+            bars, task = self._running
+            bars.update(task, advance=count, note=note)
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False)

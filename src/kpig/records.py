@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 KEY_PART_KINDS = ("operation", "label_set", "format", "length", "content", "reference")
 """What a key part can ask for (docs/method.md, section 2)."""
@@ -67,7 +68,7 @@ class Constraint:
     """
 
     type: str
-    params: Mapping = field(default_factory=lambda: MappingProxyType({}))
+    params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     kind: str | None = None
 
 

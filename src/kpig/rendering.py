@@ -5,7 +5,10 @@ from typing import Any
 
 
 def render(
-    template: str, values: Mapping[str, Any], autoescape: bool, filters: Mapping[str, Callable] | None = None
+    template: str,
+    values: Mapping[str, Any],
+    autoescape: bool,
+    filters: Mapping[str, Callable[..., Any]] | None = None,
 ) -> str:
     """The text of `templates/<template>` with `values`; a value that the template misses is an error.
 

@@ -30,7 +30,7 @@ class Agreement:
 
     @property
     def correlation(self) -> float:
-        """Matthews correlation in [-1, 1]: 1 where all characters agree, else 0 where one side is constant."""
+        """Matthews correlation in [-1, 1]: 1 where all characters agree, else 0 if one side is constant."""
         if not self.false_positive and not self.false_negative:
             return 1.0
         tp, fp, fn, tn = self.true_positive, self.false_positive, self.false_negative, self.true_negative

@@ -84,7 +84,7 @@ def _sentences(text: str, closed: tuple[tuple[int, int], ...]) -> Iterator[tuple
         yield start, len(text)
 
 
-def _ends_sentence(text: str, start: int, match: re.Match, closed: tuple[tuple[int, int], ...]) -> bool:
+def _ends_sentence(text: str, start: int, match: re.Match[str], closed: tuple[tuple[int, int], ...]) -> bool:
     position = match.end()
     if any(left < position < right for left, right in closed) or not text[start:position].strip():
         return False
@@ -100,7 +100,9 @@ def _ends_sentence(text: str, start: int, match: re.Match, closed: tuple[tuple[i
 
 def _is_abbreviation(before: str, after: str) -> bool:
     """Whether the full stop between the two texts belongs to a shortened word or to an enumerator."""
-    word = re.search(r"\S*$", before).group().lstrip("([\"'/").lower()
+    last = re.search(r"\S*$", before)
+    assert last is not None, "the pattern matches the end of any text"
+    word = last.group().lstrip("([\"'/").lower()
     if word == "etc":
         return bool(LOWER_CASE_START.match(after)) and not roles.begins_opening(after.strip())
     if word in ABBREVIATIONS or re.fullmatch(r"(?:[a-z]\.)+[a-z]", word):
@@ -146,7 +148,10 @@ def _cuts(text: str, start: int, end: int, closed: tuple[tuple[int, int], ...]) 
 
 
 def _stands_apart(text: str, start: int, opens: int, closes: int, end: int) -> bool:
-    """Whether round brackets hold a clause of its own: an example, or a demand or "i.e." that ends its clause."""
+    """Whether round brackets hold a clause of its own.
+
+    That is an example, or a demand or "i.e." that ends its clause.
+    """
     if text[opens] != "(":
         return False
     inside, ends = text[opens + 1 : closes - 1].strip(), not re.search(r"\w", text[closes:end])

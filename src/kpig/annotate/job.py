@@ -60,6 +60,7 @@ def annotate(
     _check(by, backend, learner)
     watch = watch or Watcher()
     if by == "llm":
+        assert backend is not None, "_check refuses llm without a backend"
         return _by_llm(tasks, backend, watch)
     return _one_by_one(tasks, _finder(by, learner, num_examples), watch)
 

@@ -1,8 +1,8 @@
 """Lexicons: the words and phrases that tell what a clause of an instruction does.
 
 Verbs and nouns are those of instructions at large. Patterns ignore case and match at the start of a clause
-unless their name says otherwise. They were chosen on the 40 tasks of superni-stream, and judged once on others
-(docs/LOG.md, "Finding key parts").
+unless their name says otherwise. They were chosen on the 40 tasks of superni-stream, and judged once on
+others (docs/LOG.md, "Finding key parts").
 """
 
 import re

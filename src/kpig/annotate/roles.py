@@ -129,7 +129,10 @@ def _read_uncarried(clause: str, start: int) -> Reading:
 
 
 def begins_opening(text: str) -> bool:
-    """Whether the text begins like a new sentence even in lower case: opener, carrier or input description."""
+    """Whether the text begins like a new sentence even in lower case.
+
+    That is an opener, a carrier or an input description.
+    """
     return bool(OPENING.match(text) or CARRIER.match(text) or re.match(r"you\b|given\b", text))
 
 
@@ -152,7 +155,7 @@ def _may_be_verb(word: str) -> bool:
 def _has_heading(text: str) -> bool:
     """Whether a demand or a rule follows a heading such as "Tense:"."""
     heading = HEADING.match(text)
-    return bool(heading) and read(text[heading.end() :]).role in (DEMAND, RULE)
+    return heading is not None and read(text[heading.end() :]).role in (DEMAND, RULE)
 
 
 _MAIN_DEMAND = re.compile(

@@ -1,4 +1,4 @@
-"""Surroundings: what an instruction as a whole says of its output, input and labels, to settle a statement."""
+"""Surroundings: what an instruction as a whole says of output, input and labels, to settle a statement."""
 
 import re
 from dataclasses import dataclass, field

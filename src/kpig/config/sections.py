@@ -61,8 +61,8 @@ class StreamSection(Section):
     train_per_task: CountOrAll = Field(0, description="training examples per task at most; 0: all")
     test_per_task: CountOrAll = Field(
         0,
-        description="test examples per task at most; where examples state no split, exactly so many are split off, if one "
-        "is left to train on; 0: all, or a fifth",
+        description="test examples per task at most; where examples state no split, exactly so many are "
+        "split off, if one is left to train on; 0: all, or a fifth",
     )
     tasks_per_step: CountOrAll = Field(0, description="tasks per step; 0: as the data say, else one")
     max_steps: CountOrAll = Field(0, description="steps at most; 0: all")
@@ -106,8 +106,9 @@ class TrainSection(Section):
     )
     row_tokens: CountOrAll = Field(
         0,
-        description="examples under one instruction share rows of up to this many tokens, its tokens computed once; "
-        "0: a row for each example. Results are the same up to rounding; refused where a model cannot",
+        description="examples under one instruction share rows of up to this many tokens, its tokens "
+        "computed once; 0: a row for each example. Results are the same up to rounding; refused where a "
+        "model cannot",
     )
     group_size: Count = Field(
         1, description="examples of one task drawn together; more of them make shared rows pay"

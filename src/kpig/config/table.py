@@ -30,7 +30,9 @@ def find_beside(folder: Path, table: dict[str, Any]) -> None:
         ("stream", "variants"),
     ):
         inner = table.get(section)
-        value = inner.get(key) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict):
+            continue
+        value = inner.get(key)
         if isinstance(value, str) and value not in ("", TINY, SUITE):
             beside = folder / value
             if value.startswith(".") or beside.exists():

@@ -118,7 +118,8 @@ def _contradictions(config: RunConfig) -> list[str]:
     name = config.method.name
     if OPTIONS in config.method.tables and ":" not in name:
         problems.append(
-            f"[method.{OPTIONS}] is for a module:Class of your own; settings of {name!r} go to [method.{name}]"
+            f"[method.{OPTIONS}] is for a module:Class of your own; "
+            f"settings of {name!r} go to [method.{name}]"
         )
     if config.stream.path != SUITE and _changed(config.suite):
         problems.append(

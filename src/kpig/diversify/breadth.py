@@ -86,7 +86,7 @@ def num_possible(slots: Sequence[Slot]) -> int:
 
 
 def compose(instruction: Instruction, slots: Sequence[Slot], choice: Sequence[int]) -> Instruction:
-    """The instruction with option `choice[i]` in slot i, its key parts moved along and otherwise untouched."""
+    """The instruction with option `choice[i]` in slot i; its key parts move along and are else untouched."""
     result, shift, position = "", 0, 0
     moved: list[KeySpan] = []
     parts = list(instruction.key_parts)
@@ -104,7 +104,10 @@ def compose(instruction: Instruction, slots: Sequence[Slot], choice: Sequence[in
 def candidates(
     instruction: Instruction, slots: Sequence[Slot], count: int, rng: random.Random
 ) -> Iterator[Instruction]:
-    """Different wordings drawn by `rng`, none like the instruction; ends after MAX_TRIES_EACH * `count` draws."""
+    """Different wordings drawn by `rng`, none like the instruction.
+
+    Ends after MAX_TRIES_EACH * `count` draws.
+    """
     seen = {_squashed(instruction.text)}
     for _ in range(MAX_TRIES_EACH * count):
         drawn = compose(instruction, slots, [rng.randrange(len(slot.options)) for slot in slots])
@@ -195,7 +198,10 @@ def _carrier(gap: _Gap, grammar: Grammar, carried: bool) -> list[Slot]:
 
 
 def _begins_with_verb(part: str) -> bool:
-    """Whether a carrier can go on with the key part: a small letter, and no word that begins a noun or clause."""
+    """Whether a carrier can go on with the key part.
+
+    So it can with a small letter, and no word that begins a noun or clause.
+    """
     return part[:1].islower() and not _NO_VERB.match(part)
 
 

@@ -28,8 +28,11 @@ MAX_TOKENS, TOKENS_PER_WORD = 8_192, 6
 again in its key parts, at up to three tokens each time. Chosen, likewise untried."""
 
 SHAPES = {
-    "named": '{"variants": [{"instruction": "the whole rewording", "key_parts": [{"text": "a span of it", "kind": "operation"}]}]}',
-    "ruled": '{"variants": [{"instruction": "the whole rewording", "key_parts": [{"text": "a span of it", "kind": "operation"}], "rule": {"type": "max_words", "n": 20}}]}',
+    "named": '{"variants": [{"instruction": "the whole rewording", '
+    '"key_parts": [{"text": "a span of it", "kind": "operation"}]}]}',
+    "ruled": '{"variants": [{"instruction": "the whole rewording", '
+    '"key_parts": [{"text": "a span of it", "kind": "operation"}], '
+    '"rule": {"type": "max_words", "n": 20}}]}',
 }
 
 

@@ -12,8 +12,9 @@ from kpig.records import Instruction
 
 # fmt: off
 GIVEN = (
-    "In this task, you are given ", "In this task, you will be given ", "You are given ", "You will be given ",
-    "For this task, you are given ", "For this task, you receive ", "You will receive ", "You will see ",
+    "In this task, you are given ", "In this task, you will be given ", "You are given ",
+    "You will be given ", "For this task, you are given ", "For this task, you receive ",
+    "You will receive ", "You will see ",
     "You are presented with ", "Here, you are given ", "The input consists of ", "As input, you are given ",
 )
 CARRIERS = (
@@ -23,7 +24,9 @@ CARRIERS = (
 )
 # Later in an instruction, where another "Your task is to" would read as another task.
 LATER_CARRIERS = ("You need to ", "You should ", "You must ", "You have to ", "Please ")
-PRELUDES = ("Here is your task. ", "Your task is as follows. ", "This is your task. ", "The task is as follows. ")
+PRELUDES = (
+    "Here is your task. ", "Your task is as follows. ", "This is your task. ", "The task is as follows. ",
+)
 # Before an imperative only.
 ORDERS = (
     "Please do the following. ", "Do the following. ", "Follow this instruction. ",

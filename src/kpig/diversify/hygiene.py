@@ -29,8 +29,10 @@ _MARKUP = re.compile(
 _TALK = re.compile(
     r"\b(?:ignore|disregard|forget)\b[^.]{0,30}\b(?:previous|prior|above|earlier|other|preceding)\b"
     r"|\b(?:system|developer) (?:prompt|message)\b|\bas an ai\b|\bkey[ -]parts?\b|\blabel[ _]set\b"
-    r"|\b(?:rewritten|reworded|rephrased|revised|original|modified) (?:instruction|version|definition|wording)"
-    r"|\bhere (?:is|are) (?:the|a|your|my) (?:new|rewritten|reworded|revised|variant)|^\s*(?:sure|certainly)\b[,!]"
+    r"|\b(?:rewritten|reworded|rephrased|revised|original|modified)"
+    r" (?:instruction|version|definition|wording)"
+    r"|\bhere (?:is|are) (?:the|a|your|my) (?:new|rewritten|reworded|revised|variant)"
+    r"|^\s*(?:sure|certainly)\b[,!]"
     r"|\bI (?:have|will|can|can't|cannot)\b|\bI'm sorry\b",
     re.IGNORECASE,
 )

@@ -63,7 +63,10 @@ def _quoted(texts: Sequence[str]) -> Iterator[str]:
 
 
 def _enumerated(texts: Sequence[str]) -> Iterator[str]:
-    """Labels of enumerations without quotes: the word before the first comma, the items, the word after the last."""
+    """Labels of enumerations without quotes.
+
+    These are the word before the first comma, the items, and the word after the last.
+    """
     for text in texts:
         if re.search(r"[\"'“‘]", text):
             continue

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from kpig.errors import DataError
 from kpig.records import KEY_PART_KINDS, Constraint, Example, Instruction, KeySpan, Task
@@ -134,8 +134,8 @@ def _split(draft: Draft, unsplit: str, test_per_task: int | None) -> tuple[list[
 def split_by_rule(name: str, rows: Sequence[Row], num_test: int | None = None) -> tuple[list[Row], list[Row]]:
     """Training and test rows, shuffled by a seed made of the task's name alone; the last are test rows.
 
-    `num_test` of 0 or None means a fifth of the rows, at least 1 and at most 100.  [D] One row is left to train on.
-    Training rows that repeat the input of a test row are dropped, and their number is logged.
+    `num_test` of 0 or None means a fifth of the rows, at least 1 and at most 100.  [D] One row is left to
+    train on. Training rows that repeat the input of a test row are dropped, and their number is logged.
     """
     shuffled = list(rows)
     random.Random(f"kpig-split|{name}").shuffle(shuffled)
@@ -192,8 +192,8 @@ def choose_metric(responses: Sequence[str], constraints: Sequence[Constraint] = 
 # --- key parts ---------------------------------------------------------------------------------------
 
 
-def locate(text: str, parts: Sequence[str | Mapping], where: str) -> tuple[KeySpan, ...]:
-    """The stated key parts as spans of the instruction `text`, in order.
+def locate(text: str, parts: object, where: str) -> tuple[KeySpan, ...]:
+    """The stated key parts, a list, as spans of the instruction `text`, in order.
 
     A part is a text, or a mapping of `text`, `kind` (default "operation") and optionally `start`, `end`.
     A part without `start` is placed at its first occurrence that is clear of the parts placed before;
@@ -211,7 +211,7 @@ def locate(text: str, parts: Sequence[str | Mapping], where: str) -> tuple[KeySp
     return tuple(sorted(spans))
 
 
-def _stated_part(part: object, where: str) -> dict:
+def _stated_part(part: object, where: str) -> dict[str, Any]:
     """The part as a mapping of checked types; values of None are left out."""
     fields = {"text": part} if isinstance(part, str) else part
     if not isinstance(fields, Mapping):
@@ -233,7 +233,7 @@ def _stated_part(part: object, where: str) -> dict:
     return fields
 
 
-def _fixed_span(text: str, part: Mapping, where: str) -> KeySpan:
+def _fixed_span(text: str, part: Mapping[str, Any], where: str) -> KeySpan:
     start, end = part["start"], part.get("end", part["start"] + len(part["text"]))
     if text[start:end] != part["text"]:
         raise DataError(
@@ -243,7 +243,7 @@ def _fixed_span(text: str, part: Mapping, where: str) -> KeySpan:
     return KeySpan(start, end, part["kind"])
 
 
-def _free_span(text: str, part: Mapping, taken: Sequence[KeySpan], where: str) -> KeySpan:
+def _free_span(text: str, part: Mapping[str, Any], taken: Sequence[KeySpan], where: str) -> KeySpan:
     start = text.find(part["text"])
     if start < 0:
         raise DataError(

@@ -1,7 +1,10 @@
-"""How near a response is to its references: exact match and ROUGE-L, as Super-NaturalInstructions has them."""
+"""How near a response is to its references: exact match and ROUGE-L.
+
+Both are as Super-NaturalInstructions has them.
+"""
 
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 
@@ -30,16 +33,20 @@ def rouge_l(response: str, references: Sequence[str]) -> float:
     Raises ValueError without references.
     """
     _refuse_empty(references, "reference")
-    score = _rouge_scorer().score
-    return max(score(reference, response)["rougeL"].fmeasure for reference in references)
+    measure = _rouge_l_measure()
+    return max(measure(reference, response) for reference in references)
 
 
 @cache
-def _rouge_scorer():
-    """Imported at first use: it loads NLTK, which takes longer than the rest of this module."""
+def _rouge_l_measure() -> Callable[[str, str], float]:
+    """The F-measure of a reference and a response.
+
+    The scorer is imported at first use: it loads NLTK, which takes longer than the rest of this module.
+    """
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rougeL"], use_stemmer=True)
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    return lambda reference, response: float(scorer.score(reference, response)["rougeL"].fmeasure)
 
 
 def _refuse_empty(items: Sequence[str], what: str) -> None:

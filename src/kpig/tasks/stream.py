@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from kpig.config import SUITE, RunConfig, SuiteSection
 from kpig.errors import ConfigError, DataError
@@ -15,6 +15,8 @@ from kpig.records import Example, Instruction, Stream, Task
 from kpig.tasks import readers, suite
 from kpig.tasks.drafts import Draft, Problems, build
 from kpig.tasks.readers.variants import Wordings
+
+Step = TypeVar("Step")
 
 
 def load(
@@ -213,7 +215,7 @@ def _steps(drafts: Sequence[Draft], tasks_per_step: int | None) -> list[list[Dra
             f"the first is '{without[0]}'; state it for all tasks or for none"
         )
     if not without:
-        drafts = sorted(drafts, key=lambda draft: draft.step)
+        drafts = sorted(drafts, key=lambda draft: draft.step or 0)
     if without or tasks_per_step:
         size = tasks_per_step or 1
         return [list(drafts[start : start + size]) for start in range(0, len(drafts), size)]
@@ -221,7 +223,7 @@ def _steps(drafts: Sequence[Draft], tasks_per_step: int | None) -> list[list[Dra
     return [[draft for draft in drafts if draft.step == number] for number in numbers]
 
 
-def _ordered(steps: list, order: str | Sequence[int], seed: int) -> list:
+def _ordered(steps: list[Step], order: str | Sequence[int], seed: int) -> list[Step]:
     """The steps in the wanted order. Raises ConfigError for an order that cannot be."""
     if order == "given":
         return steps
@@ -265,7 +267,7 @@ def task_digest(task: Task) -> str:
     )
 
 
-def summary(stream: Stream) -> dict:
+def summary(stream: Stream) -> dict[str, Any]:
     """What the run folder's stream.json records: names, sizes and digests, as plain JSON values."""
     return {
         "name": stream.name,
@@ -278,7 +280,7 @@ def summary(stream: Stream) -> dict:
     }
 
 
-def _task_summary(task: Task) -> dict:
+def _task_summary(task: Task) -> dict[str, str | int]:
     return {
         "task": task.name,
         "metric": task.metric,
@@ -291,12 +293,12 @@ def _task_summary(task: Task) -> dict:
     }
 
 
-def _instruction_fields(instruction: Instruction) -> list:
+def _instruction_fields(instruction: Instruction) -> list[object]:
     spans = [[span.start, span.end, span.kind] for span in instruction.key_parts]
     return [instruction.text, instruction.origin, spans]
 
 
-def _example_fields(example: Example, task: Task) -> list:
+def _example_fields(example: Example, task: Task) -> list[object]:
     """The example as JSON values; null stands for the seed instruction, which nearly all examples carry."""
     wording = None if example.instruction == task.instruction else _instruction_fields(example.instruction)
     return [example.id, example.task, wording, example.input, example.references]

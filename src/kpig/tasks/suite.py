@@ -19,7 +19,20 @@ from kpig.records import Constraint, Example, Instruction, KeySpan, Stream, Task
 
 # fmt: off
 WORDS = tuple(
-    ["ant", "box", "cup", "dog", "egg", "fox", "hat", "ink", "jar", "key", "log", "map", "net", "owl", "pig", "sun", "bird", "coat", "desk", "fish", "gate", "hill", "iron", "kite", "lamp", "moon", "nest", "pond", "rope", "ship", "tree", "wolf", "apple", "bread", "chair", "drink", "earth", "field", "glass", "horse", "judge", "knife", "lemon", "mouse", "ocean", "piano", "river", "stone", "anchor", "basket", "candle", "dragon", "engine", "forest", "garden", "hammer", "island", "jacket", "kitten", "ladder", "mirror", "needle", "orange", "pencil", "airport", "balloon", "cabinet", "diamond", "evening", "feather", "giraffe", "harvest", "justice", "kitchen", "lantern", "morning", "network", "octopus", "pumpkin", "rainbow", "airplane", "bachelor", "calendar", "daughter", "elephant", "festival", "geometry", "hospital", "interest", "junction", "keyboard", "language", "mountain", "notebook", "painting", "quantity"]
+    [
+        "ant", "box", "cup", "dog", "egg", "fox", "hat", "ink", "jar", "key", "log", "map", "net", "owl",
+        "pig", "sun",
+        "bird", "coat", "desk", "fish", "gate", "hill", "iron", "kite", "lamp", "moon", "nest", "pond",
+        "rope", "ship", "tree", "wolf",
+        "apple", "bread", "chair", "drink", "earth", "field", "glass", "horse", "judge", "knife", "lemon",
+        "mouse", "ocean", "piano", "river", "stone",
+        "anchor", "basket", "candle", "dragon", "engine", "forest", "garden", "hammer", "island", "jacket",
+        "kitten", "ladder", "mirror", "needle", "orange", "pencil",
+        "airport", "balloon", "cabinet", "diamond", "evening", "feather", "giraffe", "harvest", "justice",
+        "kitchen", "lantern", "morning", "network", "octopus", "pumpkin", "rainbow",
+        "airplane", "bachelor", "calendar", "daughter", "elephant", "festival", "geometry", "hospital",
+        "interest", "junction", "keyboard", "language", "mountain", "notebook", "painting", "quantity",
+    ]
 )
 """16 words of each length from 3 to 8 letters."""
 
@@ -79,10 +92,12 @@ OPERATIONS = (
         "give the second word", "write only the second word of the list", "pick the word after the first one",
         "name the word that comes second", "pick the second word of the list"), fixed=1),
     Operation("longest", lambda w: [max(w, key=len)], (
-        "give the longest word", "write only the longest word of the list", "pick the word with the most letters",
+        "give the longest word", "write only the longest word of the list",
+        "pick the word with the most letters",
         "name the word that is longest", "write only the word with the most letters"), fixed=1),
     Operation("shortest", lambda w: [min(w, key=len)], (
-        "give the shortest word", "write only the shortest word of the list", "pick the word with the fewest letters",
+        "give the shortest word", "write only the shortest word of the list",
+        "pick the word with the fewest letters",
         "name the word that is shortest", "write only the word with the fewest letters"), fixed=1),
     Operation("earliest", lambda w: [min(w)], (
         "give the word that is earliest in the alphabet", "write only the alphabetically first word",
@@ -93,16 +108,19 @@ OPERATIONS = (
         "pick the word that a dictionary lists last", "name the latest word of the alphabet",
         "pick the alphabetically last word"), fixed=1),
     Operation("ends", lambda w: [w[0], w[-1]], (
-        "give the first and the last word", "write only the two words at the ends", "keep the first and the last word only",
+        "give the first and the last word", "write only the two words at the ends",
+        "keep the first and the last word only",
         "name the words at both ends", "keep only the two words at the ends"), fixed=2),
     Operation("reverse", lambda w: w[::-1], (
         "reverse the order of the words", "write the words backwards", "turn the list around",
         "list the words from the end to the start", "write the list backwards")),
     Operation("sort", sorted, (
-        "sort the words by the alphabet", "put the words in alphabetical order", "list the words alphabetically",
+        "sort the words by the alphabet", "put the words in alphabetical order",
+        "list the words alphabetically",
         "write the words as a dictionary orders them", "put the list in alphabetical order")),
     Operation("sort_length", lambda w: sorted(w, key=len), (
-        "sort the words by length", "put the words in order from shortest to longest", "list the words by the number of letters",
+        "sort the words by length", "put the words in order from shortest to longest",
+        "list the words by the number of letters",
         "write the short words before the long ones", "list the words from shortest to longest")),
     Operation("drop_first", lambda w: w[1:], (
         "remove the first word", "drop the word at the start", "leave out the first word",
@@ -114,10 +132,12 @@ OPERATIONS = (
         "remove the longest word", "drop the word with the most letters", "leave out the longest word",
         "write all words except the longest", "drop the longest word"), offset=-1),
     Operation("swap", lambda w: [w[-1], *w[1:-1], w[0]], (
-        "swap the first and the last word", "let the words at both ends change places", "exchange the first and the last word",
+        "swap the first and the last word", "let the words at both ends change places",
+        "exchange the first and the last word",
         "swap the words at the ends", "exchange the words at both ends")),
     Operation("rotate", lambda w: [*w[1:], w[0]], (
-        "move the first word to the end", "put the first word last", "take the first word and write it at the end",
+        "move the first word to the end", "put the first word last",
+        "take the first word and write it at the end",
         "move the word at the start to the end", "take the first word and put it last")),
     Operation("repeat_first", lambda w: [w[0], *w], (
         "repeat the first word", "write the first word twice and then the others", "double the first word",
@@ -126,8 +146,8 @@ OPERATIONS = (
         "repeat every word", "write every word twice", "double every word", "say every word two times",
         "write every word two times"), offset=0),
     Operation("count", lambda w: [COUNT_WORDS[len(w)]], (
-        "count the words", "say how many words there are", "give the number of words", "tell how long the list is",
-        "tell how many words there are"), fixed=1),
+        "count the words", "say how many words there are", "give the number of words",
+        "tell how long the list is", "tell how many words there are"), fixed=1),
 )
 
 DEMANDS = (
@@ -137,7 +157,8 @@ DEMANDS = (
         "The answer must be in upper case", "The answer must be in capital letters"),
         (Constraint("casing", {"case": "upper"}),)),
     Demand("brackets", lambda w: f"[{' '.join(w)}]", (
-        "Put the answer in square brackets", "Write square brackets around the answer", "Use square brackets around it",
+        "Put the answer in square brackets", "Write square brackets around the answer",
+        "Use square brackets around it",
         "The answer must be in square brackets", "Answer in square brackets"),
         (Constraint("starts_with", {"values": ["["]}), Constraint("ends_with", {"values": ["]"]}))),
     Demand("period", lambda w: f"{' '.join(w)}.", (
@@ -145,7 +166,8 @@ DEMANDS = (
         "The answer must end with a period", "Put a period at the end"),
         (Constraint("ends_with", {"values": ["."]}),)),
     Demand("prefix", lambda w: f"answer: {' '.join(w)}", (
-        "Start the answer with the prefix answer", "Write the prefix answer before it", "Put the prefix answer at the start",
+        "Start the answer with the prefix answer", "Write the prefix answer before it",
+        "Put the prefix answer at the start",
         "The answer must start with the prefix answer", "Start with the prefix answer"),
         (Constraint("starts_with", {"values": ["answer: "]}),)),
     Demand("commas", ", ".join, (

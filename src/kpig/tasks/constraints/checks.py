@@ -120,7 +120,10 @@ def shares_word_with_input(input_text: str, response: str, min: int) -> bool:
 
 
 def contains_input_items(input_text: str, response: str, input_separator: str) -> bool:
-    """An item of several words is there with all of them, or as it stands; so is one in a script without spaces."""
+    """An item of several words is there with all of them, or as it stands.
+
+    So is one in a script without spaces.
+    """
     words, text = split_words(response), squash(response)
     return all(_has(squash(item), words, text) for item in input_text.split(input_separator))
 

@@ -13,7 +13,7 @@ DOCUMENTATION_KEYS = ("source", "strength", "note", "match")
 DOCUMENTATION_PREFIX = "gold_"
 
 
-def parse(raw: Mapping, where: str) -> Constraint:
+def parse(raw: object, where: str) -> Constraint:
     """The constraint of one entry of a constraints.json: its `type`, an optional `kind`, its parameters.
 
     Documentation (`source`, `strength`, `note`, `match` and `gold_...`) is left out. Raises DataError,
@@ -39,7 +39,9 @@ def _is_documentation(key: str) -> bool:
     return key in DOCUMENTATION_KEYS or key.startswith(DOCUMENTATION_PREFIX)
 
 
-def _read_params(constraint_type: ConstraintType, given: Mapping) -> tuple[dict[str, Any], list[str]]:
+def _read_params(
+    constraint_type: ConstraintType, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
     """The parameters as the check takes them, and a sentence for everything wrong with them."""
     readers = {**constraint_type.required, **constraint_type.optional}
     params, problems = {}, []

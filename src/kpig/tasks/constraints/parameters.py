@@ -9,72 +9,76 @@ from typing import Any
 
 import regex
 
-Reader = Callable[[Any], Any]
+Reader = Callable[[object], object]
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("a text that is not empty")
     return value
 
 
-def texts(value: Any) -> tuple[str, ...]:
+def texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value or not all(isinstance(v, str) and v for v in value):
         raise ValueError("a list of texts, none of them empty")
     return tuple(value)
 
 
-def small_texts(value: Any) -> tuple[str, ...]:
-    if any(v != v.lower() for v in texts(value)):
+def small_texts(value: object) -> tuple[str, ...]:
+    read = texts(value)
+    if any(v != v.lower() for v in read):
         raise ValueError("a list of texts in small letters")
-    return tuple(value)
+    return read
 
 
-def integer(value: Any) -> int:
+def integer(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("a whole number")
     return value
 
 
-def count(value: Any) -> int:
+def count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError("a whole number, 0 or more")
     return value
 
 
-def flag(value: Any) -> bool:
+def flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")
     return value
 
 
-def pattern(value: Any) -> str:
-    return _compiled(value).pattern
+def pattern(value: object) -> str:
+    return _compiled(value)[0]
 
 
-def capturing_pattern(value: Any) -> str:
-    if _compiled(value).groups < 1:
+def capturing_pattern(value: object) -> str:
+    source, num_groups = _compiled(value)
+    if num_groups < 1:
         raise ValueError("a pattern with a group in parentheses")
-    return value
+    return source
 
 
-def _compiled(value: Any) -> regex.Pattern:
+def _compiled(value: object) -> tuple[str, int]:
+    """A pattern that compiles, and the number of its groups."""
+    source = text(value)
     try:
-        return regex.compile(text(value))
+        return source, regex.compile(source).groups
     except (regex.error, OverflowError, RecursionError) as error:
         raise ValueError(f"a regular expression that Python can compile ({error})") from error
 
 
 def one_of_these(*allowed: str) -> Reader:
-    def read(value: Any) -> str:
-        if value not in allowed:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
             raise ValueError(f"one of {', '.join(allowed)}")
         return value
 
     return read
 
 
-def input_items(value: Any) -> Mapping[str, str]:
+def input_items(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping) or set(value) != {"input_separator"}:
         raise ValueError("an object with the key 'input_separator' alone")
     try:
@@ -83,7 +87,7 @@ def input_items(value: Any) -> Mapping[str, str]:
         raise ValueError(f"an object whose 'input_separator' is {error}") from error
 
 
-def count_problems(params: Mapping) -> Iterator[str]:
+def count_problems(params: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the parameters of `count` taken together."""
     numbers = ("n", "n_from_input_regex", "n_of_input_items")
     if sum(name in params for name in numbers) != 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kpig.tasks.constraints import checks, parameters
 from kpig.tasks.constraints.kinds import DEGENERATE, MISSING_CONTENT, OUT_OF_SCOPE, WRONG_FORMAT, WRONG_LENGTH
@@ -21,7 +22,7 @@ class ConstraintType:
     help: str
     required: Mapping[str, parameters.Reader] = field(default_factory=dict)
     optional: Mapping[str, parameters.Reader] = field(default_factory=dict)
-    joint_problems: Callable[[Mapping], Iterable[str]] = lambda params: ()
+    joint_problems: Callable[[Mapping[str, Any]], Iterable[str]] = lambda params: ()
 
 
 CONSTRAINTS: dict[str, ConstraintType] = {

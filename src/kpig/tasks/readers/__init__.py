@@ -57,5 +57,6 @@ def detect(path: Path) -> str:
         return "superni"
     raise DataError(
         f"{path}: no tasks found; looked for {STREAM_FILE}, tasks/*.json or *.json "
-        "(Super-NaturalInstructions), *.jsonl, *.jsonl.gz, and dataset_dict.json or state.json (datasets.save_to_disk)"
+        "(Super-NaturalInstructions), *.jsonl, *.jsonl.gz, and dataset_dict.json or state.json "
+        "(datasets.save_to_disk)"
     )

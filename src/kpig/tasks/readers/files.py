@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from kpig.errors import DataError, nearest
 from kpig.records import Constraint, KeySpan
@@ -19,11 +20,12 @@ VARIANTS_FILE, REJECTED_FILE = "variants.json", "variants_rejected.json"
 NO_TASK_FILES = (STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, REJECTED_FILE)
 
 log = logging.getLogger(__name__)
+Kind = TypeVar("Kind")
 
 
 def missing(path: Path) -> DataError:
     """The error for a path where nothing is, naming the sibling whose name is nearest."""
-    near = []
+    near: str | None = None
     if path.parent.is_dir():
         near = nearest(path.name, (other.name for other in path.parent.iterdir()))
     hint = f"did you mean '{near}'?" if near else "check the path"
@@ -48,7 +50,7 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a readable file") from error
 
 
-def parse_object(text: str, where: str, first_line: int = 1) -> dict:
+def parse_object(text: str, where: str, first_line: int = 1) -> dict[str, Any]:
     """The JSON object in `text`. Raises DataError naming line and column where it is malformed."""
     try:
         value = json.loads(text)
@@ -73,7 +75,7 @@ def _refuse_half_characters(value: object, where: str) -> None:
         ) from error
 
 
-def typed(value: object, kind: type, what: str, expected: str):
+def typed(value: object, kind: type[Kind], what: str, expected: str) -> Kind:
     """`value` itself; raises DataError, beginning with `what`, unless it is of the kind `expected`."""
     if not isinstance(value, kind):
         raise DataError(f"{what} is of type {type(value).__name__}; expected {expected}")
@@ -83,7 +85,7 @@ def typed(value: object, kind: type, what: str, expected: str):
 # --- rows --------------------------------------------------------------------------------
 
 
-def read_row(raw: Mapping, example_id: str, split: str | None, where: str) -> Row | None:
+def read_row(raw: Mapping[str, Any], example_id: str, split: str | None, where: str) -> Row | None:
     """One example, or None where its input or output is NaN or null.
 
     Raises DataError for a missing output, an empty response, or a value of the wrong type.
@@ -144,8 +146,8 @@ class Annotations:
 
     key_parts_path: Path = Path(KEY_PARTS_FILE)
     constraints_path: Path = Path(CONSTRAINTS_FILE)
-    key_parts: Mapping = field(default_factory=dict)
-    constraints: Mapping = field(default_factory=dict)
+    key_parts: Mapping[str, Any] = field(default_factory=dict)
+    constraints: Mapping[str, Any] = field(default_factory=dict)
 
     def spans(self, name: str, text: str) -> tuple[KeySpan, ...]:
         """The key parts of the task's seed instruction `text`; raises DataError where they do not fit it."""
@@ -184,7 +186,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def read_annotations(folder: Path, problems: Problems) -> Annotations:
     """The annotation files of `folder`, or of its parent where the folder is one called `tasks`."""
     found: dict[str, Path] = {}
-    contents: dict[str, dict] = {KEY_PARTS_FILE: {}, CONSTRAINTS_FILE: {}}
+    contents: dict[str, dict[str, Any]] = {KEY_PARTS_FILE: {}, CONSTRAINTS_FILE: {}}
     for file_name in contents:
         found[file_name] = annotation_path(folder, file_name)
         if found[file_name].exists():

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from kpig.errors import DataError
 from kpig.records import Constraint, Instruction, KeySpan
@@ -77,7 +78,7 @@ def _file_entries(paths: Sequence[Path], problems: Problems) -> list[_Entry]:
     return entries
 
 
-def _stream_entries(raw: Mapping, path: Path, problems: Problems) -> list[_Entry]:
+def _stream_entries(raw: Mapping[str, Any], path: Path, problems: Problems) -> list[_Entry]:
     """The entries of a stream file: `steps` of tasks, or `tasks` alone."""
     if "steps" not in raw and "tasks" not in raw:
         raise DataError(

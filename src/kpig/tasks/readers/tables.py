@@ -1,9 +1,10 @@
 """Read JSONL files and Hugging Face datasets on disk: one example per line or row."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.records import Instruction
@@ -44,7 +45,7 @@ class _Record:
 
     where: str
     source: str
-    fields: Mapping
+    fields: Mapping[str, Any]
 
 
 def read_jsonl(path: Path, problems: Problems) -> list[Draft]:
@@ -82,9 +83,12 @@ def read_hf(path: Path, problems: Problems) -> list[Draft]:
         loaded = datasets.load_from_disk(str(path))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a dataset that datasets.load_from_disk can read ({error})") from error
-    tables = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {None: loaded}
-    if None not in tables and set(tables) - set(SPLITS):
-        raise DataError(f"{path}: has the splits {', '.join(tables)}; expected only train and test")
+    tables: dict[str | None, Iterable[Mapping[str, Any]]] = (
+        dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {None: loaded}
+    )
+    splits = [split for split in tables if split is not None]
+    if set(splits) - set(SPLITS):
+        raise DataError(f"{path}: has the splits {', '.join(splits)}; expected only train and test")
     records = []
     for split, table in tables.items():
         stated = {"split": split} if split else {}
@@ -95,7 +99,7 @@ def read_hf(path: Path, problems: Problems) -> list[Draft]:
     return _record_drafts(records, path, path.parent, problems)
 
 
-def _checked_record(where: str, source: str, raw: Mapping) -> _Record:
+def _checked_record(where: str, source: str, raw: Mapping[str, Any]) -> _Record:
     """The record without fields that are null, except `output`. Raises DataError for a wrong type."""
     fields = {
         key if OTHER_NAMES.get(key, key) in raw else OTHER_NAMES.get(key, key): _without_nulls(value)
@@ -184,7 +188,7 @@ def _wordings(name: str, records: Sequence[_Record], annotations: Annotations) -
     groups: dict[str, list[_Record]] = {}
     for record in records:
         groups.setdefault(record.fields["instruction"], []).append(record)
-    instructions = []
+    instructions: list[Instruction] = []
     for text, members in groups.items():
         stated = _single(members, "key_parts")
         if stated is not None:
@@ -195,8 +199,11 @@ def _wordings(name: str, records: Sequence[_Record], annotations: Annotations) -
     return tuple(instructions)
 
 
-def _single(records: Sequence[_Record], key: str):
-    """The one value that the records state for `key`, or None; raises DataError where they differ."""
+def _single(records: Sequence[_Record], key: str) -> Any:
+    """The one value that the records state for `key`, as their file has it, or None.
+
+    Raises DataError where they differ.
+    """
     stated = [record for record in records if key in record.fields]
     for record in stated[1:]:
         if record.fields[key] != stated[0].fields[key]:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.records import Instruction
@@ -36,7 +37,7 @@ class Wordings:
     """The variants that the file at `path` states, by task name, as its JSON has them."""
 
     path: Path
-    entries: Mapping = field(default_factory=dict)
+    entries: Mapping[str, Any] = field(default_factory=dict)
 
     def add(self, draft: Draft) -> Draft:
         """The draft with its variants: after its own wordings, or kept for evaluation.
@@ -93,7 +94,7 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _checked_fields(raw: object, where: str) -> Mapping:
+def _checked_fields(raw: object, where: str) -> dict[str, Any]:
     """The variant as stated. Raises DataError for unknown fields and values of the wrong type."""
     raw = typed(raw, dict, where, "an object with 'instruction' and 'key_parts'")
     for key in raw.keys() - set(FIELDS):
@@ -109,7 +110,7 @@ def _checked_fields(raw: object, where: str) -> Mapping:
     return raw
 
 
-def _instruction(raw: Mapping, number: int, seed: Instruction, where: str) -> Instruction:
+def _instruction(raw: Mapping[str, Any], number: int, seed: Instruction, where: str) -> Instruction:
     if raw.get("parent", digest_of(seed.text)) != digest_of(seed.text):
         raise DataError(
             f"{where}: was made from another wording than the task's instruction {seed.text[:60]!r} "

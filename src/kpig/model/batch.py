@@ -1,7 +1,7 @@
 """Encoded examples to batches that carry an example and its masked twin.
 
-Shape letters: E examples of a batch, N response tokens of all of them together, M those of their masked twins,
-V vocabulary.
+Shape letters: E examples of a batch, N response tokens of all of them together, M those of their masked
+twins, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -79,7 +79,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Logits:
-    """What the model predicts in a batch: `rows` [N, V] for the originals, `twins` [M, V] for their masked twins.
+    """What the model predicts in a batch: `rows` [N, V] for originals, `twins` [M, V] for masked twins.
 
     Row by row they belong to `batch.rows.target` and `batch.twins.target`; `twins` is None where
     `batch.twins` is.

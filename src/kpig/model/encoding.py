@@ -77,8 +77,9 @@ class Encoder:
         text = self._templated(f"{instruction}\n\nInput: {kept}" if kept else instruction)
         if instruction.strip() not in text:
             raise ModelError(
-                f"the model's chat template changes the instruction of task {example.task!r}, so its key parts "
-                "cannot be told apart in the prompt. Set model.chat_template = false to use the plain prompt."
+                f"the model's chat template changes the instruction of task {example.task!r}, so its key "
+                "parts cannot be told apart in the prompt. Set model.chat_template = false to use the plain "
+                "prompt."
             )
         return text
 
@@ -106,7 +107,8 @@ class Encoder:
             return text
         except TemplateError as error:
             raise ModelError(
-                f"the tokenizer's chat template cannot be used ({error}); mend it, or set model.chat_template = false"
+                f"the tokenizer's chat template cannot be used ({error}); mend it, or set "
+                "model.chat_template = false"
             ) from error
 
     def _prompt_ids(self, text: str) -> tuple[int, ...]:
@@ -128,8 +130,9 @@ class Encoder:
         if _longest_prompt(best) > room:
             needed = self.max_length + _longest_prompt(best) - room
             raise DataError(
-                f"task {example.task!r}, example {example.id!r}: instruction and response need {needed} tokens even "
-                f"without the input; model.max_length is {self.max_length}. Raise it to at least {needed}."
+                f"task {example.task!r}, example {example.id!r}: instruction and response need {needed} "
+                f"tokens even without the input; model.max_length is {self.max_length}. Raise it "
+                f"to at least {needed}."
             )
         while enough - too_little > 1:
             middle = (too_little + enough) // 2

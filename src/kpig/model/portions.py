@@ -6,12 +6,13 @@ Results are the same up to rounding. Each number comes in two: on a CPU, and on 
 import torch
 
 TRAINING = (2048, 8192)
-"""One forward and backward pass. On a CPU 2048 took 1.5 to 1.7 s where 8192 took 2.6 to 3.1 s, and 1024 gained
-little more (docs/LOG.md, "Smaller batches are faster on a CPU"). 8192 elsewhere was chosen, not measured."""
+"""One forward and backward pass. On a CPU 2048 took 1.5 to 1.7 s where 8192 took 2.6 to 3.1 s, and 1024
+gained little more (docs/LOG.md, "Smaller batches are faster on a CPU"). 8192 elsewhere was chosen, not
+measured."""
 
 FORWARD = (4096, 16384)
-"""One forward pass, which keeps no activations. On a CPU 4096 took 4.1 to 4.8 s where 16384 took 5.3 to 7.0 s,
-and 2048 was no faster (same entry). 16384 elsewhere was chosen, not measured."""
+"""One forward pass, which keeps no activations. On a CPU 4096 took 4.1 to 4.8 s where 16384 took 5.3 to
+7.0 s, and 2048 was no faster (same entry). 16384 elsewhere was chosen, not measured."""
 
 GENERATION = (4096, 32768)
 """Prompts and answers side by side. On a CPU 4096 took 12.3 s where 32768 took 29.0 s and 8192 14.6 s (same

@@ -65,8 +65,9 @@ def num_answers(probes: Sequence[Probe], settings: EvaluateSection) -> int:
 def _prompt(
     learner: Learner, probe: Probe, settings: EvaluateSection, masked: bool = False
 ) -> tuple[int, ...]:
+    """Ids of the example's prompt, or of its masked twin's, for an example that has key parts."""
     encoded = learner.encoder.encode(probe.example, settings.max_new_tokens)
-    return encoded.masked_prompt if masked else encoded.prompt
+    return (encoded.masked_prompt or ()) if masked else encoded.prompt
 
 
 def _answers(

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator  # type: ignore[import-untyped]
 
 from kpig.config import RunConfig, TrainSection
 from kpig.errors import ModelError, TrainingError
@@ -41,7 +42,7 @@ def fit_step(
     method: Method,
     step: Step,
     config: RunConfig,
-    log: Callable[[dict], None],
+    log: Callable[[dict[str, Any]], None],
     save: Callable[[Checkpoint], None],
     resume_from: Checkpoint | None = None,
 ) -> None:
@@ -139,8 +140,8 @@ def require_packable(learner: Learner, examples: Sequence[Example], settings: Tr
     gap = float((alone - shared).abs().max())
     if not gap <= PACKING_TOLERANCE:
         raise ModelError(
-            f"train.row_tokens = {settings.row_tokens}: this model's log-probabilities change by {gap:.2g} when "
-            "examples share a row, so its attention is not a plain causal one; set train.row_tokens = 0"
+            f"train.row_tokens = {settings.row_tokens}: this model's log-probabilities change by {gap:.2g} "
+            "when examples share a row, so its attention is not a plain causal one; set train.row_tokens = 0"
         )
 
 
@@ -164,7 +165,7 @@ def _update(
     optimizer: torch.optim.Optimizer,
     clock: Clock,
     settings: TrainSection,
-) -> dict:
+) -> dict[str, Any]:
     torch.manual_seed(clock.rng("dropout").getrandbits(63))
     with accelerator.autocast():
         replayed = list(method.replay(clock, learner))
@@ -260,6 +261,7 @@ def _order(sizes: tuple[int, ...], group_size: int, seed: str) -> list[int]:
 def _require_finite(what: str, value: torch.Tensor, clock: Clock) -> None:
     if not torch.isfinite(value).all():
         raise TrainingError(
-            f"the {what} is not finite ({float(value.detach())}) at step {clock.step}, update {clock.update + 1}; "
-            "no weight was changed by it. Lower train.learning_rate or train.clip, or look at that step's data."
+            f"the {what} is not finite ({float(value.detach())}) at step {clock.step}, "
+            f"update {clock.update + 1}; no weight was changed by it. Lower train.learning_rate or "
+            "train.clip, or look at that step's data."
         )

@@ -52,7 +52,10 @@ class Part(BaseModel):
 
 
 class Wording(BaseModel):
-    """A rewording as it is asked for where the key parts stay. What has a default is asked for all the same."""
+    """A rewording as it is asked for where the key parts stay.
+
+    What has a default is asked for all the same.
+    """
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra=_open, json_schema_serialization_defaults_required=True

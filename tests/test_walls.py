@@ -17,7 +17,7 @@ import kpig
 PACKAGE = Path(kpig.__file__).parent
 
 FLOORS = (
-    {"errors", "records", "progress", "rendering"},
+    {"errors", "processes", "progress", "records", "rendering"},
     {"files"},
     {"config"},
     {"tasks"},

@@ -98,7 +98,7 @@ def _words(problem: ErrorDetails) -> str:
     return f"{name}: {problem['msg'].lower()}"
 
 
-def settings_from(environment: Mapping[str, str] = os.environ, **given: Any) -> HttpSettings:
+def settings_from(environment: Mapping[str, str] = os.environ, /, **given: Any) -> HttpSettings:
     """Settings with `base_url` and `model`, where not given, from OPENAI_BASE_URL and OPENAI_MODEL.
 
     Raises ConfigError when they are in neither place.

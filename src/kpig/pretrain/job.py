@@ -1,4 +1,4 @@
-"""From instruction data to a base model: tokenizer, random weights, one run of the method beside this file."""
+"""From instruction data to a base model: tokenizer, random weights, a run of the method beside this file."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ EARLIER_DEFAULTS = {"precision": Precision.FLOAT32}
 
 
 def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict[str, Any]:
-    """Write mixture, tokenizer and random weights into `out`, or take over those of the same (settled) recipe.
+    """Write mixture, tokenizer and random weights into `out`, or take over those of the same recipe.
 
     Returns what prepared.json records. RunError where `out` was prepared for another recipe.
     """
@@ -137,7 +137,7 @@ def run(recipe: Recipe, out: Path, resume: bool = False, watch: Watcher | None =
 
 
 def settled(recipe: Recipe, out: Path) -> Recipe:
-    """The recipe with "auto" replaced by what `out` was begun with, or else by what this machine multiplies faster."""
+    """The recipe with what "auto" stands for: what `out` was begun with, else what is faster here."""
     if recipe.precision != Precision.AUTO:
         return recipe
     if (out / PREPARED).is_file():

@@ -56,7 +56,8 @@ def test_help_of_every_command_shows_an_example():
 
 
 def test_help_loads_neither_torch_nor_transformers():
-    code = "import sys, kpig.cli, kpig.runs.check; print([m for m in ('torch', 'transformers', 'plotly') if m in sys.modules])"
+    code = "import sys, kpig.cli, kpig.runs.check\n"
+    code += "print([m for m in ('torch', 'transformers', 'plotly', 'scipy') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

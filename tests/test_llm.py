@@ -966,7 +966,8 @@ def test_a_local_model_trained_on_has_another_name(make_learner):
 
 
 def test_importing_the_package_loads_neither_torch_nor_openai():
-    code = "import sys, kpig.llm; print([m for m in ('torch', 'openai', 'transformers', 'httpx2') if m in sys.modules])"
+    code = "import sys, kpig.llm\n"
+    code += "print([m for m in ('torch', 'openai', 'transformers', 'httpx2') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 

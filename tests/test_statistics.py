@@ -1,4 +1,4 @@
-"""Intervals, tests and ranks are those of a plain loop and those worked by hand, where SciPy's own differ too."""
+"""Intervals, tests and ranks are those of a plain loop and of a hand, also where SciPy's own differ."""
 
 import itertools
 import random

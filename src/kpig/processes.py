@@ -1,8 +1,8 @@
 """Which process is meant, and whether it has ended: its machine, its number and when it began.
 
 psutil tells when a process began and whether it is a zombie, on every system. What it does not tell is which
-start of the machine, and which space of process numbers (containers have their own), a number is from: that is
-read from the kernel, where the kernel says it.
+start of the machine, and which space of process numbers (containers have their own), a number is from: that
+is read from the kernel, where the kernel says it.
 """
 
 import contextlib

@@ -79,13 +79,14 @@ def annotate_tasks(
     if found.cost.forward_tokens:
         print(f"gain read {found.cost.forward_tokens} tokens in {found.cost.seconds:.1f} s")
     print(
-        f"key parts of {len(entries)} tasks: {out} ({len(kept)} made by hand were kept); look: kpig show {tasks}"
+        f"key parts of {len(entries)} tasks: {out} ({len(kept)} made by hand were kept); "
+        f"look: kpig show {tasks}"
     )
     nothing = [name for name, one in entries.items() if not one.key_parts]
     if nothing:
         print(
-            f"note: none were found in {len(nothing)} of them ({some(nothing)}); the rules read English: write them by hand, "
-            "or try --by gain with a model of yours, or --by llm"
+            f"note: none were found in {len(nothing)} of them ({some(nothing)}); the rules read English: "
+            "write them by hand, or try --by gain with a model of yours, or --by llm"
         )
 
 

@@ -86,8 +86,8 @@ def quiet() -> None:
     """Keep the libraries' own notices and bars off the screen; errors still show."""
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False) -> tuple[Task, ...]:

@@ -58,7 +58,7 @@ class ChatModel:
             quiet()
             return TextBackend(load_local(self.llm, choose_device(device.value)), self.cache, budget)
         given = {"model": self.llm, "base_url": self.base_url}
-        named: dict[str, Any] = {name: value for name, value in given.items() if value}
+        named = {name: value for name, value in given.items() if value}
         settings = settings_from(key_variable=self.key_variable, **named)
         return TextBackend(HttpModel(settings), self.cache, budget)
 

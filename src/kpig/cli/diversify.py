@@ -54,7 +54,8 @@ def diversify_tasks(
 
     if (out / "variants.json").exists() and not overwrite:
         raise UsageError(
-            f"{out / 'variants.json'} is there already; give --overwrite to replace it, or --out another folder"
+            f"{out / 'variants.json'} is there already; give --overwrite to replace it, "
+            "or --out another folder"
         )
     chosen = read_tasks(tasks, for_training=True)
     backend = chat.backend(device) if chat.llm else None

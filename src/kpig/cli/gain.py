@@ -59,6 +59,9 @@ def _gain_table(path: str, result: dict[str, Any]) -> Table:
             str(found["num_examples"]),
             found["reading"],
         )
-    table.caption = "lowest gain first; log gain in nats per response token; M(I): the instruction with its key parts masked"
+    table.caption = (
+        "lowest gain first; log gain in nats per response token; "
+        "M(I): the instruction with its key parts masked"
+    )
     table.caption_justify = "left"
     return table

@@ -1,7 +1,8 @@
 """Text from language models: one TextBackend over a server, a local model or a script.
 
     from kpig.llm import Budget, HttpModel, Request, TextBackend, settings_from
-    backend = TextBackend(HttpModel(settings_from(model="some-model")), Path("answers"), Budget(max_requests=500))
+    model = HttpModel(settings_from(model="some-model"))
+    backend = TextBackend(model, Path("answers"), Budget(max_requests=500))
     outcomes = backend.complete([Request("Name the key parts of: ...")])
 
 Importing this loads neither torch nor openai; both come with the first model that needs them.

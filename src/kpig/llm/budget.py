@@ -73,8 +73,8 @@ class Budget:
             limits = (("requests", self.max_requests), ("tokens", self.max_tokens))
             text = " and ".join(f"{limit} {name}" for name, limit in limits if limit is not None)
             raise BudgetError(
-                f"the budget of {text} is spent ({self.usage.requests} requests, {self.usage.tokens} tokens used); "
-                f"{left} requests are unanswered. Answers so far are in the cache: run again to go on."
+                f"the budget of {text} is spent ({self.usage.requests} requests, {self.usage.tokens} tokens "
+                f"used); {left} requests are unanswered. Answers so far are in the cache: run again to go on."
             )
 
     def _requests_spent(self) -> bool:

@@ -1,12 +1,13 @@
 """Answers kept by content, so that an interrupted job goes on and no prompt is paid twice.
 
-`answers.sqlite` holds for each answer its key, the model's name, the text and its cost. Neither prompts nor keys
-of a service nor headers are written. Several processes may use one folder: before one asks, it claims the keys
-in the file, and the others wait for its answers instead of paying too. The claim of a process that has ended
-counts no longer: at once on the same machine, elsewhere after LEASE_SECONDS, for a living one renews it.
+`answers.sqlite` holds for each answer its key, the model's name, the text and its cost. Neither prompts nor
+keys of a service nor headers are written. Several processes may use one folder: before one asks, it claims
+the keys in the file, and the others wait for its answers instead of paying too. The claim of a process that
+has ended counts no longer: at once on the same machine, elsewhere after LEASE_SECONDS, for a living one renews
+it.
 
-`answers.jsonl`, in which earlier versions kept a line per answer, is read in when its folder is opened, and again
-when it has grown; it stays as it is.
+`answers.jsonl`, in which earlier versions kept a line per answer, is read in when its folder is opened, and
+again when it has grown; it stays as it is.
 """
 
 import contextlib
@@ -116,14 +117,14 @@ class AnswerCache:
                 connection.execute("DELETE FROM claims WHERE owner = ?", (self._owner,))
 
     def _renew(self, end: threading.Event) -> None:
-        """A claim that cannot be renewed may be paid twice, but no answer is lost: that is no reason to stop."""
+        """A claim that cannot be renewed may be paid twice, but no answer is lost: no reason to stop."""
         while not end.wait(BEAT_SECONDS):
             until = time.time() + LEASE_SECONDS
             with contextlib.suppress(RunError), self._database.writing() as connection:
                 connection.execute("UPDATE claims SET until = ? WHERE owner = ?", (until, self._owner))
 
     def _import(self, path: Path) -> None:
-        """Take over the whole lines of an earlier version's file; damaged and foreign ones are passed over."""
+        """Take over the lines of an earlier version's file; damaged and foreign ones are passed over."""
         size = path.stat().st_size if path.is_file() else 0
         with self._database.reading() as connection:
             row = connection.execute("SELECT size FROM imports WHERE file = ?", (path.name,)).fetchone()

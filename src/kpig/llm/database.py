@@ -42,7 +42,7 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for one process at a time; what is done with it is on the disk at the end, or undone."""
+        """The connection, for one process at a time; what it did is on the disk at the end, or undone."""
         with self.reading() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -77,8 +77,8 @@ class Database:
     def damaged(self, why: str) -> RunError:
         """What to tell a user about a file that does not hold what was written there."""
         return RunError(
-            f"{self.path}: is damaged ({why}); put a copy of it back, or move it away and pay for its answers "
-            "again"
+            f"{self.path}: is damaged ({why}); put a copy of it back, or move it away and pay for its "
+            "answers again"
         )
 
     def _unusable(self, why: str) -> RunError:
@@ -86,7 +86,7 @@ class Database:
 
 
 def _make_private(path: Path) -> None:
-    """An empty file that nobody else can read, unless there is one; SQLite gives its side files the same mode.
+    """An empty file that nobody else can read, unless there is one; SQLite's side files get the same mode.
 
     One that is there is not opened: closing it would drop the locks that this process holds on it (POSIX).
     """

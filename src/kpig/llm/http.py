@@ -1,8 +1,8 @@
 """Answers from an OpenAI-compatible server, with retries, by several threads at a time.
 
 The retries are ours and the client's own are off (`max_retries=0`), because the client's
-- are out of sight: each attempt must fit into the budget before it is sent, and counts there in full where the
-  server may have computed an answer that never came;
+- are out of sight: each attempt must fit into the budget before it is sent, and counts there in full where
+  the server may have computed an answer that never came;
 - end at the headers: a body that is cut off, dripped, endless or no chat completion is an answer to it;
 - give a request up whose Retry-After is beyond a limit of the client's (two minutes in openai 3); ours wait
   `max_wait_s` at most and try again;

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kpig.llm.backend import Deliver
 from kpig.llm.budget import Budget
@@ -28,7 +28,8 @@ def load_local(
     from kpig.config import ModelSection
     from kpig.model.loading import load
 
-    section = ModelSection(path=path, dtype=dtype, max_length=LONGEST, trust_remote_code=trust_remote_code)
+    given = {"path": path, "dtype": dtype, "max_length": LONGEST, "trust_remote_code": trust_remote_code}
+    section = ModelSection.model_validate(given)
     return LocalModel(load(section, device=device))
 
 
@@ -90,12 +91,15 @@ class LocalModel:
             for prompt, one in zip(prompts, found, strict=True)
         ]
 
-    def _fits(self, place: int, requests, prompts, deliver: Deliver) -> bool:
+    def _fits(
+        self, place: int, requests: Sequence[Request], prompts: Sequence[list[int]], deliver: Deliver
+    ) -> bool:
         needed, limit = len(prompts[place]) + requests[place].max_tokens, self.learner.encoder.max_length
-        if needed > limit:
+        fits = bool(needed <= limit)
+        if not fits:
             words = f"prompt and answer may need {needed} tokens; the model takes {limit}"
             deliver(place, Failure("too_long", words))
-        return needed <= limit
+        return fits
 
     def _prompt_ids(self, request: Request) -> list[int]:
         """The prompt in the tokenizer's chat template, or as plain text where there is none."""
@@ -104,22 +108,23 @@ class LocalModel:
         tokenizer = self.learner.tokenizer
         if self.learner.encoder.chat:
             text = _templated(tokenizer, request)
-            return tokenizer.encode(text, add_special_tokens=False)
+            return list(tokenizer.encode(text, add_special_tokens=False))
         body = "\n\n".join(message["content"] for message in request.messages)
-        ids = tokenizer.encode(PLAIN_TEMPLATE.format(body=body))
+        ids: list[int] = tokenizer.encode(PLAIN_TEMPLATE.format(body=body))
         return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
 
 
-def _templated(tokenizer, request: Request) -> str:
-    """The request in the chat template; some templates refuse a system message, so it leads the prompt there."""
+def _templated(tokenizer: Any, request: Request) -> str:
+    """The request in the chat template; where that refuses a system message, it leads the prompt."""
     from jinja2 import TemplateError
 
     render = tokenizer.apply_chat_template
     try:
-        return render(request.messages, tokenize=False, add_generation_prompt=True)
+        return str(render(request.messages, tokenize=False, add_generation_prompt=True))
     except TemplateError:
         joined = "\n\n".join(message["content"] for message in request.messages)
-        return render([{"role": "user", "content": joined}], tokenize=False, add_generation_prompt=True)
+        alone = [{"role": "user", "content": joined}]
+        return str(render(alone, tokenize=False, add_generation_prompt=True))
 
 
 def _digest(learner: "Learner") -> str:

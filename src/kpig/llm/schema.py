@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, InstanceOf
 
 Text = InstanceOf[str]
-"""A text as JSON gave it. Pydantic's own refuses lone surrogates; here whoever uses a text checks its letters."""
+"""A text as JSON gave it. Pydantic's own refuses lone surrogates; whoever uses a text checks its letters."""
 
 NOTES = ("title", "description", "default", "$defs")
 

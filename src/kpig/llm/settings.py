@@ -98,7 +98,7 @@ def _words(problem: ErrorDetails) -> str:
     return f"{name}: {problem['msg'].lower()}"
 
 
-def settings_from(environment: Mapping[str, str] = os.environ, **given: Any) -> HttpSettings:
+def settings_from(environment: Mapping[str, str] = os.environ, /, **given: Any) -> HttpSettings:
     """Settings with `base_url` and `model`, where not given, from OPENAI_BASE_URL and OPENAI_MODEL.
 
     Raises ConfigError when they are in neither place.
@@ -118,12 +118,13 @@ def read_key(settings: HttpSettings, environment: Mapping[str, str] = os.environ
     key = environment.get(settings.key_variable, "").strip()
     if not key:
         raise LlmError(
-            f"the environment variable {settings.key_variable} is not set; put the key of {settings.base_url} "
+            f"the environment variable {settings.key_variable} is not set; put the key of "
+            f"{settings.base_url} "
             'there, or set key_variable = "" for a server that needs none'
         )
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise LlmError(
-            f"the environment variable {settings.key_variable} holds no usable key: a key has no spaces, line "
-            "breaks or letters outside ASCII"
+            f"the environment variable {settings.key_variable} holds no usable key: a key has no spaces, "
+            "line breaks or letters outside ASCII"
         )
     return key

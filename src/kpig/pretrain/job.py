@@ -1,10 +1,11 @@
-"""From instruction data to a base model: tokenizer, random weights, one run of the method beside this file."""
+"""From instruction data to a base model: tokenizer, random weights, a run of the method beside this file."""
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 from kpig.config import ModelSection, RunConfig, build
 from kpig.errors import RunError
@@ -35,14 +36,14 @@ EARLIER_DEFAULTS = {"precision": Precision.FLOAT32}
 """Of keys that older recipes lack and that have another default by now."""
 
 
-def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict:
-    """Write mixture, tokenizer and random weights into `out`, or take over those of the same (settled) recipe.
+def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict[str, Any]:
+    """Write mixture, tokenizer and random weights into `out`, or take over those of the same recipe.
 
     Returns what prepared.json records. RunError where `out` was prepared for another recipe.
     """
     wanted = asdict(recipe)
     if (out / PREPARED).is_file():
-        found = json.loads((out / PREPARED).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((out / PREPARED).read_text(encoding="utf-8"))
         defaults = {field.name: field.default for field in fields(Recipe)} | EARLIER_DEFAULTS
         keys = sorted(key for key in wanted if found["recipe"].get(key, defaults[key]) != wanted[key])
         if keys:
@@ -115,7 +116,7 @@ def run_config(recipe: Recipe, out: Path, num_tasks: int) -> RunConfig:
     )
 
 
-def run(recipe: Recipe, out: Path, resume: bool = False, watch: Watcher | None = None) -> dict:
+def run(recipe: Recipe, out: Path, resume: bool = False, watch: Watcher | None = None) -> dict[str, Any]:
     """A base model with its card in `out`/model, trained by a run in `out`/run; the facts of the card.
 
     An interrupted one goes on with `resume=True`. Raises a KpigError for anything the user can mend.
@@ -136,7 +137,7 @@ def run(recipe: Recipe, out: Path, resume: bool = False, watch: Watcher | None =
 
 
 def settled(recipe: Recipe, out: Path) -> Recipe:
-    """The recipe with "auto" replaced by what `out` was begun with, or else by what this machine multiplies faster."""
+    """The recipe with what "auto" stands for: what `out` was begun with, else what is faster here."""
     if recipe.precision != Precision.AUTO:
         return recipe
     if (out / PREPARED).is_file():
@@ -145,7 +146,7 @@ def settled(recipe: Recipe, out: Path) -> Recipe:
     return replace(recipe, precision=Precision(speed.faster_precision()))
 
 
-def publish(prepared: dict, out: Path) -> dict:
+def publish(prepared: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """The trained weights, the tokenizer and the card as `out`/model; the facts of the card."""
     new = out / f".{MODEL}"
     shutil.rmtree(new, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What decides a base model, and how its options are called. No torch, so the command line may ask for defaults."""
+"""What decides a base model, and what its options are. No torch: the command line asks for the defaults."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,8 +24,8 @@ class Recipe:
     """Everything that decides the base model. `tasks` and `held_out` are what `stream.load` reads.
 
     `max_length` is the longest example, in tokens, and the length of the rows that examples share;
-    `group_size` how many examples of a task are drawn together. `start` is the folder of a base model to go on
-    from, with its tokenizer; then `size` says nothing.
+    `group_size` how many examples of a task are drawn together. `start` is the folder of a base model to go
+    on from, with its tokenizer; then `size` says nothing.
     """
 
     tasks: str

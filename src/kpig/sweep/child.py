@@ -1,8 +1,8 @@
 """The process that does one run of a sweep: `python -m kpig.sweep.child RUN_DIR PARENT`, config on stdin.
 
-A crash or a kill takes this run along and no other one. It ends with the sweep that started it: Linux kills it
-at once, elsewhere it looks every second. A process is handed to another parent when its own one ends, so the
-parent's number tells; where numbers of dead parents stay (Windows), psutil tells.
+A crash or a kill takes this run along and no other one. It ends with the sweep that started it: Linux kills
+it at once, elsewhere it looks every second. A process is handed to another parent when its own one ends, so
+the parent's number tells; where numbers of dead parents stay (Windows), psutil tells.
 """
 
 import ctypes

@@ -21,8 +21,8 @@ BUSY = 75
 BEAT_SECONDS = 10.0
 
 STALE_SECONDS = 300.0
-"""Thirty beats missed: no hiccup of a network folder (its clients may see a file's time a minute late) nor of a
-machine that swaps lasts so long, and five minutes are little beside the runs that a dead machine would hold up."""
+"""Thirty beats missed: no hiccup of a network folder (its clients may see a file's time a minute late) nor of
+a machine that swaps lasts so long, and it is little beside the runs that a dead machine would hold up."""
 
 GUARD_SECONDS = 60.0
 """A takeover reads one file and renames one: a minute is long for that even on a network folder."""

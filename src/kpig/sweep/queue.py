@@ -67,7 +67,7 @@ class _Child:
     """A process at work on a run; `log_start` is where its part of the log begins, in bytes."""
 
     run: PlannedRun
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     log_start: int
     started: float
 
@@ -157,6 +157,7 @@ def _start(run: PlannedRun, out: Path, workers: int) -> _Child:
             env=os.environ | {"OMP_NUM_THREADS": str(num_threads(workers))},
             start_new_session=True,
         )
+    assert process.stdin is not None, "it was asked for as a pipe"
     with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
         stdin.write(dump(run.config).encode())
     return _Child(run, process, log_start, time.monotonic())

@@ -106,7 +106,7 @@ class StepScores:
 @final
 @dataclass(frozen=True)
 class Final:
-    """The scores after the last step, and the transfer between steps in points of P-score (METHOD.md section 7).
+    """The scores after the last step, and the transfer between steps in points of P-score (docs/method.md, section 7).
 
     Transfer is None where it is not defined, and `average` where not every step of the stream was scored.
     """

@@ -1,4 +1,4 @@
-"""One response held against its test example: the one judge of every prediction, whoever made it. No torch."""
+"""One response held against its test example: the one judge of every prediction. No torch."""
 
 from kpig.records import Example, Gain, Prediction, Task
 from kpig.tasks import constraints, matching

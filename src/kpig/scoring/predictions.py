@@ -28,7 +28,7 @@ def write_by_task(folder: Path, predictions: Sequence[Prediction]) -> None:
 def read(path: Path) -> Iterator[Prediction]:
     """The predictions of a file in order, a line at a time.
 
-    Raises RunError, when it comes to it, naming the first line that is no prediction and what is wrong with it.
+    Raises RunError, when it comes to it, naming the first line that is no prediction and why.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What scores say, as frozen records: of a task, a group of tasks, a step, a run, an evaluation outside a run.
+"""What scores say, as frozen records: of a task, a group of tasks, a step, a run, an evaluation.
 
 The records are final, so that a type checker knows what `group and group.gain` is: a gain or None.
 """
@@ -106,9 +106,10 @@ class StepScores:
 @final
 @dataclass(frozen=True)
 class Final:
-    """The scores after the last step, and the transfer between steps in points of P-score (docs/method.md, section 7).
+    """The scores after the last step, and the transfer between steps (docs/method.md, section 7).
 
-    Transfer is None where it is not defined, and `average` where not every step of the stream was scored.
+    Transfer is in points of P-score, None where it is not defined; `average` is None where not every step
+    of the stream was scored.
     """
 
     seen: Group

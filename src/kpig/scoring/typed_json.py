@@ -1,4 +1,4 @@
-"""JSON text to a frozen record, or one sentence that names the place that does not fit and what is expected there."""
+"""JSON text to a frozen record, or one sentence that names the place that does not fit and why."""
 
 from functools import cache
 from typing import Any, TypeVar, cast

@@ -207,8 +207,8 @@ def test_the_predictors_that_need_no_model_score_what_they_should(tasks_file):
 
 def test_inputs_cannot_be_learned_in_rows_of_their_own_and_that_is_said():
     with pytest.raises(ConfigError, match="row_tokens"):
-        create(config.build({"method": {"name": "pretrain"}}))
-    create(config.build({"method": {"name": "pretrain", "pretrain": {"reading_weight": 0.0}}}))
+        create(config.build({"method": {"name": job.METHOD}}))
+    create(config.build({"method": {"name": job.METHOD, "options": {"reading_weight": 0.0}}}))
 
 
 def test_the_command_on_the_card_gives_the_same_recipe_again(recipe):

@@ -2,8 +2,8 @@
 
 SciPy draws, flips and ranks; it loads with the first number that needs it. Two things are ours. Which flips
 count as extreme: scores are percentages with many ties, and SciPy's own tolerance, 2e-14 of the observed
-mean, is less than the rounding of a sum that nearly cancels. And Holm's correction, which SciPy 1.17 does not have
-(its `false_discovery_control` bounds another error).
+mean, is less than the rounding of a sum that nearly cancels. And Holm's correction, which SciPy 1.17 does not
+have (its `false_discovery_control` bounds another error).
 """
 
 from collections.abc import Hashable, Mapping, Sequence

@@ -3,8 +3,8 @@
 `answers.sqlite` holds for each answer its key, the model's name, the text and its cost. Neither prompts nor
 keys of a service nor headers are written. Several processes may use one folder: before one asks, it claims
 the keys in the file, and the others wait for its answers instead of paying too. The claim of a process that
-has ended counts no longer: at once on the same machine, elsewhere after LEASE_SECONDS, for a living one renews
-it.
+has ended counts no longer: at once on the same machine, elsewhere after LEASE_SECONDS, for a living one
+renews it.
 
 `answers.jsonl`, in which earlier versions kept a line per answer, is read in when its folder is opened, and
 again when it has grown; it stays as it is.

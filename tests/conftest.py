@@ -1,30 +1,18 @@
 """What tests share: tiny random models of four architectures, and factories for examples and learners."""
 
-import copy
 import itertools
 import re
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    Gemma2Config,
-    GPT2Config,
-    LlamaConfig,
-    Qwen3Config,
-)
+from transformers import Gemma2Config, LlamaConfig, Qwen3Config
 
-from kpig.model.encoding import Encoder
-from kpig.model.learner import Learner
 from kpig.records import Example, Instruction, KeySpan
+from kpig.testing import models
+from kpig.testing.models import LONGEST
 
 ARCHITECTURES = ("llama", "qwen3", "gpt2", "gemma2")
-VOCABULARY_SIZE = 4096
-LONGEST = 256
 
 torch.set_num_threads(1)
 
@@ -34,10 +22,8 @@ def architecture_config(name, dropout=0.0):
 
     GPT-2's input and output embeddings are shared, the others' are not, so that greedy answers vary.
     """
-    ends = {"vocab_size": VOCABULARY_SIZE, "bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1}
     if name == "gpt2":
-        size = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": LONGEST}
-        return GPT2Config(**ends, **size, embd_pdrop=dropout, attn_pdrop=dropout, resid_pdrop=dropout)
+        return models.gpt2_config(dropout)
     size = {
         "hidden_size": 32,
         "intermediate_size": 56,
@@ -51,34 +37,14 @@ def architecture_config(name, dropout=0.0):
     }
     if name == "gemma2":
         caps = {"final_logit_softcapping": 6.0, "attn_logit_softcapping": 10.0, "sliding_window": 16}
-        return Gemma2Config(**ends, **size, **caps, query_pre_attn_scalar=8)
-    return {"llama": LlamaConfig, "qwen3": Qwen3Config}[name](**ends, **size)
-
-
-def build_model(architecture, seed=0, dropout=0.0):
-    """A model with random weights, wide enough that its probabilities differ from token to token."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(
-            architecture_config(architecture, dropout), dtype=torch.float32
-        )
-    return scatter(model.eval(), seed, 0.3)
-
-
-def scatter(model, seed, scale):
-    """Add noise to every trainable matrix of a model, in place."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.requires_grad and weight.dim() > 1:
-                weight.add_(scale * torch.randn(weight.shape, generator=generator))
-    return model
+        return Gemma2Config(**models.ENDS, **size, **caps, query_pre_attn_scalar=8)
+    return {"llama": LlamaConfig, "qwen3": Qwen3Config}[name](**models.ENDS, **size)
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
     """The shipped tokenizer; tests that change it take a copy."""
-    return AutoTokenizer.from_pretrained(str(files("kpig") / "tiny"))
+    return models.tokenizer()
 
 
 @pytest.fixture(scope="session")
@@ -91,15 +57,10 @@ def make_learner(tokenizer):
     ):
         key = (architecture, seed, dropout)
         if key not in built:
-            built[key] = build_model(*key)
-        model = copy.deepcopy(built[key])
-        if adapter:
-            torch.manual_seed(seed)
-            model = get_peft_model(
-                model,
-                LoraConfig(r=3, target_modules="all-linear", lora_dropout=dropout, task_type="CAUSAL_LM"),
-            ).eval()
-        return Learner(model, tokenizer, Encoder(tokenizer, max_length), keep_initial)
+            built[key] = models.random_model(architecture_config(architecture, dropout), seed)
+        return models.as_learner(
+            built[key], tokenizer, adapter, keep_initial, seed=seed, dropout=dropout, max_length=max_length
+        )
 
     return make
 
@@ -155,7 +116,7 @@ def model_folder(tmp_path, tokenizer):
 
     def make(architecture="llama", name="model", seed=0, dropout=0.0):
         folder = tmp_path / name
-        build_model(architecture, seed, dropout).save_pretrained(folder)
+        models.random_model(architecture_config(architecture, dropout), seed).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return folder
 

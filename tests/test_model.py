@@ -6,12 +6,13 @@ import json
 import pytest
 import torch
 
-from conftest import ARCHITECTURES, scatter
+from conftest import ARCHITECTURES
 from kpig import config
 from kpig.errors import ModelError
 from kpig.model import loading
 from kpig.model.batch import collate
 from kpig.model.learner import Learner
+from kpig.testing.models import scatter
 
 
 def rows_of(learner, examples, side="right"):

@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 import torch
 
-from conftest import scatter
 from kpig import config
 from kpig.methods.base import Method, Step
 from kpig.model.batch import Layout
 from kpig.model.objective import cross_entropy_sum, token_log_probs
 from kpig.model.rows import join
 from kpig.tasks import suite
+from kpig.testing.models import scatter
 from kpig.training import loop
 
 TASKS = tuple(suite.task(pair, 9, 2, seed=0) for pair in (("reverse", "upper"), ("count", "period")))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import scatter
 from kpig import config
 from kpig.methods.a_gem import project
 from kpig.methods.base import Clock, Step
@@ -24,6 +23,7 @@ from kpig.model.objective import cross_entropy_sum, distillation
 from kpig.progress import Watcher
 from kpig.runs import job
 from kpig.tasks import suite
+from kpig.testing.models import scatter
 from kpig.training import checkpoint, loop
 from kpig.training.penalty_watch import WINDOW, PenaltyWatch, ratios
 

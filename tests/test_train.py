@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 import torch
 
-from conftest import scatter
 from kpig import config
 from kpig.errors import RunError, TrainingError
 from kpig.methods.base import Clock, Loss, Method, Step
@@ -20,6 +19,7 @@ from kpig.model.learner import Learner
 from kpig.model.objective import jsd
 from kpig.records import Gain
 from kpig.tasks import suite
+from kpig.testing.models import scatter
 from kpig.training import checkpoint, loop
 
 TASKS = tuple(

@@ -12,7 +12,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from scipy import special
 
-from conftest import scatter
 from kpig import config
 from kpig.errors import ConfigError
 from kpig.methods import dare, migu
@@ -23,6 +22,7 @@ from kpig.model.learner import Learner
 from kpig.model.objective import cross_entropy_sum
 from kpig.records import Example, Instruction, Task
 from kpig.tasks import suite
+from kpig.testing.models import scatter
 from kpig.training import checkpoint, loop
 
 TASKS = tuple(

@@ -10,7 +10,6 @@ import sys
 import pytest
 import torch
 
-from conftest import scatter
 from kpig import config
 from kpig.errors import ConfigError, KpigError
 from kpig.llm import AnswerCache, LlmError, ScriptedModel, TextBackend
@@ -25,6 +24,7 @@ from kpig.model import loading
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
 from kpig.tasks import suite
+from kpig.testing.models import scatter
 from kpig.training import loop
 
 TASKS = tuple(suite.task(pair, 9, 2, seed=0) for pair in (("reverse", "upper"), ("count", "period")))

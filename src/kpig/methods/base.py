@@ -35,22 +35,43 @@ class Clock:
     """Where training stands. All chance is drawn from here, so a resumed run draws the same."""
 
     seed: int
+    """That of the config."""
+
     step: int
+    """Number of the step, from 1."""
+
     update: int
+    """Updates of this step that are done: 0 in its first update, which the records count as 1."""
+
     num_updates: int
+    """Updates of this step in all."""
+
     num_current: int
+    """Examples of the current step in an update."""
 
     def rng(self, purpose: str) -> random.Random:
-        """A generator of its own for each purpose, step and update."""
+        """A generator of its own for each purpose, step and update: asked twice, it draws the same twice."""
         return random.Random(f"{self.seed}/{purpose}/{self.step}/{self.update}")
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A sum over response tokens, which the loop divides once by their number. `log` holds sums, detached."""
+    """What one micro-batch adds to the loss of an update."""
 
     sum: Tensor
+    """A scalar with gradient, summed over response tokens.
+
+    The loop divides it once, by the response tokens of all micro-batches of the update, replayed ones
+    included: so a split into micro-batches changes nothing.
+    """
+
     log: dict[str, Tensor] = field(default_factory=dict)
+    """Terms for the update's record, detached sums that the loop divides as it does `sum`.
+
+    One of them is "cross_entropy", beside which penalties are judged. Those of the loop itself, such as
+    "loss" and "tokens", are taken. A term that an update does not have is left out: as 0 it would be judged,
+    and said to hardly act.
+    """
 
 
 class Settings(Section):
@@ -72,7 +93,10 @@ class Method:
     """
 
     Settings: ClassVar[type[Settings]] = NoSettings
-    """The class of `settings`; a method with settings states its own, and `settings: OwnSettings` for types."""
+    """The class of `settings`; a method with settings states its own, and `settings: OwnSettings` for types.
+
+    Every field has a default.
+    """
 
     paired = False
     """Whether batches also carry the masked twins."""
@@ -81,7 +105,10 @@ class Method:
     """Whether batches also ask for the prompt tokens, after the response tokens; needs train.row_tokens."""
 
     memory: Memory | None = None
-    """Set by methods that keep examples of past tasks."""
+    """Set in __init__ by methods that keep examples of past tasks; filled after every step, kept in the state.
+
+    Such a method writes `memory: Memory` in its class, for types.
+    """
 
     needs_initial = False
     """Whether the starting model is compared with or asked, so that its weights must be kept."""
@@ -89,16 +116,31 @@ class Method:
     penalties: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Terms of an update's record that stand beside the cross-entropy, each with the setting that scales it.
 
-    "penalty" is what `penalty` returns; other terms are in the log of a loss, as they were added to it.
+    "penalty" is what `penalty` returns; other terms are in the log of a loss, as they were added to it. The
+    record of an update that has some tells their ratio to the cross-entropy, and there is a warning where one
+    stays out of scale.
     """
 
     def __init__(self, config: RunConfig):
-        """Refuse what the method cannot do with a config: ConfigError. No model is loaded yet."""
+        """Take over the config, and from it the method's settings. No model is loaded yet.
+
+        What the method cannot do with a config is refused here: ConfigError that names the key.
+        """
         self.config = config
         self.settings: Settings = self.Settings.model_validate(dict(config.method.given))
 
+    def rng(self, purpose: str) -> random.Random:
+        """A generator of its own for each purpose, the same for the same seed: for hooks that get no clock.
+
+        What is to differ from step to step, or from task to task, has its number or name in the purpose.
+        """
+        return random.Random(f"{self.config.seed}/{purpose}")
+
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
-        """The task sets to learn one after the other; as the stream has them unless overridden."""
+        """The task sets to learn one after the other; as the stream has them unless overridden.
+
+        A stream that the method cannot learn is refused here, before a model loads: ConfigError.
+        """
         return list(steps)
 
     def num_updates(self, default: int) -> int:
@@ -116,7 +158,8 @@ class Method:
     def num_replayed(self, clock: Clock) -> int:
         """Past examples for this update: the budget that a comparison holds equal.
 
-        Where the ratio asks for a fraction, whole examples come as often as makes their number right on average.
+        Where the ratio asks for a fraction, whole examples come as often as makes their number right on
+        average.
         """
         rate = self.config.replay.ratio * clock.num_current
         until, before = (
@@ -125,11 +168,11 @@ class Method:
         return until - before
 
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
-        """Past examples to mix into this update."""
+        """Past examples to mix into this update; none while memory is empty, as in the first step."""
         return ()
 
     def measured(self, clock: Clock) -> dict[str, Any]:
-        """What `replay` has just measured to decide this update's, as JSON values for its record; {} for nothing."""
+        """What `replay` has just measured, as JSON values for the update's record; {} for nothing."""
         return {}
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
@@ -139,7 +182,7 @@ class Method:
         return Loss(total, {"cross_entropy": total.detach()})
 
     def penalty(self, learner: Learner) -> Tensor | None:
-        """A scalar with gradient that is added to each update's mean loss; None for none."""
+        """A scalar with gradient, asked for once per update and added to its mean loss; None for none."""
         return None
 
     def shape_gradients(self, learner: Learner, clock: Clock) -> None:
@@ -155,14 +198,21 @@ class Method:
                 self.memory.add(task)
 
     def notes(self) -> list[str]:
-        """Sentences for whoever reads the scores, such as what could not be done; asked when all is learned."""
+        """Sentences for whoever reads the scores, such as what could not be done; asked at the very end."""
         return []
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run cannot rebuild, the memory if there is one: JSON values, with tensors anywhere among them."""
+        """What a resumed run cannot rebuild, the memory if there is one.
+
+        JSON values, with tensors anywhere among them: in lists, and in dicts with text keys.
+        """
         return {} if self.memory is None else {"memory": self.memory.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned, after `begin_step` where a step is under way."""
+        """Take over what `state_dict` returned, read back from files: lists for tuples, tensors on the CPU.
+
+        Called with the state of the last finished step before `begin_step` of the next one, and after that
+        again where that step left a checkpoint.
+        """
         if self.memory is not None:
             self.memory.restore(state["memory"])

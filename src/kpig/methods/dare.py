@@ -1,6 +1,5 @@
 """DARE: drop a random part of what a step changed in the weights, rescale the rest."""
 
-import random
 from typing import Annotated, Literal
 
 import torch
@@ -76,7 +75,7 @@ class Dare(Method):
 
     def _generator(self, step: int, name: str) -> torch.Generator:
         """Chance of its own for each step and weight, on the CPU, so that every device draws the same."""
-        seed = random.Random(f"{self.config.seed}/dare/{step}/{name}").getrandbits(63)
+        seed = self.rng(f"dare/{step}/{name}").getrandbits(63)
         return torch.Generator().manual_seed(seed)
 
 

@@ -1,6 +1,5 @@
 """EWC: a penalty on how far the weights move, each by its importance to past steps."""
 
-import random
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -80,7 +79,7 @@ class Ewc(Method):
         self.fisher = dict(state["fisher"])
 
     def _examples(self, step: Step) -> list[Example]:
-        rng = random.Random(f"{self.config.seed}/fisher/{step.number}")
+        rng = self.rng(f"fisher/{step.number}")
         pool = [(task, example) for task in step.tasks for example in task.train]
         chosen = pick(pool, self.settings.num_examples, rng)
         return [reworded(example, task.instructions, rng) for task, example in chosen]

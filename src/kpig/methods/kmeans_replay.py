@@ -3,7 +3,6 @@
 Shape letters: P prompts, D hidden size.
 """
 
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +43,7 @@ class KmeansReplay(Method):
 
     def remember(self, step: Step, learner: Learner) -> None:
         for task in step.tasks:
-            rng = random.Random(f"{self.config.seed}/kmeans/{task.name}")
+            rng = self.rng(f"kmeans/{task.name}")
             vectors = embeddings.of_examples(learner, task.train)
             chosen = clusters.nearest(
                 vectors, self.memory.capacity, self.settings.clusters, rng.getrandbits(31)

@@ -1,6 +1,5 @@
 """LM-Cocktail: after each step, a weighted mean of tuned, starting and earlier weights."""
 
-import random
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -76,11 +75,11 @@ class LmCocktail(Method):
         self.shares, self.peers = list(state["shares"]), list(state["peers"])
 
     def _examples(self, step: Step) -> list:
-        seed = f"{self.config.seed}/lm_cocktail/{step.number}"
+        chance = {task.name: self.rng(f"lm_cocktail/{step.number}/{task.name}") for task in step.tasks}
         return [
             example
             for task in step.tasks
-            for example in pick(task.train, self.settings.num_examples, random.Random(f"{seed}/{task.name}"))
+            for example in pick(task.train, self.settings.num_examples, chance[task.name])
         ]
 
     def _shares(self, losses: Sequence[float]) -> list[float]:

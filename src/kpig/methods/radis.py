@@ -1,6 +1,5 @@
 """Rationale distillation: the starting model explains the responses that are learned (RaDis, Wu et al., 2024)."""
 
-import random
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -103,7 +102,7 @@ class Radis(Method):
     def _chosen(self, task: Task) -> Sequence[Example]:
         if not self.settings.num_examples:
             return task.train
-        rng = random.Random(f"{self.config.seed}/radis/{task.name}")
+        rng = self.rng(f"radis/{task.name}")
         return pick(task.train, self.settings.num_examples, rng)
 
     def _drafts(self, examples: Sequence[Example], learner: Learner) -> list[Draft | None]:

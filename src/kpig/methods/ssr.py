@@ -123,7 +123,7 @@ class Ssr(Method):
         return [examples[row] for row in chosen]
 
     def _rng(self, purpose: str, task: Task) -> random.Random:
-        return random.Random(f"{self.config.seed}/ssr/{purpose}/{task.name}")
+        return self.rng(f"ssr/{purpose}/{task.name}")
 
 
 def arrangements(

@@ -3,20 +3,31 @@
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 
 from kpig.records import Example, Instruction, KeySpan, Task
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """What memory keeps of one task: its training wordings and a fixed random part of its examples."""
+    """What memory keeps of one task."""
 
     instructions: tuple[Instruction, ...]
+    """Its wordings for training, the seed instruction first."""
+
     examples: tuple[Example, ...]
+    """A fixed part of its training examples, each under the seed instruction."""
 
 
 class Memory:
-    """At most `capacity` examples of every learned task, chosen once, when the task ends."""
+    """At most `capacity` examples of every learned task, chosen once, when the task ends.
+
+    Examples are kept under the seed instruction of their task, and are drawn under any of its wordings for
+    training: `draw` rewords unless told not to. `tasks` holds what is kept, by the task's name, in the order
+    of learning.
+    """
 
     def __init__(self, capacity: int, seed: int):
         self.capacity = capacity
@@ -50,9 +61,9 @@ class Memory:
     ) -> list[Example]:
         """min(count, available) distinct examples, uniform over those of `tasks` (all if None).
 
-        `per_task` limits the pool to the first examples of each. Where the pool holds fewer than `count`, `fill`
-        draws the rest from all else in memory. Each comes under a random training wording, or with `reword=False` as
-        it was kept: under the seed instruction.
+        `per_task` limits the pool to the first examples of each. Where the pool holds fewer than `count`,
+        `fill` draws the rest from all else in memory. Each comes under a random training wording, or with
+        `reword=False` as it was kept: the same object as in `tasks`, under the seed instruction.
         """
         pool = self._places(self.tasks if tasks is None else tasks, per_task)
         chosen = pick(pool, count, rng)
@@ -69,16 +80,16 @@ class Memory:
         sizes = {name: len(self.tasks[name].examples[: per_task or None]) for name in tasks}
         return [(name, number) for name, size in sizes.items() for number in range(size)]
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {name: asdict(kept) for name, kept in self.tasks.items()}
 
-    def restore(self, state: Mapping) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned, read back from JSON."""
         self.tasks = {name: _remembered(kept) for name, kept in state.items()}
 
 
-def pick(items: Sequence, count: int, rng: random.Random) -> list:
+def pick(items: Sequence[Item], count: int, rng: random.Random) -> list[Item]:
     """min(count, len(items)) different items in random order."""
     return rng.sample(list(items), min(count, len(items)))
 
@@ -88,7 +99,7 @@ def reworded(example: Example, instructions: Sequence[Instruction], rng: random.
     return example if len(instructions) == 1 else replace(example, instruction=rng.choice(instructions))
 
 
-def _remembered(kept: Mapping) -> Remembered:
+def _remembered(kept: Mapping[str, Any]) -> Remembered:
     instructions = tuple(_instruction(one) for one in kept["instructions"])
     examples = (
         one | {"instruction": _instruction(one["instruction"]), "references": tuple(one["references"])}
@@ -97,5 +108,5 @@ def _remembered(kept: Mapping) -> Remembered:
     return Remembered(instructions, tuple(Example(**one) for one in examples))
 
 
-def _instruction(state: Mapping) -> Instruction:
+def _instruction(state: Mapping[str, Any]) -> Instruction:
     return Instruction(state["text"], tuple(KeySpan(**span) for span in state["key_parts"]), state["origin"])

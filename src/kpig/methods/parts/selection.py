@@ -29,7 +29,8 @@ def proportional(probability: Mapping[Key, float], count: int, rng: random.Rando
 
     Tasks whose chances have all rounded to 0 are equally likely. The chances need not sum to 1.
     """
-    left, chosen = dict(probability), []
+    left = dict(probability)
+    chosen: list[Key] = []
     while left and len(chosen) < count:
         weights = list(left.values()) if sum(left.values()) > 0 else None
         name = rng.choices(list(left), weights=weights)[0]
@@ -39,7 +40,7 @@ def proportional(probability: Mapping[Key, float], count: int, rng: random.Rando
 
 
 def leading(ranked: Sequence[str], num_tasks: int, sizes: Mapping[str, int], count: int) -> list[str]:
-    """The first `num_tasks` of a ranking; more of it where those hold fewer than `count` examples together."""
+    """The first `num_tasks` of a ranking; more of it where those hold fewer than `count` examples in all."""
     chosen: list[str] = []
     for name in ranked:
         if len(chosen) >= num_tasks and sum(sizes[one] for one in chosen) >= count:

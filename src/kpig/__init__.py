@@ -5,21 +5,24 @@
     scores = kpig.run(config, out="runs/mine")
     print(scores.final.seen.p_score)
 
-A method of your own needs Method, Settings, Loss, Step, Clock, Memory, Batch, Example and Task
-(docs/add-a-method.md). Names are loaded when they are first used, so `import kpig` is quick.
+A method of your own takes Method, Settings, Loss, Step, Clock, Memory, Batch, Logits, Learner, Example,
+Task, RunConfig and ConfigError from here (docs/add-a-method.md), and its tests from kpig.testing. Names are
+loaded when they are first used, so `import kpig` is quick.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kpig.config import RunConfig
     from kpig.config import build as build_config
     from kpig.config import load as load_config
-    from kpig.errors import KpigError
+    from kpig.errors import ConfigError, KpigError
     from kpig.methods.base import Clock, Loss, Method, Settings, Step
     from kpig.methods.parts.memory import Memory
-    from kpig.model.batch import Batch
+    from kpig.model.batch import Batch, Logits
     from kpig.model.gain import measure as measure_gain
+    from kpig.model.learner import Learner
     from kpig.model.loading import load as load_model
     from kpig.records import Example, Task
     from kpig.report import read_run
@@ -47,19 +50,27 @@ _HOME = {
     "Clock": "kpig.methods.base:Clock",
     "Memory": "kpig.methods.parts.memory:Memory",
     "Batch": "kpig.model.batch:Batch",
+    "Logits": "kpig.model.batch:Logits",
+    "Learner": "kpig.model.learner:Learner",
     "Example": "kpig.records:Example",
     "Task": "kpig.records:Task",
+    "RunConfig": "kpig.config:RunConfig",
+    "ConfigError": "kpig.errors:ConfigError",
     "KpigError": "kpig.errors:KpigError",
 }
 
 __all__ = [
     "Batch",
     "Clock",
+    "ConfigError",
     "Example",
     "KpigError",
+    "Learner",
+    "Logits",
     "Loss",
     "Memory",
     "Method",
+    "RunConfig",
     "Settings",
     "Step",
     "Task",

@@ -105,7 +105,7 @@ class Method:
     """Whether batches also ask for the prompt tokens, after the response tokens; needs train.row_tokens."""
 
     memory: Memory | None = None
-    """Set in __init__ by methods that keep examples of past tasks; filled after every step, kept in the state.
+    """Set in __init__ by methods that keep past examples; filled after every step, kept in the state.
 
     Such a method writes `memory: Memory` in its class, for types.
     """

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+import time
 from collections import Counter
 
 import pytest
@@ -321,6 +322,23 @@ def through_files(state, folder):
     folder.mkdir()
     checkpoint.write_state(state, folder)
     return checkpoint.read_state(folder)["method"]
+
+
+def test_tensors_whose_places_have_equal_names_are_kept_apart(tmp_path):
+    state = {"kept": {"a/b": {"c": torch.tensor([1.0])}, "a": {"b/c": torch.tensor([2.0])}}}
+    assert through_files(state, tmp_path / "state") == state
+
+
+class SlowToBegin(Method):
+    def begin_step(self, step, learner):
+        time.sleep(0.05)
+        return step
+
+
+def test_the_seconds_of_a_step_begin_with_its_first_hook(make_learner):
+    settings, learner = configured(), make_learner()
+    fit(learner, SlowToBegin(settings), step_of(1, *TASKS, num_updates=0), settings)
+    assert learner.ledger.train_seconds >= 0.05
 
 
 # Of KPIG; every method with its defaults, and with LoRA, is in test_contract.py.

@@ -17,4 +17,4 @@ def methods() -> None:
     for name, entry in METHODS.items():
         table.add_row(name, entry.help)
     show_table(table)
-    print('A class of your own: method.name = "module:Class" (see kpig.methods.base.Method).')
+    print('A class of your own: method.name = "module:Class" (docs/add-a-method.md).')

@@ -58,8 +58,7 @@ class Radis(Method):
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         """The step with a second task of explained examples beside each that has some."""
-        with learner.ledger.timed("train_seconds"):
-            explained = [self._explained(task, learner) for task in step.tasks]
+        explained = [self._explained(task, learner) for task in step.tasks]
         pairs = zip(step.tasks, explained, strict=True)
         return replace(step, tasks=tuple(task for pair in pairs for task in pair if task.train))
 

@@ -137,8 +137,13 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def _without_tensors(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
-    """The value with each tensor moved to `tensors`; its place there stands for it."""
+    """The value with each tensor moved to `tensors`; its place there stands for it.
+
+    A key may hold a slash, so that two tensors come to the same place: the later one gets a longer name.
+    """
     if isinstance(value, Tensor):
+        while place in tensors:
+            place += "/"
         tensors[place] = value.contiguous()
         return {TENSOR: place}
     if isinstance(value, Mapping):

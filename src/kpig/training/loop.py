@@ -56,7 +56,8 @@ def fit_step(
     accelerator = _accelerator(settings, learner.device)
     if settings.row_tokens:
         require_packable(learner, step.tasks[0].train, settings)
-    step = method.begin_step(step, learner)
+    with learner.ledger.timed("train_seconds"):
+        step = method.begin_step(step, learner)
     optimizer = _optimizer(learner, settings)
     first = 0
     if resume_from is not None:

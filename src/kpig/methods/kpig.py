@@ -60,9 +60,9 @@ class Kpig(Method):
 
     Gains of the seen tasks and of the current ones are measured when a step begins and every `refresh`
     updates, unless nothing depends on them. Until the next measurement they decide how hard each task's
-    masked twin is held to the reference model and, unless `selection` is uniform, which tasks are replayed
-    or with what chance in every update. `learned` is each task's gain when the step after its own begins: no weight
-    has changed since it was learned.
+    masked twin is held to the reference model and, unless `selection` is uniform, which tasks are replayed or
+    with what chance in every update. `learned` is each task's gain when the step after its own begins: no
+    weight has changed since it was learned.
     """
 
     Settings = KpigSettings

@@ -91,7 +91,7 @@ def _mean(line: Line, key: str) -> float:
 
 
 def draw(lines: Sequence[Line], panel, x_label: str, path: Path) -> None:
-    """Two panels side by side, seen and held-out tasks, one legend; the file is the same for the same runs."""
+    """Two panels side by side, seen and held-out tasks, one legend; the same file for the same runs."""
     height = max(4.0, 0.5 + 0.22 * len(lines))
     figure, axes = plt.subplots(1, 2, figsize=(10.5, height), layout="constrained")
     for axis, (group, title) in zip(axes, GROUPS, strict=True):

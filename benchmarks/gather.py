@@ -44,13 +44,16 @@ def main() -> None:
     first, second = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratios = sorted(b / a for a, b in pairs)
     print(
-        f"gathered {first:.3f} s, projected {second:.3f} s per forward and backward, losses differ by {difference:.1e}"
+        f"gathered {first:.3f} s, projected {second:.3f} s per forward and backward, "
+        f"losses differ by {difference:.1e}"
     )
     print(
-        f"ratio projected / gathered: median {statistics.median(ratios):.2f}, {ratios[0]:.2f} to {ratios[-1]:.2f}"
+        f"ratio projected / gathered: median {statistics.median(ratios):.2f}, "
+        f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
     )
     print(
-        f"logits: {4 * NUM_ROWS * RESPONSE * VOCABULARY / 2**20:.0f} MiB, not {4 * NUM_ROWS * (PROMPT + RESPONSE) * VOCABULARY / 2**20:.0f} MiB"
+        f"logits: {4 * NUM_ROWS * RESPONSE * VOCABULARY / 2**20:.0f} MiB, "
+        f"not {4 * NUM_ROWS * (PROMPT + RESPONSE) * VOCABULARY / 2**20:.0f} MiB"
     )
 
 

@@ -1,10 +1,11 @@
 """What KPIG's lowest-gain selection picks, and what becomes of the rest, from the scores of finished runs.
 
-    python benchmarks/lowest.py runs/real/kpig-lowest-seed*-ordergiven --beside runs/real/replay-seed*-ordergiven
+    python benchmarks/lowest.py runs/real/kpig-lowest-seed*-ordergiven
+        --beside runs/real/replay-seed*-ordergiven
 
-For every step t from --first on: the --num-tasks seen tasks of lowest test gain after step t stand for those that step
-t + 1 replays; mean P-score of these and of the other seen tasks when they were learned, after step t, after
-step t + 1, and there in the run beside it.
+For every step t from --first on: the --num-tasks seen tasks of lowest test gain after step t stand for those
+that step t + 1 replays; mean P-score of these and of the other seen tasks when they were learned, after step
+t, after step t + 1, and there in the run beside it.
 """
 
 import argparse

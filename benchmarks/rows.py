@@ -3,9 +3,9 @@
     python benchmarks/rows.py TASKS [UPDATES]
 
 The same examples, the same model of random weights, the four layouts in turn within one process; the matrix
-rates of the machine are measured before them. Prints examples and tokens per second and the share of the float32
-matrix rate; attention products, padding and, in the reading term, the output layer are not counted as work.
-The losses of the layouts must agree.
+rates of the machine are measured before them. Prints examples and tokens per second and the share of the
+float32 matrix rate; attention products, padding and, in the reading term, the output layer are not counted as
+work. The losses of the layouts must agree.
 """
 
 import statistics
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def timed(learner: Learner, step: Step, update: int, row_tokens: int, precision: str) -> tuple:
-    """Seconds, loss, tokens and response tokens of one forward and backward over 64 examples; responses only."""
+    """Seconds, loss, tokens, response tokens of a forward and backward over 64 examples; responses only."""
     settings = config.build({"train": {"batch_size": 64, "group_size": 4, "row_tokens": row_tokens}})
     method = create(config.build({"method": {"name": "sequential"}}))
     examples = current_examples(step, Clock(0, 1, update, step.num_updates, 64), group_size=4)

@@ -1,14 +1,15 @@
 """The same small search for every method, before the ladder, on a short stream of its own.
 
-    python benchmarks/tune.py spec full > runs/tune.toml      # the search as a sweep; lora: with LoRA adapters
+    python benchmarks/tune.py spec full > runs/tune.toml     # the search as a sweep; lora: with LoRA adapters
     kpig sweep runs/tune.toml --out runs/tune --workers 2
-    python benchmarks/tune.py best full runs/tune             # the best of each method, as [[settings]] for a sweep
+    python benchmarks/tune.py best full runs/tune            # each method's best, as [[settings]] for a sweep
 
-Stream (suite seed 100) and training seed (100) are none of the ladder's. A method's main setting is tried at three
-values times three learning rates; methods without one at six learning rates. (The lowest of the three was added when
-the highest had lost everywhere and sequential and a_gem, tried at six, did best at their lowest. With LoRA a higher one was added, and a
-fourth value for o_lora, when replay and o_lora had been best at the edge.) Best is the highest mean of P-score on
-seen and held-out tasks: one run each, so differences of a few points are noise, for every method alike.
+Stream (suite seed 100) and training seed (100) are none of the ladder's. A method's main setting is tried at
+three values times three learning rates; methods without one at six learning rates. (The lowest of the three
+was added when the highest had lost everywhere and sequential and a_gem, tried at six, did best at their
+lowest. With LoRA a higher one was added, and a fourth value for o_lora, when replay and o_lora had been best
+at the edge.) Best is the highest mean of P-score on seen and held-out tasks: one run each, so differences of
+a few points are noise, for every method alike.
 """
 
 import itertools

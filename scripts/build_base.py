@@ -1,6 +1,7 @@
-"""Build models/superni-base, the base model of the comparison on real language: about 75 minutes on two cores.
+"""Build models/superni-base, the base of the comparison on real language: about 75 minutes on two cores.
 
-    python scripts/build_base.py [--data ../shared/data] [--work runs/superni-base] [--out models/superni-base]
+    python scripts/build_base.py [--data ../shared/data] [--work runs/superni-base]
+        [--out models/superni-base]
 
 Killed, it goes on with the same command. What it adds to `kpig pretrain` is the note on sources and licences.
 """
@@ -56,10 +57,14 @@ def sources(tasks: Path) -> str:
         [
             "## Sources and licences",
             "",
-            "The text is that of Super-NaturalInstructions (Wang et al., EMNLP 2022; definitions Apache-2.0). Below are its source",
-            "data sets with the licence that its task files state for the instances; nobody has audited those statements.",
-            "`Unknown` are generated lists, strings, dates and sums. Works adapted from CC BY and CC BY-SA need attribution, which this",
-            "table is, BY-SA also the same licence. The weights are offered in that spirit: for research, with this table kept beside them.",
+            "The text is that of Super-NaturalInstructions (Wang et al., EMNLP 2022; definitions "
+            "Apache-2.0). Below are its source",
+            "data sets with the licence that its task files state for the instances; nobody has audited "
+            "those statements.",
+            "`Unknown` are generated lists, strings, dates and sums. Works adapted from CC BY and CC BY-SA "
+            "need attribution, which this",
+            "table is, BY-SA also the same licence. The weights are offered in that spirit: for research, "
+            "with this table kept beside them.",
             "",
             "| source data set | licence of the instances | tasks |",
             "|---|---|---|",

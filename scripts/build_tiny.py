@@ -146,26 +146,36 @@ def card(facts: dict) -> str:
     """The model card, with the numbers of this very build."""
     accuracy = facts["accuracy"]
     worst = sorted(accuracy, key=accuracy.get)[:6]
-    shape = "width {hidden_size}, {num_hidden_layers} layers, {num_attention_heads} heads, inner width {intermediate_size}"
+    shape = (
+        "width {hidden_size}, {num_hidden_layers} layers, {num_attention_heads} heads, "
+        "inner width {intermediate_size}"
+    )
     return f"""# The tiny model of kpig
 
-A Llama-architecture causal LM of {facts["parameters"]:,} parameters ({shape.format(**SHAPE)}, tied embeddings)
-with a byte-level BPE tokenizer of {facts["vocabulary"]} tokens: lossless on any text, one token for every word of
+A Llama-architecture causal LM of {facts["parameters"]:,} parameters ({shape.format(**SHAPE)}, \
+tied embeddings)
+with a byte-level BPE tokenizer of {facts["vocabulary"]} tokens: lossless on any text, one token for every \
+word of
 the built-in suite in lower and upper case. It exists so that everything in kpig can be tried in minutes on a
 laptop; it knows nothing but the suite's base skills.
 
 | | |
 |---|---|
 | built by | `python scripts/build_tiny.py`, seed {SEED} |
-| trained on | the {len(accuracy)} base skills of `kpig.tasks.suite` (`suite.base_skills()`); no composition of its streams or held-out tasks |
+| trained on | the {len(accuracy)} base skills of `kpig.tasks.suite` (`suite.base_skills()`); no composition \
+of its streams or held-out tasks |
 | updates | {facts["updates"]} of 64 examples, AdamW 2e-3 cosine, β₂ 0.98 |
 | tokens | {facts["train_tokens"]:,} |
-| time | {facts["train_seconds"]} s on {torch.get_num_threads()} CPU thread(s), torch {torch.__version__}, Python {platform.python_version()} |
-| base skills | {100 * mean(accuracy):.1f} % of fresh responses equal the gold to the letter ({TESTS_PER_SKILL} per skill, wordings mixed) |
+| time | {facts["train_seconds"]} s on {torch.get_num_threads()} CPU thread(s), \
+torch {torch.__version__}, Python {platform.python_version()} |
+| base skills | {100 * mean(accuracy):.1f} % of fresh responses equal the gold to the letter \
+({TESTS_PER_SKILL} per skill, wordings mixed) |
 | weakest | {", ".join(f"{name} {100 * accuracy[name]:.0f} %" for name in worst)} |
-| other compositions | {100 * mean(facts["accuracy_unseen"]):.1f} % of the {len(facts["accuracy_unseen"])} that it never saw |
+| other compositions | {100 * mean(facts["accuracy_unseen"]):.1f} % \
+of the {len(facts["accuracy_unseen"])} that it never saw |
 
-The tokenizer's merges come from the suite's texts and from CPython's `pydoc_data.topics`; the bits of a rebuild
+The tokenizer's merges come from the suite's texts and from CPython's `pydoc_data.topics`; the bits of a \
+rebuild
 depend on the versions above and on the number of threads.
 """
 

@@ -1,4 +1,4 @@
-"""The shipped base model is what its card says: size, weights, tokenizer, and scores above what needs no model."""
+"""The shipped base model is what its card says: size, weights, tokenizer, scores above what needs none."""
 
 import json
 from pathlib import Path

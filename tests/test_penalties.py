@@ -420,7 +420,7 @@ def test_what_a_penalty_holds_to_moves_on_with_every_step(name, make_learner):
 
 
 class Displaced(L2):
-    """L2 towards weights elsewhere, so that its gradient is not 0; keeps the gradients of the first update."""
+    """L2 towards weights elsewhere, so that its gradient is not 0; keeps the first update's gradients."""
 
     gradients = None
 

@@ -383,6 +383,7 @@ def test_a_report_of_nothing_is_refused(tmp_path):
 
 
 def test_importing_the_report_loads_neither_torch_nor_plotly():
-    code = "import sys, kpig.report; print([m for m in ('torch', 'plotly', 'jinja2', 'rich') if m in sys.modules])"
+    heavy = ("torch", "plotly", "jinja2", "rich")
+    code = f"import sys, kpig.report; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -536,7 +536,7 @@ def test_the_gain_of_a_task_that_forgot_nothing_has_not_dropped(make_learner):
 
 
 def test_a_current_task_is_probed_with_the_examples_that_memory_will_keep_of_it(make_learner, monkeypatch):
-    """Not with the first of its file, which may all have one label; and no jump when it becomes a past task."""
+    """Not with the first of its file, which may all have one label; and no jump when it becomes past."""
     method, learner = create(configured("kpig", kpig={"num_probes": 3})), make_learner(keep_initial=True)
     asked = []
     monkeypatch.setattr(gain, "measure", lambda _, probes, *more: asked.append(dict(probes)) or {})

@@ -190,7 +190,10 @@ def test_a_circle_inside_a_room_is_seen(line):
 
 
 def test_the_reading_of_imports_sees_what_it_must():
-    source = "import a.b\nif TYPE_CHECKING:\n import c\ntry:\n from d import e\nexcept X:\n import f\ndef g():\n import h"
+    source = (
+        "import a.b\nif TYPE_CHECKING:\n import c\ntry:\n from d import e\nexcept X:\n import f\n"
+        "def g():\n import h"
+    )
     assert set(imports_at_load(ast.parse(source).body)) == {"a.b", "d", "d.e", "f"}
     assert all_imports(source) == {"a.b", "c", "d", "d.e", "f", "h"}
 

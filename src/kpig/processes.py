@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 SAME_BIRTH_SECONDS = 2.0
 """Two readings of one birth differ by the ticks of the clocks they come from. A number comes back only after

@@ -1,4 +1,4 @@
-"""Runs of several methods, seeds and stream orders in one table: means, intervals, tests, ranks, cost. No model.
+"""Runs of several methods, seeds and orders in one table: means, intervals, tests, ranks, cost. No model.
 
 Method names, settings and notes are other people's text: they are escaped wherever they are shown.
 The files import downwards only: page; plots, formats; latex; sheets; comparison; notes; lines, labels;

@@ -76,7 +76,7 @@ def _grouped(runs: Sequence[Run], labels: Sequence[str]) -> tuple[dict[str, dict
 
 
 def _reference(lines: Sequence[Line], against: str) -> tuple[str, list[str]]:
-    """The label that `against` names, by itself or by its method, and a note where it was chosen among several."""
+    """The label that `against` names, itself or by its method, and a note where it was one of several."""
     wanted = against or DEFAULT_REFERENCE
     labels = [line.label for line in lines]
     if wanted in labels:

@@ -31,11 +31,7 @@ class Difference:
 def differences(runs: Sequence[Run]) -> list[Difference]:
     """Everything that must be equal over the runs and is not, starting weights and data first."""
     keys = dict.fromkeys(key for run in runs for key in run.settings if key.startswith(SECTIONS))
-    by_key: dict[str, Callable[[Run], str]] = {
-        key: lambda run, key=key: json.dumps(run.settings.get(key), ensure_ascii=False)
-        for key in keys
-        if key not in INDIFFERENT
-    }
+    by_key: dict[str, Callable[[Run], str]] = {key: _setting(key) for key in keys if key not in INDIFFERENT}
     data = {} if has_suite_per_seed(runs) else {"data": data_digest}
     checks = _weights(runs) | data | {"scorer": lambda run: run.record.scores.scorer} | by_key
     found = [Difference(key, tuple(read(run) for run in runs)) for key, read in checks.items()]
@@ -44,6 +40,10 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
         for one in found
         if len(set(one.values)) > 1
     ]
+
+
+def _setting(key: str) -> Callable[[Run], str]:
+    return lambda run: json.dumps(run.settings.get(key), ensure_ascii=False)
 
 
 def sentence(difference: Difference, runs: Sequence[Run]) -> str:

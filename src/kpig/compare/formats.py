@@ -100,10 +100,10 @@ def _markdown_table(sheet: Sheet) -> str:
     return "\n\n".join([f"## {markdown_cell(sheet.title)}", table, *map(markdown_cell, sheet.notes)])
 
 
-def _csv_row(line: Line, measure: Measure, reference: str) -> tuple:
+def _csv_row(line: Line, measure: Measure, reference: str) -> tuple[str | float | None, ...]:
     found, contrast = line.estimates[measure.key], line.contrasts.get(measure.key)
     estimate = (found.mean, found.low, found.high, found.n) if found else (None, None, None, 0)
-    tested: tuple = (None,) * len(TEST_COLUMNS)
+    tested: tuple[str | float | None, ...] = (None,) * len(TEST_COLUMNS)
     if contrast:
         gap = contrast.difference
         tested = (plain(reference), gap.mean, gap.low, gap.high, gap.n, contrast.p, contrast.adjusted)
@@ -111,7 +111,7 @@ def _csv_row(line: Line, measure: Measure, reference: str) -> tuple:
 
 
 def _print_sheet(sheet: Sheet, console: "Console") -> None:
-    """The sheet beneath its title; columns that find no room stand in further tables under the same labels."""
+    """The sheet beneath its title; columns without room stand in further tables under the same labels."""
     from rich.text import Text
 
     console.print(Text(plain(sheet.title), style="bold"))

@@ -63,7 +63,7 @@ def _labelled(runs: Sequence[Run], texts: Sequence[Mapping[str, str]]) -> list[s
 def _differing(
     run: Run, text: Mapping[str, str], runs: Sequence[Run], texts: Sequence[Mapping[str, str]]
 ) -> list[str]:
-    """`key=value` for the keys in which the runs of the method differ, keys as short as they stay distinct."""
+    """`key=value` for the keys in which the runs of the method differ, keys as short as stays distinct."""
     others = [other for one, other in zip(runs, texts, strict=True) if one.method == run.method]
     keys = [
         key

@@ -44,7 +44,7 @@ def values(line: Line, measure: Measure) -> dict[Cell, float]:
 
 
 def estimates(cells: Mapping[Cell, Run]) -> dict[str, Estimate | None]:
-    """By key of MEASURES and COSTS, over the runs that are measurements of their own; None where none has it."""
+    """By key of MEASURES and COSTS, over the runs that are measurements of their own; None: none has it."""
     found = {}
     for measure in (*MEASURES, *COSTS):
         read = [measure.read(run.record.scores) for run in measurements(cells)]
@@ -53,7 +53,10 @@ def estimates(cells: Mapping[Cell, Run]) -> dict[str, Estimate | None]:
 
 
 def measurements(cells: Mapping[Cell, Run]) -> list[Run]:
-    """The runs whose scores are measurements of their own: the untuned model is the same in every run on the same tasks."""
+    """The runs whose scores are measurements of their own.
+
+    The untuned model is the same in every run on the same tasks.
+    """
     runs = list(cells.values())
     if runs[0].method != UNTUNED:
         return runs

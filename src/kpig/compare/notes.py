@@ -70,16 +70,16 @@ def _shared_streams(runs: Sequence[Run]) -> list[str]:
     if len({run.order for run in runs}) == 1:
         return [note]
     return [
-        f"{note}, which its orders share: runs of one seed are less independent than their number says, and intervals "
-        "and p values speak of these streams"
+        f"{note}, which its orders share: runs of one seed are less independent than their number says, and "
+        "intervals and p values speak of these streams"
     ]
 
 
 def _repeated_measurements(lines: Sequence[Line]) -> list[str]:
     found = [(line, len(measurements(line.runs))) for line in lines]
     return [
-        f"{line.label}: its {len(line.runs)} runs are {number} measurement{'s' * (number > 1)} of the same untuned "
-        "model; the interval counts each once"
+        f"{line.label}: its {len(line.runs)} runs are {number} measurement{'s' * (number > 1)} of the same "
+        "untuned model; the interval counts each once"
         for line, number in found
         if number < len(line.runs)
     ]
@@ -93,7 +93,8 @@ def _at_the_floor(lines: Sequence[Line]) -> list[str]:
         highest = max((one.mean for one in found if one is not None), default=FLOOR)
         if highest < FLOOR:
             notes.append(
-                f"{measure.short} is {highest:.1f} at most: too near to 0 to rank by, so average ranks mean little"
+                f"{measure.short} is {highest:.1f} at most: too near to 0 to rank by, so average ranks mean "
+                "little"
             )
     return notes
 

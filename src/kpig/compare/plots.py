@@ -9,7 +9,7 @@ from kpig.compare.lines import Line
 from kpig.compare.measures import MEASURES
 from kpig.compare.statistics import Estimate, estimate
 from kpig.records import HELD_OUT, SEEN
-from kpig.report.drawing import COLOURS, UNTUNED_COLOUR, draw, run_colour, to_html
+from kpig.report.drawing import COLOURS, UNTUNED_COLOUR, PlotGroup, draw, run_colour, to_html
 from kpig.report.score_plots import Broken, step_points, violation_figure
 from kpig.report.text import plot_label
 from kpig.scoring.records import GroupScore
@@ -29,7 +29,7 @@ MAX_DRAWN = 8
 GROUPS = ((SEEN, "Seen tasks"), (HELD_OUT, "Held-out tasks"))
 
 
-def figures(comparison: Comparison) -> list[dict]:
+def figures(comparison: Comparison) -> list[PlotGroup]:
     """Titles, notes and the HTML of every plot; the first HTML brings plotly.js along."""
     lines = comparison.lines
     groups: list[tuple[str, str, list[tuple[str, Figure | None]]]] = [
@@ -53,7 +53,7 @@ def figures(comparison: Comparison) -> list[dict]:
             [(caption, cost_figure(lines, group)) for group, caption in GROUPS],
         ),
     ]
-    shown: list[dict] = []
+    shown: list[PlotGroup] = []
     for title, note, captioned in groups:
         drawn = [(caption, figure) for caption, figure in captioned if figure is not None]
         if drawn:
@@ -193,7 +193,7 @@ def _point(number: int, line: Line, score: Estimate) -> dict[str, Any]:
 
 
 def _room(num_labels: int) -> tuple[int, dict[str, Any]]:
-    """The height of a plot with so many labels, and its legend: above it, or beside it where they are many."""
+    """The height of a plot with so many labels, and its legend: above it, beside it where they are many."""
     if num_labels <= MAX_DRAWN:
         return 360, {}
     beside = {"orientation": "v", "yanchor": "top", "y": 1, "x": 1.02, "traceorder": "normal"}

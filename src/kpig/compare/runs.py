@@ -60,14 +60,15 @@ def cell_name(cell: Cell) -> str:
     return f"seed {cell[0]}, order {cell[1]}"
 
 
-def learned_tasks(run: Run) -> list[list[dict]]:
+def learned_tasks(run: Run) -> list[list[dict[str, Any]]]:
     """What stream.json says of the tasks of every step."""
     return [step["tasks"] for step in run.record.stream["steps"]]
 
 
-def held_out_tasks(run: Run) -> list[dict]:
+def held_out_tasks(run: Run) -> list[dict[str, Any]]:
     """What stream.json says of the held-out tasks."""
-    return run.record.stream["held_out"]
+    found: list[dict[str, Any]] = run.record.stream["held_out"]
+    return found
 
 
 def data_digest(run: Run) -> str:
@@ -133,7 +134,7 @@ def _check_stream(record: RunRecord) -> None:
 
 def _ordered(runs: Sequence[Run]) -> list[Run]:
     """The runs with the names of their stream orders, which tell every two orders apart."""
-    by_data: dict[str, dict[tuple, str]] = {}
+    by_data: dict[str, dict[tuple[tuple[str, ...], ...], str]] = {}
     named = []
     for run in runs:
         names = by_data.setdefault(data_digest(run), {})

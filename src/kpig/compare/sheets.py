@@ -50,17 +50,18 @@ def _main(comparison: Comparison) -> Sheet:
 
 def _main_notes(comparison: Comparison) -> list[str]:
     notes = [
-        "Mean over the runs (seed and stream order), and its 95 % bootstrap interval in brackets. ↑: higher is "
-        f"better, ↓: lower is better, {NONE}: not measured. Scorer: {comparison.scorer}."
+        "Mean over the runs (seed and stream order), and its 95 % bootstrap interval in brackets. ↑: higher "
+        f"is better, ↓: lower is better, {NONE}: not measured. Scorer: {comparison.scorer}."
     ]
     if any(" " in line.label for line in comparison.lines):
         notes.append(
-            "Behind a method stand the settings in which its rows differ, where they are not the method's defaults."
+            "Behind a method stand the settings in which its rows differ, where they are not the method's "
+            "defaults."
         )
     if comparison.num_ranked:
         notes.append(
-            "Average rank: over the P-scores on seen and held-out tasks in every seed and order that all ranked "
-            f"methods have ({comparison.num_ranked} rankings); bounds (mtl, init) are not ranked."
+            "Average rank: over the P-scores on seen and held-out tasks in every seed and order that all "
+            f"ranked methods have ({comparison.num_ranked} rankings); bounds (mtl, init) are not ranked."
         )
     if any(c.adjusted < LEVEL for line in comparison.lines for c in line.contrasts.values()):
         notes.append(
@@ -96,12 +97,12 @@ def _test_notes(others: Sequence[Line]) -> list[str]:
     fewer = ", fewer where bounds have no such score" if min(tested.values()) < num_tests else ""
     pairs = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
     return [
-        "Mean paired difference over shared seeds and orders, its 95 % bootstrap interval, the two-sided p of "
-        f"the paired permutation test, and in brackets p adjusted by Holm for {num_tests} "
+        "Mean paired difference over shared seeds and orders, its 95 % bootstrap interval, the two-sided p "
+        f"of the paired permutation test, and in brackets p adjusted by Holm for {num_tests} "
         f"comparison{'s' * (num_tests != 1)} in a column{fewer}.",
-        f"With n pairs the smallest possible p is 2/2^n: {pairs} pairs here, so no p below {_p(smallest)}, and "
-        f"none below {_p(min(1.0, min(tested.values()) * smallest))} once adjusted, whatever the methods do. More seeds "
-        "and orders, or fewer methods at a time, lower it.",
+        f"With n pairs the smallest possible p is 2/2^n: {pairs} pairs here, so no p below {_p(smallest)}, "
+        f"and none below {_p(min(1.0, min(tested.values()) * smallest))} once adjusted, whatever the methods "
+        "do. More seeds and orders, or fewer methods at a time, lower it.",
     ]
 
 
@@ -113,9 +114,9 @@ def _further(comparison: Comparison) -> Sheet:
         ("Method", *map(_heading, measures)),
         tuple(rows),
         (
-            "Average: P-score over the tasks of all steps, each step counting the same. Half: answers that stay the "
-            "same when the key parts are masked. Gain: of the key parts, -1 to 1. Gap: P-score in the task's own "
-            "wording minus that in wordings never trained on.",
+            "Average: P-score over the tasks of all steps, each step counting the same. Half: answers that "
+            "stay the same when the key parts are masked. Gain: of the key parts, -1 to 1. Gap: P-score in "
+            "the task's own wording minus that in wordings never trained on.",
         ),
     )
 
@@ -129,8 +130,8 @@ def _cost(comparison: Comparison) -> Sheet:
         ("Method", *(cost.short for cost in COSTS)),
         tuple(rows),
         (
-            "Tokens are real ones without padding: trained on (forward and backward), and only read. Gain seconds lie "
-            "within train seconds.",
+            "Tokens are real ones without padding: trained on (forward and backward), and only read. Gain "
+            "seconds lie within train seconds.",
         ),
     )
 
@@ -164,7 +165,11 @@ def _difference(contrast: Contrast | None, measure: Measure) -> str:
 
 def _with_interval(found: Estimate, write: Callable[[float], str], mark: str = "") -> str:
     mean = write(found.mean) + mark
-    return mean if found.low is None else f"{mean}\n[{write(found.low)}, {write(found.high)}]"
+    return (
+        mean
+        if found.low is None or found.high is None
+        else f"{mean}\n[{write(found.low)}, {write(found.high)}]"
+    )
 
 
 def _p(value: float) -> str:

@@ -9,7 +9,7 @@ have (its `false_discovery_control` bounds another error).
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 SEED = 0
 """Of all random draws here: the same runs give the same table."""
@@ -21,7 +21,8 @@ MAX_EXACT_PAIRS = 14
 ROUNDING = 1e-9
 """The share of all differences by which two sums of them may differ and count as equal."""
 
-Values = Mapping[Hashable, float]
+Cell = TypeVar("Cell", bound=Hashable)
+Values = Mapping[Cell, float]
 """A number for every cell (seed and stream order) in which it was measured."""
 
 
@@ -61,7 +62,7 @@ def _estimate(values: Sequence[float], num_resamples: int = NUM_RESAMPLES) -> Es
     return Estimate(mean, *bootstrap_interval(values, SEED, num_resamples), len(values))
 
 
-def contrasts(values: Mapping[str, Values], reference: str) -> dict[str, Contrast]:
+def contrasts(values: Mapping[str, Values[Cell]], reference: str) -> dict[str, Contrast]:
     """Every label that shares a cell with the reference, compared with it over the cells they share."""
     found = {}
     for label, own in values.items():
@@ -87,7 +88,7 @@ def bootstrap_interval(
     if len(values) == 1:
         return values[0], values[0]
     import numpy
-    from scipy import stats  # type: ignore[import-untyped]
+    from scipy import stats
 
     found = stats.bootstrap(
         (values,),
@@ -156,7 +157,7 @@ def ranks(values: Sequence[float]) -> list[float]:
     return [float(rank) for rank in stats.rankdata([-value for value in values])]
 
 
-def average_ranks(measures: Sequence[Mapping[str, Values]]) -> tuple[dict[str, float], int]:
+def average_ranks(measures: Sequence[Mapping[str, Values[Cell]]]) -> tuple[dict[str, float], int]:
     """The mean rank of every label over the measures and the cells that all labels have, and their number.
 
     Higher values rank first. A measure without a common cell is passed over; no labels come back where
@@ -172,6 +173,6 @@ def average_ranks(measures: Sequence[Mapping[str, Values]]) -> tuple[dict[str, f
     return {label: fmean(of_label) for label, of_label in found.items()}, num_ranked
 
 
-def _common(of_label: Mapping[str, Values]) -> list[Hashable]:
+def _common(of_label: Mapping[str, Values[Cell]]) -> list[Cell]:
     cells = dict.fromkeys(cell for values in of_label.values() for cell in values)
     return [cell for cell in cells if all(cell in values for values in of_label.values())]

@@ -36,8 +36,9 @@ class AGem(Method):
 
     Settings = AGemSettings
     settings: AGemSettings
+    memory: Memory
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.memory = Memory(config.replay.memory_per_task, config.seed)
 

@@ -63,7 +63,8 @@ def load(name: str) -> type[Method]:
         found: type[Method] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"[method] {name!r} cannot be imported: {error}; expected module:Class on the Python path (PYTHONPATH=...)"
+            f"[method] {name!r} cannot be imported: {error}; "
+            "expected module:Class on the Python path (PYTHONPATH=...)"
         ) from error
     return found
 
@@ -87,7 +88,10 @@ def why_missing(name: str) -> str:
     if found and attribute.isidentifier():
         return ""
     reason = f"there is no module {module!r} on the Python path" if not found else "it names no class"
-    return f"[method] {name!r} cannot be loaded: {reason}; expected module:Class, its folder on the path (PYTHONPATH=...)"
+    return (
+        f"[method] {name!r} cannot be loaded: {reason}; "
+        "expected module:Class, its folder on the path (PYTHONPATH=...)"
+    )
 
 
 def _setting_problems(method: str, table: str, given: Mapping[str, Any]) -> list[str]:

@@ -37,17 +37,18 @@ class Dare(Method):
     entries survive t steps with chance (1 − p)^t, 1/(1 − p)^t times as large.
 
     With LoRA only B is thinned; A is left alone, so E[B'A] = E[B']A and nothing changes in expectation. With
-    `reference = "initial"`, where B starts at 0, that thins the whole change. "previous" thins (B − B_ref)A and, from
-    the second step on, keeps B_ref(A − A_ref), what A's own change makes of the earlier B, as it is.
+    `reference = "initial"`, where B starts at 0, that thins the whole change. "previous" thins (B − B_ref)A
+    and, from the second step on, keeps B_ref(A − A_ref), what A's own change makes of the earlier B, as it
+    is.
     """
 
     Settings = DareSettings
     settings: DareSettings
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.needs_initial = self.settings.reference == "initial"
-        self._reference: Weights = {}
+        self._reference: Weights | None = None
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         _refuse_lora_on_embeddings(learner)
@@ -60,9 +61,10 @@ class Dare(Method):
         return step
 
     def end_step(self, step: Step, learner: Learner) -> None:
-        reference, self._reference = self._reference, {}
+        reference, self._reference = self._reference, None
         if self.settings.drop == 0:
             return
+        assert reference is not None, "begin_step comes first, and needs_initial keeps the weights"
         weights = learner.weights()
         thinned = {
             name: drop_and_rescale(
@@ -84,7 +86,8 @@ def _refuse_lora_on_embeddings(learner: Learner) -> None:
     found = [name for name in learner.parameters() if "lora_embedding" in name]
     if found:
         raise ConfigError(
-            f"[method] dare thins LoRA on linear layers only, and {found[0]} is none; change model.lora_targets"
+            f"[method] dare thins LoRA on linear layers only, and {found[0]} is none; "
+            "change model.lora_targets"
         )
 
 

@@ -1,10 +1,11 @@
-"""DynaInst: a pull towards uniform outputs, and replay of what the model is unsure of (Mok et al., ACL 2023)."""
+"""DynaInst: a pull to uniform outputs, and replay of what the model is unsure of (Mok et al., ACL 2023)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from kpig.config import RunConfig
 from kpig.config.section import Count, CountOrAll, Weight
 from kpig.methods.base import Clock, Loss, Method, Settings
 from kpig.methods.parts.memory import Memory, reworded
@@ -22,7 +23,8 @@ class DynainstSettings(Settings):
     num_tasks: Count = Field(8, description="tasks replayed at a time")
     refresh: CountOrAll = Field(
         50,
-        description="updates between measurements of uncertainty, a forward pass over all of memory; 0: once a step",
+        description="updates between measurements of uncertainty, a forward pass over all of memory; "
+        "0: once a step",
     )
 
 
@@ -39,10 +41,11 @@ class Dynainst(Method):
 
     Settings = DynainstSettings
     settings: DynainstSettings
+    memory: Memory
 
-    penalties: ClassVar = {"uniform_penalty": "method.dynainst.entropy_weight"}
+    penalties: ClassVar[Mapping[str, str]] = {"uniform_penalty": "method.dynainst.entropy_weight"}
 
-    def __init__(self, config):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.uncertainty: dict[str, list[float]] = {}
@@ -94,7 +97,7 @@ def _uncertainties(batch: Batch, logits: Logits) -> list[float]:
 
 
 def most_uncertain(uncertainty: Mapping[str, Sequence[float]], num_tasks: int, count: int) -> list[str]:
-    """The tasks of highest mean uncertainty; more than `num_tasks` where they hold less than `count` examples."""
+    """The tasks of highest mean uncertainty; more than `num_tasks` where they hold under `count` examples."""
     mean = {name: sum(values) / len(values) for name, values in uncertainty.items()}
     ranked = sorted(mean, key=lambda name: (-mean[name], name))
     return leading(ranked, num_tasks, {name: len(values) for name, values in uncertainty.items()}, count)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from kpig.config import RunConfig
 from kpig.config.section import Count
 from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts import embeddings
@@ -34,8 +35,9 @@ class Dynosaur(Method):
 
     Settings = DynosaurSettings
     settings: DynosaurSettings
+    memory: Memory
 
-    def __init__(self, config):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.chosen: list[str] = []

@@ -48,9 +48,9 @@ class Ewc(Method):
     Settings = EwcSettings
     settings: EwcSettings
 
-    penalties: ClassVar = {"penalty": "method.ewc.weight"}
+    penalties: ClassVar[Mapping[str, str]] = {"penalty": "method.ewc.weight"}
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         chosen = self.settings.weight
         self.weight = PUBLISHED[self.settings.variant] if chosen == "published" else chosen
@@ -88,7 +88,7 @@ class Ewc(Method):
 def merged(
     variant: str, former: Mapping[str, Tensor], measured: Mapping[str, Tensor], num_former: int
 ) -> dict[str, Tensor]:
-    """The F to keep: that of the last step ("citb"), the sum ("trace"), or the mean over the steps ("running").
+    """The F to keep: that of the last step ("citb"), the sum ("trace"), the mean over the steps ("running").
 
     `former` is what was kept after `num_former` steps.
     """

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from kpig.config import RunConfig
 from kpig.methods.base import Clock, Method, Settings, Step
 from kpig.methods.parts import embeddings
 from kpig.methods.parts.memory import Memory, pick
@@ -44,8 +45,9 @@ class Inscl(Method):
 
     Settings = InsclSettings
     settings: InsclSettings
+    memory: Memory
 
-    def __init__(self, config):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         required("ot", "POT", "inscl")
         self.memory = Memory(config.replay.memory_per_task, config.seed)
@@ -129,7 +131,7 @@ class Inscl(Method):
 
 
 def wasserstein(one: np.ndarray, other: np.ndarray, cost: str, weights: Sequence[float]) -> float:
-    """The 1-Wasserstein distance between vectors [I, D] of equal weight and [J, D] with `weights`, at least 0.
+    """The 1-Wasserstein distance of vectors [I, D] of equal weight and [J, D] with `weights`, at least 0.
 
     Exact optimal transport by POT; `cost` is "cosine" (1 - cosine, as the released code has it) or
     "euclidean". Where the cost matrix is all 0, so is the distance.

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from kpig.config import RunConfig
 from kpig.config.section import Count
 from kpig.methods.base import Clock, Method, Settings, Step
 from kpig.methods.parts import clusters, embeddings
@@ -32,8 +33,9 @@ class KmeansReplay(Method):
 
     Settings = KmeansReplaySettings
     settings: KmeansReplaySettings
+    memory: Memory
 
-    def __init__(self, config):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         required("sklearn.cluster", "scikit-learn", "kmeans_replay")
         self.memory = Memory(config.replay.memory_per_task, config.seed)

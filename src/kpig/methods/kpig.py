@@ -6,13 +6,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from kpig.config import RunConfig
 from kpig.config.section import Count, CountOrAll, Share
 from kpig.methods.base import Clock, Loss, Method, Settings, Step
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.selection import chances, lowest, proportional
 from kpig.model import gain
 from kpig.model.batch import Batch
-from kpig.model.learner import Learner
+from kpig.model.learner import Learner, Weights
 from kpig.model.objective import cross_entropy_sum, jsd
 from kpig.model.rows import join
 from kpig.records import Example, Gain
@@ -23,8 +24,8 @@ class KpigSettings(Settings):
 
     selection: Literal["uniform", "lowest", "proportional"] = Field(
         "uniform",
-        description="the M tasks to replay from: in every update others, all equally likely; those of lowest signal; "
-        "in every update others, the lower their signal the likelier",
+        description="the M tasks to replay from: in every update others, all equally likely; those of lowest "
+        "signal; in every update others, the lower their signal the likelier",
     )
     signal: Literal["gain", "gain_drop"] = Field(
         "gain", description="the gain itself, or how far it has fallen"
@@ -44,11 +45,13 @@ class KpigSettings(Settings):
     )
     twin_weight: Annotated[float, Field(ge=0)] = Field(
         1.0,
-        description="λ, weight of the masked-twin term; 0 leaves it out, and about two thirds of an update's tokens",
+        description="λ, weight of the masked-twin term; 0 leaves it out, and about two thirds of an update's "
+        "tokens",
     )
     weighting: Literal["gain", "none"] = Field("gain", description="scale the twin term by 1 - gain, or not")
     reference: Literal["initial", "previous"] = Field(
-        "initial", description="the masked twin is held to the starting model, or to that of the step's start"
+        "initial",
+        description="the masked twin is held to the starting model, or to that of the step's start",
     )
 
 
@@ -56,18 +59,19 @@ class Kpig(Method):
     """A divergence term on masked twins, weighted by key-part gain, beside replay: uniform or by that gain.
 
     Gains of the seen tasks and of the current ones are measured when a step begins and every `refresh`
-    updates, unless nothing depends on them. Until the next measurement they decide how hard each task's masked
-    twin is held to the reference model and, unless `selection` is uniform, which tasks are replayed or with
-    what chance in every update. `learned` is each task's gain when the step after its own begins: no weight
-    has changed since it was learned.
+    updates, unless nothing depends on them. Until the next measurement they decide how hard each task's
+    masked twin is held to the reference model and, unless `selection` is uniform, which tasks are replayed or
+    with what chance in every update. `learned` is each task's gain when the step after its own begins: no
+    weight has changed since it was learned.
     """
 
     Settings = KpigSettings
     settings: KpigSettings
+    memory: Memory
 
-    penalties: ClassVar = {"twin_penalty": "method.kpig.twin_weight"}
+    penalties: ClassVar[Mapping[str, str]] = {"twin_penalty": "method.kpig.twin_weight"}
 
-    def __init__(self, config):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.paired = self.settings.twin_weight > 0
         self.needs_initial = self.paired and self.settings.reference == "initial"
@@ -76,7 +80,7 @@ class Kpig(Method):
         self.learned: dict[str, float] = {}
         self.chosen: list[str] = []
         self._current_probes: dict[str, tuple[Example, ...]] = {}
-        self._previous = None
+        self._previous: Weights | None = None
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         """The probes of a current task are those that memory will have of it."""
@@ -135,7 +139,7 @@ class Kpig(Method):
         return gain.measure(learner, probes, self.config.train.row_tokens) if selects or weighs else {}
 
     def _select(self, clock: Clock) -> list[str]:
-        """The tasks to replay from: the same ones until gains are measured again, or drawn for this update."""
+        """The tasks to replay from: the same until gains are measured again, or drawn for this update."""
         if not self.memory.tasks:
             return []
         if self.settings.selection == "uniform":

@@ -1,5 +1,6 @@
 """L2: a penalty on how far the weights move from those after the previous step."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -27,9 +28,9 @@ class L2(Method):
     Settings = L2Settings
     settings: L2Settings
 
-    penalties: ClassVar = {"penalty": "method.l2.weight"}
+    penalties: ClassVar[Mapping[str, str]] = {"penalty": "method.l2.weight"}
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.anchor: Weights | None = None
 

@@ -13,6 +13,7 @@ from kpig.errors import ConfigError
 from kpig.methods.base import Method, Settings, Step
 from kpig.methods.parts.memory import pick
 from kpig.model.learner import Learner, Weights
+from kpig.records import Example
 
 
 class LmCocktailSettings(Settings):
@@ -48,12 +49,12 @@ class LmCocktail(Method):
 
     needs_initial = True
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         if config.model.adapter == "lora":
             raise ConfigError(
-                "[method] lm_cocktail averages whole weights, and averaged LoRA matrices are not the average of "
-                'their products; set model.adapter = "none", or use another method'
+                "[method] lm_cocktail averages whole weights, and averaged LoRA matrices are not the average "
+                'of their products; set model.adapter = "none", or use another method'
             )
         self.peers: list[dict[str, Tensor]] = []
         self.shares: list[float] = []
@@ -62,6 +63,7 @@ class LmCocktail(Method):
         batches = learner.training_batches(self._examples(step), self.config.train)
         tuned = learner.weights()
         peers = [{name: one.to(learner.device) for name, one in peer.items()} for peer in self.peers]
+        assert learner.initial is not None, "needs_initial keeps the starting weights"
         models = [tuned, learner.initial, *peers]
         self.shares = self._shares([learner.mean_loss(batches, weights) for weights in models])
         learner.load_weights(weighted_mean(models, self.shares))
@@ -74,7 +76,7 @@ class LmCocktail(Method):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.shares, self.peers = list(state["shares"]), list(state["peers"])
 
-    def _examples(self, step: Step) -> list:
+    def _examples(self, step: Step) -> list[Example]:
         chance = {task.name: self.rng(f"lm_cocktail/{step.number}/{task.name}") for task in step.tasks}
         return [
             example
@@ -83,7 +85,7 @@ class LmCocktail(Method):
         ]
 
     def _shares(self, losses: Sequence[float]) -> list[float]:
-        """What each model counts for, from the losses of the tuned model and then of the others; sums to 1."""
+        """What each model counts for, from the losses of the tuned model, then of the others; sums to 1."""
         tuned_share, temperature = self.settings.tuned_share, self.settings.temperature
         if tuned_share == "softmax":
             return softmax(losses, temperature)
@@ -99,8 +101,11 @@ def weighted_mean(models: Sequence[Weights], shares: Sequence[float]) -> dict[st
     """Σ_k share_k θ_k for every weight, in float32 or wider."""
     return {
         name: sum(
-            share * model[name].to(torch.promote_types(model[name].dtype, torch.float32))
-            for model, share in zip(models, shares, strict=True)
+            (
+                share * model[name].to(torch.promote_types(model[name].dtype, torch.float32))
+                for model, share in zip(models, shares, strict=True)
+            ),
+            start=torch.zeros(()),
         )
         for name in models[0]
     }

@@ -1,5 +1,6 @@
 """Learning without forgetting: hold the outputs on current inputs to those of the previous model."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -33,9 +34,9 @@ class Lwf(Method):
     Settings = LwfSettings
     settings: LwfSettings
 
-    penalties: ClassVar = {"distillation": "method.lwf.weight"}
+    penalties: ClassVar[Mapping[str, str]] = {"distillation": "method.lwf.weight"}
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self._previous: Weights | None = None
 

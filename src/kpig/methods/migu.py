@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -46,12 +47,12 @@ class Migu(Method):
     Settings = MiguSettings
     settings: MiguSettings
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         if config.train.row_tokens:
             raise ConfigError(
-                "[method] migu counts every token of every example, and in shared rows some are computed once for "
-                f"several; set train.row_tokens = 0 (now {config.train.row_tokens})"
+                "[method] migu counts every token of every example, and in shared rows some are computed "
+                f"once for several; set train.row_tokens = 0 (now {config.train.row_tokens})"
             )
         self.magnitudes: dict[str, Tensor] = {}
         self._is_masking = False
@@ -85,14 +86,16 @@ class Migu(Method):
                 hooks.callback(handle.remove)
             yield
 
-    def _add(self, name: str, mask: Tensor, _layer: nn.Module, _arguments: tuple, output: Tensor) -> None:
+    def _add(
+        self, name: str, mask: Tensor, _layer: nn.Module, _arguments: tuple[Any, ...], output: Tensor
+    ) -> None:
         size = output.detach().abs().float()
         if size.shape[:-1] == mask.shape:
             size = size * mask.unsqueeze(-1)
         self.magnitudes[name] = self.magnitudes.get(name, 0.0) + size.flatten(0, -2).sum(0)
 
 
-def linear_layers(learner: Learner) -> dict[str, nn.Module]:
+def linear_layers(learner: Learner) -> dict[str, nn.Linear | Conv1D]:
     """The linear layers whose weight is trained, by name; none that shares it with the input embedding."""
     shared = learner.model.get_input_embeddings().weight
     return {
@@ -104,7 +107,7 @@ def linear_layers(learner: Learner) -> dict[str, nn.Module]:
     }
 
 
-def unit_gradients(layer: nn.Module) -> Iterator[Tensor]:
+def unit_gradients(layer: nn.Linear | Conv1D) -> Iterator[Tensor]:
     """Views of the gradients of weight and bias, output units first. Conv1D stores them last."""
     if layer.weight.grad is not None:
         yield layer.weight.grad.T if isinstance(layer, Conv1D) else layer.weight.grad

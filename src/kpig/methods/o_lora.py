@@ -1,7 +1,7 @@
 """O-LoRA: every step learns in low-rank directions of its own, orthogonal to those of earlier steps."""
 
-from collections.abc import Iterator, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -42,9 +42,9 @@ class OLora(Method):
     Settings = OLoraSettings
     settings: OLoraSettings
 
-    penalties = MappingProxyType({"penalty": "method.o_lora.orthogonality"})
+    penalties: ClassVar[Mapping[str, str]] = {"penalty": "method.o_lora.orthogonality"}
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         if config.model.adapter != "lora":
             raise ConfigError(
@@ -53,8 +53,8 @@ class OLora(Method):
             )
         if config.train.weight_decay > 0:
             raise ConfigError(
-                f"[method] o_lora keeps what earlier steps learned; train.weight_decay = {config.train.weight_decay} "
-                "would shrink it: set it to 0"
+                "[method] o_lora keeps what earlier steps learned; train.weight_decay = "
+                f"{config.train.weight_decay} would shrink it: set it to 0"
             )
         self._num_steps = 0
         self._step = 0
@@ -63,8 +63,8 @@ class OLora(Method):
         rank, self._num_steps = self.config.model.lora_rank, len(steps)
         if rank < self._num_steps:
             raise ConfigError(
-                f"[method] o_lora splits model.lora_rank = {rank} over {self._num_steps} steps; set it to at least "
-                f"{self._num_steps} (the published rank of 8 for each step: {8 * self._num_steps})"
+                f"[method] o_lora splits model.lora_rank = {rank} over {self._num_steps} steps; set it to at "
+                f"least {self._num_steps} (the published rank of 8 for each step: {8 * self._num_steps})"
             )
         return list(steps)
 
@@ -75,7 +75,8 @@ class OLora(Method):
         unknown = [name for name in learner.parameters() if not (".lora_A." in name or ".lora_B." in name)]
         if unknown:
             raise ConfigError(
-                f"[method] o_lora trains LoRA on linear layers only, and {unknown[0]} is none; change model.lora_targets"
+                f"[method] o_lora trains LoRA on linear layers only, and {unknown[0]} is none; "
+                "change model.lora_targets"
             )
         return step
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
+from kpig.config import RunConfig
 from kpig.config.section import Count
 from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts.memory import Memory
@@ -27,8 +28,9 @@ class PeriodicReplay(Method):
 
     Settings = PeriodicReplaySettings
     settings: PeriodicReplaySettings
+    memory: Memory
 
-    def __init__(self, config):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.memory = Memory(config.replay.memory_per_task, config.seed)
 

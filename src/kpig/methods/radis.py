@@ -1,4 +1,4 @@
-"""Rationale distillation: the starting model explains the responses that are learned (RaDis, Wu et al., 2024)."""
+"""RaDis (Wu et al., 2024): rationale distillation, the starting model explains what is learned."""
 
 import re
 from collections import Counter
@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from kpig.config import RunConfig
 from kpig.config.section import Count, CountOrAll
 from kpig.errors import DataError
 from kpig.methods.base import Method, Step
@@ -50,7 +51,7 @@ class Radis(Method):
     Settings = RadisSettings
     settings: RadisSettings
 
-    def __init__(self, config):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.writer = Writer(self.settings)
         self.needs_initial = self.writer.is_learner
@@ -78,7 +79,7 @@ class Radis(Method):
     def _explained(self, task: Task, learner: Learner) -> Task:
         instructions = tuple(_extended(one, self.settings.request) for one in task.instructions)
         chosen = self._chosen(task)
-        refused: Counter = Counter()
+        refused: Counter[str] = Counter()
         examples = []
         for example, draft in zip(chosen, self._drafts(chosen, learner), strict=True):
             rationale = whole(draft)

@@ -1,4 +1,4 @@
-"""The table of methods: one line for each. It names them only; `kpig.methods.chosen` loads the one asked for."""
+"""The table of methods: one line for each. It names them only; `kpig.methods.chosen` loads them."""
 
 from dataclasses import dataclass
 

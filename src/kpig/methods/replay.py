@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from kpig.config import RunConfig
 from kpig.methods.base import Clock, Method
 from kpig.methods.parts.memory import Memory
 from kpig.model.learner import Learner
@@ -11,7 +12,9 @@ from kpig.records import Example
 class Replay(Method):
     """Uniform replay over everything in memory (Chaudhry et al., 2019)."""
 
-    def __init__(self, config):
+    memory: Memory
+
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.memory = Memory(config.replay.memory_per_task, config.seed)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from kpig.config import RunConfig
 from kpig.config.section import Count
 from kpig.errors import DataError
 from kpig.methods.base import Clock, Method, Step
@@ -57,8 +58,9 @@ class Ssr(Method):
 
     Settings = SsrSettings
     settings: SsrSettings
+    memory: Memory
 
-    def __init__(self, config):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         required("sklearn.cluster", "scikit-learn", "ssr")
         self.writer = Writer(self.settings)
@@ -92,7 +94,7 @@ class Ssr(Method):
         self.memory.restore(state["memory"])
         self.written = {name: dict(counts) for name, counts in state["written"].items()}
 
-    def _write(self, task: Task, learner: Learner) -> tuple[list[Example], Counter]:
+    def _write(self, task: Task, learner: Learner) -> tuple[list[Example], Counter[str]]:
         """Accepted examples of a task, in the order they were written, and how many were refused why."""
         shown = pick(task.train, self.settings.num_demonstrations, self._rng("demonstrations", task))
         draws = arrangements(
@@ -170,14 +172,16 @@ def read_inputs(draft: Draft | None, alone: bool = False) -> list[str | None]:
     return found
 
 
-def accept(found: Sequence[str | None], shown: Sequence[str], similarity: float) -> tuple[list[str], Counter]:
+def accept(
+    found: Sequence[str | None], shown: Sequence[str], similarity: float
+) -> tuple[list[str], Counter[str]]:
     """The inputs that are whole, not empty, no copy of one shown, and unlike those accepted before.
 
     Unlike: ROUGE-L below `similarity` (as Wang et al., 2023, filter self-written instructions). The counter
     has the number refused for each reason.
     """
     accepted: list[str] = []
-    refused: Counter = Counter()
+    refused: Counter[str] = Counter()
     copies = {_plain(text) for text in shown}
     for text in found:
         if text is None:
@@ -195,12 +199,12 @@ def accept(found: Sequence[str | None], shown: Sequence[str], similarity: float)
 
 def answer(
     learner: Learner, examples: Sequence[Example], max_new_tokens: int
-) -> tuple[list[Example], Counter]:
+) -> tuple[list[Example], Counter[str]]:
     """The examples with the learner's greedy responses, without those that have none, or only a part of one.
 
     "too_long" is an input that does not fit whole beside its instruction and a response.
     """
-    refused: Counter = Counter()
+    refused: Counter[str] = Counter()
     prompts = [_prompt(learner, example, max_new_tokens) for example in examples]
     drafts = greedy(learner, prompts, max_new_tokens)
     answered = []

@@ -52,7 +52,7 @@ def distillation(logits: Tensor, reference: Tensor, temperature: float) -> Tenso
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy of the predicted distribution at each token, [N] in nats, within [0, ln V]; logits are finite."""
+    """Entropy of the predicted distribution at each token, [N] in nats, within [0, ln V]; finite logits."""
     log_probs = _wide(logits).log_softmax(-1)
     return -(log_probs.exp() * log_probs).sum(-1)
 

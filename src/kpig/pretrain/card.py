@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from kpig.config import load_resolved
 from kpig.files import publish, publish_json
@@ -15,7 +16,7 @@ from kpig.scoring.records import Cost, TaskScore
 from kpig.tasks import stream
 
 
-def facts(prepared: Mapping, run: Path) -> dict:
+def facts(prepared: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """All numbers of the card, read from a finished run; the matrix rate is measured now."""
     folder = RunDir(run)
     settings = load_resolved(run / "config.toml")
@@ -48,36 +49,39 @@ def facts(prepared: Mapping, run: Path) -> dict:
     }
 
 
-def markdown(found: Mapping) -> str:
+def markdown(found: Mapping[str, Any]) -> str:
     """The card as Markdown."""
     own, shape, rate = found["own"], found["shape"], found["speed"]
     recipe = found["recipe"]
     lines = [
         f"# A base model of {found['parameters'] / 1e6:.1f} M parameters, trained from {_start(recipe)}",
         "",
-        f"Llama architecture: width {shape['width']}, {shape['layers']} layers, {shape['heads']} heads, inner width "
-        f"{shape['inner']}, tied embeddings; byte-level BPE tokenizer of {shape['vocabulary']} tokens trained on the "
-        "same text. It has read nothing but the mixture below: expect it to follow the kinds of instruction that are "
-        "in there, badly where knowledge is needed, and no others.",
+        f"Llama architecture: width {shape['width']}, {shape['layers']} layers, {shape['heads']} heads, "
+        f"inner width {shape['inner']}, tied embeddings; byte-level BPE tokenizer of {shape['vocabulary']} "
+        "tokens trained on the same text. It has read nothing but the mixture below: expect it to follow the "
+        "kinds of instruction that are in there, badly where knowledge is needed, and no others.",
         "",
         "| | |",
         "|---|---|",
-        f"| data | `{recipe['tasks']}`: {found['tasks']} tasks, {found['train_examples']:,} training examples |",
+        f"| data | `{recipe['tasks']}`: {found['tasks']} tasks, {found['train_examples']:,} training "
+        "examples |",
         f"| left out | {found['left_out_too_long']:,} examples that exceed {recipe['max_length']} tokens, "
         f"{found['left_out_input_is_tested']:,} whose input is a test input of some task |",
-        f"| training | {recipe['epochs']:g} epochs, {found['updates']:,} updates of {recipe['batch_size']} examples, "
-        f"peak learning rate {recipe['learning_rate']:g}, {recipe['precision']}, seed {recipe['seed']} |",
-        f"| cost | {found['train_tokens'] / 1e6:.1f} M tokens forward and backward (shared instructions once), "
-        f"{found['train_seconds']:,} s on {found['device']}, {found['threads']} threads |",
-        f"| speed | {rate['tokens_per_second']:,.0f} tokens/s; {rate['flops_per_second'] / 1e9:.0f} GFLOP/s, "
-        f"{100 * rate['share_of_float32']:.0f} % of the machine's float32 matrix rate "
+        f"| training | {recipe['epochs']:g} epochs, {found['updates']:,} updates of {recipe['batch_size']} "
+        f"examples, peak learning rate {recipe['learning_rate']:g}, {recipe['precision']}, "
+        f"seed {recipe['seed']} |",
+        f"| cost | {found['train_tokens'] / 1e6:.1f} M tokens forward and backward (shared instructions "
+        f"once), {found['train_seconds']:,} s on {found['device']}, {found['threads']} threads |",
+        f"| speed | {rate['tokens_per_second']:,.0f} tokens/s; {rate['flops_per_second'] / 1e9:.0f} "
+        f"GFLOP/s, {100 * rate['share_of_float32']:.0f} % of the machine's float32 matrix rate "
         f"({rate['float32_rate'] / 1e9:.0f} GFLOP/s; bfloat16 {rate['bfloat16_rate'] / 1e9:.0f}) |",
         f"| command | `{_command(recipe)}` |",
         "",
         "## What it can do",
         "",
-        f"P-score and V-score are those of kpig ({found['scorer']}), greedy, mean over tasks. On {own['examples']:,} unseen "
-        f"examples of its own {own['num_tasks']} training tasks (no task trains on an equal input):",
+        f"P-score and V-score are those of kpig ({found['scorer']}), greedy, mean over tasks. On "
+        f"{own['examples']:,} unseen examples of its own {own['num_tasks']} training tasks (no task trains "
+        "on an equal input):",
         "",
         "| answers | P-score | V-score |",
         "|---|---|---|",
@@ -87,7 +91,8 @@ def markdown(found: Mapping) -> str:
         f"| a copy of the input | {own['copy']:.1f} | |",
         f"| the commonest response of the task (knows each label set) | {own['commonest_of_task']:.1f} | |",
         "",
-        "V-score: a closed label set counts as a demand; a response that is empty, cut off or a copy counts everywhere.",
+        "V-score: a closed label set counts as a demand; a response that is empty, cut off or a copy counts "
+        "everywhere.",
         "",
         *_category_table("its own training tasks, unseen examples", own["categories"]),
     ]
@@ -104,8 +109,8 @@ def markdown(found: Mapping) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _speed(prepared: Mapping, cost: Cost, events: Sequence[Mapping]) -> dict:
-    """Matrix operations per second: 6 per weight and token of the layers, and of the output layer per response token.
+def _speed(prepared: Mapping[str, Any], cost: Cost, events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Matrix operations per second: 6 per weight and token of the layers, of the output layer per response's.
 
     Attention products, padding and the output layer on input tokens are work too, and are not counted.
     """
@@ -122,7 +127,7 @@ def _speed(prepared: Mapping, cost: Cost, events: Sequence[Mapping]) -> dict:
     }
 
 
-def _group(scored: Mapping[str, TaskScore], tasks: Sequence[Task]) -> dict:
+def _group(scored: Mapping[str, TaskScore], tasks: Sequence[Task]) -> dict[str, Any]:
     """P-score and V-score over the tasks, and by their first category."""
     members: dict[str, list[Task]] = {}
     for task in tasks:
@@ -133,7 +138,7 @@ def _group(scored: Mapping[str, TaskScore], tasks: Sequence[Task]) -> dict:
     }
 
 
-def _scores(scored: Mapping[str, TaskScore], tasks: Sequence[Task]) -> dict:
+def _scores(scored: Mapping[str, TaskScore], tasks: Sequence[Task]) -> dict[str, float]:
     return {
         "p_score": _mean(scored, tasks, lambda score: score.p_score),
         "v_score": _mean(scored, tasks, lambda score: score.v_score),
@@ -148,7 +153,7 @@ def _mean(
     return fmean(read(scored[task.name]) for task in tasks)
 
 
-def _category_table(title: str, categories: Mapping) -> list[str]:
+def _category_table(title: str, categories: Mapping[str, Mapping[str, float]]) -> list[str]:
     rows = [
         f"| {name} | {one['num_tasks']} | {one['examples']} | {one['p_score']:.1f} | {one['v_score']:.1f} |"
         for name, one in categories.items()
@@ -156,17 +161,17 @@ def _category_table(title: str, categories: Mapping) -> list[str]:
     return [f"| {title} | tasks | examples | P-score | V-score |", "|---|---|---|---|---|", *rows, ""]
 
 
-def _thinned(curve: Sequence) -> list:
+def _thinned(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """About a dozen points of the curve, the first and the last among them."""
     stride = max(1, len(curve) // 12)
     return [point for place, point in enumerate(curve) if place % stride == 0 or place == len(curve) - 1]
 
 
-def _start(recipe: Mapping) -> str:
+def _start(recipe: Mapping[str, Any]) -> str:
     return f"the weights of `{recipe['start']}`" if recipe.get("start") else "random weights"
 
 
-def _command(recipe: Mapping) -> str:
+def _command(recipe: Mapping[str, Any]) -> str:
     options = {
         "tasks": "--tasks",
         "held_out": "--held-out",
@@ -188,7 +193,7 @@ def _command(recipe: Mapping) -> str:
     return f"kpig pretrain {given} --out DIR"
 
 
-def write(out: Path, prepared: Mapping, run: Path) -> dict:
+def write(out: Path, prepared: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """card.json and README.md in folder `out`; the facts."""
     found = facts(prepared, run)
     publish_json(out / "card.json", found)
@@ -196,7 +201,7 @@ def write(out: Path, prepared: Mapping, run: Path) -> dict:
     return found
 
 
-def _without_folders(recipe: Mapping) -> dict:
+def _without_folders(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Where the files lay is nobody's business; what they are called is."""
     return {
         key: Path(value).name if key in ("tasks", "held_out", "start") and value else value

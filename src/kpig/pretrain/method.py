@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from kpig.config import RunConfig
 from kpig.errors import ConfigError
 from kpig.methods.base import Loss, Method, Settings
 from kpig.model.batch import Batch
@@ -31,14 +32,14 @@ class Pretrain(Method):
     Settings = PretrainSettings
     settings: PretrainSettings
 
-    def __init__(self, config):
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.weight = self.settings.reading_weight
         self.reading = self.weight > 0
         if self.reading and not config.train.row_tokens:
             raise ConfigError(
-                "[method] Pretrain learns the inputs in shared rows only: set train.row_tokens (now 0) to the length "
-                "of the longest examples, or method.options.reading_weight = 0"
+                "[method] Pretrain learns the inputs in shared rows only: set train.row_tokens (now 0) to "
+                "the length of the longest examples, or method.options.reading_weight = 0"
             )
 
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from kpig.errors import DataError
 from kpig.files import publish_bytes
@@ -78,7 +79,7 @@ def _fits(encoder: Encoder, example: Example, num_reserved: int) -> bool:
         return False
 
 
-def _fields(task: Task, example: Example, split: str) -> dict:
+def _fields(task: Task, example: Example, split: str) -> dict[str, Any]:
     return {
         "task": task.name,
         "id": example.id,
@@ -92,7 +93,7 @@ def _fields(task: Task, example: Example, split: str) -> dict:
     }
 
 
-def _label_set(task: Task) -> list[dict]:
+def _label_set(task: Task) -> list[dict[str, Any]]:
     """Where the label set is closed, a response outside it is a violation; other tasks state nothing. [D]"""
     if task.metric != "accuracy":
         return []

@@ -17,9 +17,13 @@ def constant(tasks: Sequence[Task]) -> tuple[str, float]:
     """The one response that scores best as the answer to everything, of the commonest, and its P-score."""
     counts = Counter(example.response for task in tasks for example in task.train)
     candidates = [text for text, _ in counts.most_common(NUM_CONSTANTS)]
-    scored = [(p_score(tasks, lambda task, example, text=text: text), text) for text in candidates]
+    scored = [(p_score(tasks, _always(text)), text) for text in candidates]
     best, text = max(scored)
     return text, best
+
+
+def _always(text: str) -> Answer:
+    return lambda task, example: text
 
 
 def copy(tasks: Sequence[Task]) -> float:

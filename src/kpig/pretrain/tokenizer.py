@@ -32,7 +32,7 @@ def train_tokenizer(tasks: Iterable[Task], vocabulary: int) -> PreTrainedTokeniz
         show_progress=False,
     )
     tokenizer.train_from_iterator(_texts(tasks), trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
     )
 

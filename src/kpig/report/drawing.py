@@ -4,7 +4,7 @@ Categories sit at numbers with tick texts, so that two labels that look alike st
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from kpig.report.text import plot_label
 
@@ -14,8 +14,19 @@ if TYPE_CHECKING:
 COLOURS = ("#3f73c4", "#d9803a", "#2f9e77", "#b1559b", "#8c7a2b", "#c0504d", "#5aa7c7", "#7463c1")
 UNTUNED_COLOUR = "#8d949e"
 
+Trace = dict[str, Any]
+"""A series of a figure, in plotly's words."""
 
-def draw(traces: list[dict], height: int, **layout: Any) -> "Figure":
+
+class PlotGroup(TypedDict):
+    """Plots under one title: how to read them, and the caption and HTML of each."""
+
+    title: str
+    note: str
+    figures: list[tuple[str, str]]
+
+
+def draw(traces: Sequence[Trace], height: int, **layout: Any) -> "Figure":
     """A figure of traces, `height` pixels tall; `layout` is plotly's, each axis atop our own."""
     from plotly.graph_objects import Figure
 
@@ -31,7 +42,7 @@ def draw(traces: list[dict], height: int, **layout: Any) -> "Figure":
         "font": {"family": "system-ui, sans-serif", "size": 13},
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "traceorder": "normal"},
     }
-    return Figure(data=traces, layout=common | axes | layout)
+    return Figure(data=list(traces), layout=common | axes | layout)
 
 
 def _second_axes(layout: Mapping[str, Any]) -> list[str]:
@@ -42,16 +53,17 @@ def to_html(figure: "Figure", number: str) -> str:
     """The figure as HTML, "group-place" its number; number 0-0 brings plotly.js along."""
     import plotly.io
 
-    return plotly.io.to_html(
+    html: str = plotly.io.to_html(
         figure,
         full_html=False,
         include_plotlyjs=number == "0-0",
         div_id=f"figure-{number}",
         config={"displayModeBar": False, "responsive": True},
     )
+    return html
 
 
-def ticks(labels: Sequence[str]) -> dict:
+def ticks(labels: Sequence[str]) -> dict[str, Any]:
     """Settings of an axis that shows the labels at 0, 1, 2 and so on."""
     return {
         "tickmode": "array",

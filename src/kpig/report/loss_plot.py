@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kpig.report.drawing import UNTUNED_COLOUR, draw, run_colour
+from kpig.report.drawing import UNTUNED_COLOUR, Trace, draw, run_colour
 from kpig.report.record import RunRecord
 from kpig.report.text import decimal, plot_label
 
@@ -17,7 +17,7 @@ def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
     series = [one for one in series if one[2]]
     if not series:
         return None
-    traces = []
+    traces: list[Trace] = []
     for number, run, events in series:
         line = {"color": run_colour(number), "width": 1.6}
         updates = list(range(1, len(events) + 1))
@@ -44,7 +44,7 @@ def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
             )
     positive = all(e["loss"] > 0 for _, _, events in series for e in events)
     two = any(trace.get("yaxis") == "y2" for trace in traces)
-    lower = {"title": {"text": "divergence<br>(nats)", "standoff": 14}, "domain": [0, 0.26]}
+    lower: dict[str, Any] = {"title": {"text": "divergence<br>(nats)", "standoff": 14}, "domain": [0, 0.26]}
     lower |= {"rangemode": "tozero", "nticks": 4}
     longest = max((events for _, _, events in series), key=lambda events: events[-1]["step"])
     return draw(
@@ -63,7 +63,7 @@ def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
     )
 
 
-def _step_lines(events: Sequence[Mapping[str, Any]]) -> list[dict]:
+def _step_lines(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Dotted lines between the last update of a step and the first of the next."""
     line = {"color": UNTUNED_COLOUR, "width": 1, "dash": "dot"}
     return [

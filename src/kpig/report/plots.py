@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kpig.records import HELD_OUT, SEEN
-from kpig.report.drawing import to_html
+from kpig.report.drawing import PlotGroup, to_html
 from kpig.report.loss_plot import loss_figure
 from kpig.report.record import RunRecord
 from kpig.report.replay_plot import replay_figure
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-def figures(runs: Sequence[RunRecord]) -> list[dict]:
+def figures(runs: Sequence[RunRecord]) -> list[PlotGroup]:
     """Titles, notes and the HTML of every plot; the first HTML brings plotly.js along."""
     rows = comparison_rows(runs)
     groups: list[tuple[str, str, list[tuple[str, Figure | None]]]] = [
@@ -61,7 +61,7 @@ def figures(runs: Sequence[RunRecord]) -> list[dict]:
             [("", gain_figure(runs))],
         ),
     ]
-    shown = []
+    shown: list[PlotGroup] = []
     for title, note, captioned in groups:
         drawn = [(caption, figure) for caption, figure in captioned if figure is not None]
         numbered = [

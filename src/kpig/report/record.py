@@ -59,7 +59,7 @@ def why_unfinished(run: RunDir) -> str:
     )
 
 
-def _table(run: RunDir, name: str) -> dict:
+def _table(run: RunDir, name: str) -> dict[str, Any]:
     """A JSON file of the run that holds a table; RunError where it does not."""
     found = run.read(name)
     if not isinstance(found, dict):
@@ -67,7 +67,7 @@ def _table(run: RunDir, name: str) -> dict:
     return found
 
 
-def _read_config(path: Path) -> dict:
+def _read_config(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
@@ -76,7 +76,7 @@ def _read_config(path: Path) -> dict:
         raise RunError(f"{path}: cannot be read ({error}); the run folder is not whole") from error
 
 
-def _losses(events: Iterable[Any]) -> list[dict]:
+def _losses(events: Iterable[Any]) -> list[dict[str, Any]]:
     """The events of updates in order; of an update done twice, before and after a resume, the later one."""
     kept = {
         (e["step"], e["update"]): e for e in events if isinstance(e, dict) and {"step", "update"} <= e.keys()

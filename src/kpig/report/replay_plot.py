@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def replay_figure(run: RunRecord) -> "Figure | None":
-    """Share of each step's replayed examples (across) that came from each past task (down); None without replay."""
+    """Share of each step's replayed examples (across) from each past task (down); None without replay."""
     shares = replay_shares(run)
     if not shares:
         return None
@@ -39,7 +39,7 @@ def replay_figure(run: RunRecord) -> "Figure | None":
 
 
 def replay_shares(run: RunRecord) -> dict[int, dict[str, float]]:
-    """For every step that replayed, the percentage of its replayed examples by task, in order of appearance."""
+    """For every step that replayed, the percentage of its replayed examples by task, as they appeared."""
     counts: dict[int, Counter[str]] = {}
     for event in run.events:
         if event.get("replayed_tasks"):

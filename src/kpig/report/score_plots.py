@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kpig.records import HELD_OUT, SEEN
-from kpig.report.drawing import UNTUNED_COLOUR, draw, run_colour, ticks
+from kpig.report.drawing import UNTUNED_COLOUR, Trace, draw, run_colour, ticks
 from kpig.report.record import RunRecord, final_tasks
 from kpig.report.table import Row, comparison_rows
 from kpig.report.text import decimal, plot_label
@@ -19,7 +19,7 @@ KIND_COLOURS = ("#c0504d", "#e0a03c", "#5b8fc7", "#8a6fb5", "#6f7782", "#4fa08b"
 
 def step_figure(runs: Sequence[RunRecord], group: str) -> "Figure | None":
     """P-score of a group of tasks after each step, a line per run."""
-    traces = []
+    traces: list[Trace] = []
     for number, run in enumerate(runs):
         points = step_points(run, group)
         if points:
@@ -76,7 +76,7 @@ def violation_figure(bars: Sequence[Broken]) -> "Figure | None":
         return None
     positions = list(range(len(bars)))
     kinds = dict.fromkeys(kind for bar in bars for kind in bar.violations)
-    traces: list[dict[str, Any]] = [
+    traces: list[Trace] = [
         {
             "type": "bar",
             "name": plot_label(kind.replace("_", " ")),
@@ -155,7 +155,7 @@ def gain_figure(runs: Sequence[RunRecord]) -> "Figure | None":
     same_start = sum(row.untuned for row in comparison_rows(runs)) == 1
     series = [("untuned", runs[0].scores.steps[0].tasks, UNTUNED_COLOUR)] if same_start else []
     series += [(run.name, run.scores.steps[-1].tasks, run_colour(i)) for i, run in enumerate(runs)]
-    traces: list[dict[str, Any]] = [
+    traces: list[Trace] = [
         {
             "type": "bar",
             "orientation": "h",

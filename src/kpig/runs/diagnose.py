@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from kpig.config import EvaluateSection, ModelSection
 from kpig.errors import DataError
@@ -37,7 +38,7 @@ def measure_tasks(
     return gains
 
 
-def gain_json(section: ModelSection, gains: Mapping[str, Gain]) -> dict:
+def gain_json(section: ModelSection, gains: Mapping[str, Gain]) -> dict[str, Any]:
     """The diagnosis as plain data: both gains, both likelihoods, the reading."""
     tasks = {name: asdict(found) | {"reading": gain.reading(found)} for name, found in gains.items()}
     return {

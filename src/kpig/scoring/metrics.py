@@ -16,7 +16,7 @@ METRICS = ("accuracy", "rougeL")
 # One task, one group of tasks.
 
 
-def _refuse_empty(items: Sequence, what: str) -> None:
+def _refuse_empty(items: Sequence[object], what: str) -> None:
     if not items:
         raise ValueError(f"there must be at least one {what}")
 
@@ -93,13 +93,13 @@ Matrix = Sequence[Sequence[float | None]]
 
 def average(matrix: Matrix) -> float:
     """The mean score over all steps' tasks after the last step."""
-    return fmean(_checked(matrix)[-1])
+    return fmean(_known(score) for score in _checked(matrix)[-1])
 
 
 def backward_transfer(matrix: Matrix) -> float | None:
     """The mean over i < T of R[T][i] - R[i][i]: below 0 where tasks were forgotten. None for one step."""
     last = _checked(matrix)[-1]
-    return _mean_of_known(last[i - 1] - matrix[i][i - 1] for i in range(1, len(last)))
+    return _mean_of_known(_known(last[i - 1]) - _known(matrix[i][i - 1]) for i in range(1, len(last)))
 
 
 def forgetting(matrix: Matrix) -> float | None:
@@ -110,13 +110,15 @@ def forgetting(matrix: Matrix) -> float | None:
     """
     last = _checked(matrix)[-1]
     best = [max(score for score in column if score is not None) for column in zip(*matrix[1:], strict=True)]
-    return _mean_of_known(best[i - 1] - last[i - 1] for i in range(1, len(last)))
+    return _mean_of_known(best[i - 1] - _known(last[i - 1]) for i in range(1, len(last)))
 
 
 def forward_transfer(matrix: Matrix) -> float | None:
     """The mean over i > 1 of R[i-1][i] - R[0][i]: what earlier steps gave a later one. None for one step."""
     untuned = _checked(matrix)[0]
-    return _mean_of_known(matrix[i - 1][i - 1] - untuned[i - 1] for i in range(2, len(untuned) + 1))
+    return _mean_of_known(
+        _known(matrix[i - 1][i - 1]) - _known(untuned[i - 1]) for i in range(2, len(untuned) + 1)
+    )
 
 
 def _checked(matrix: Matrix) -> Matrix:
@@ -128,3 +130,8 @@ def _checked(matrix: Matrix) -> Matrix:
             expected = f"{num_steps} scores, one per step"
             raise ValueError(f"row {number} of a matrix of scores must have {expected}, not {len(row)}")
     return matrix
+
+
+def _known(score: float | None) -> float:
+    assert score is not None, "it is one of those that are always needed"
+    return score

@@ -4,14 +4,16 @@ One JSON object per line. The response is under `response`, `prediction` or, whe
 The test example is named by `example` or `id`, with `task` where several tasks have that id, or by `task` and
 `input`. Optional: `finished` (false: cut off at the token limit), `prompt` (as the model saw it),
 `masked_response` (to the prompt without its key parts) and `wording` ("seed", or "new" for one that was never
-trained on). Where `input` or `references` stand beside the example's id, the input must be the example's (or a
-prompt with it inside) and one reference too: ids alone may name another example in other data. Other fields are passed over. So the files of `kpig eval` and `kpig run`
-can be scored, and {"id": ..., "prediction": ...}, the format of the Super-NaturalInstructions evaluation.
+trained on). Where `input` or `references` stand beside the example's id, the input must be the example's (or
+a prompt with it inside) and one reference too: ids alone may name another example in other data. Other fields
+are passed over. So the files of `kpig eval` and `kpig run` can be scored, and {"id": ..., "prediction": ...},
+the format of the Super-NaturalInstructions evaluation.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.records import NEW_WORDING, SEED_WORDING, SEEN, Example, Prediction, Task
@@ -32,6 +34,9 @@ MOST_MISSING_SHOWN = 5
 
 Key = tuple[str, str, str]
 """Task, example and wording: what there is one prediction for."""
+
+Fields = Mapping[str, Any]
+"""A line of the file as JSON has it."""
 
 
 def score(
@@ -75,7 +80,7 @@ class _Index:
                 self.by_id.setdefault(example.id, []).append(example)
                 self.by_input.setdefault((task.name, _plain(example.input)), []).append(example)
 
-    def find(self, fields: Mapping) -> Example:
+    def find(self, fields: Fields) -> Example:
         """The example that a line is about; DataError where there is none, or more than one."""
         name = fields.get("task")
         if name is not None and typed(name, str, "'task'", "a text") not in self.by_task:
@@ -120,7 +125,7 @@ class _Index:
         return found[0]
 
 
-def _check_same(example: Example, fields: Mapping) -> None:
+def _check_same(example: Example, fields: Fields) -> None:
     """Refuse a line that states another input than the example it names, or none of its references.
 
     Tools that keep the whole prompt as the input are right as long as the example's is in it.
@@ -129,14 +134,14 @@ def _check_same(example: Example, fields: Mapping) -> None:
     where = f"task {example.task!r}, example {example.id!r}"
     if isinstance(text, str) and _plain(example.input) not in _plain(text):
         raise DataError(
-            f"states the input {_short(text)}, but that of {where} is {_short(example.input)}; --tasks must be the "
-            "tasks that were answered (a run's folder stands for its own)"
+            f"states the input {_short(text)}, but that of {where} is {_short(example.input)}; --tasks must "
+            "be the tasks that were answered (a run's folder stands for its own)"
         )
     if isinstance(references, list) and not set(example.references) & {str(one) for one in references}:
         raise DataError(
             f"states the references {_short(str(references))}, but those of {where} are "
-            f"{_short(str(list(example.references)))}; --tasks must be the tasks that were answered (a run's folder "
-            "stands for its own)"
+            f"{_short(str(list(example.references)))}; --tasks must be the tasks that were answered (a run's "
+            "folder stands for its own)"
         )
 
 
@@ -146,11 +151,11 @@ class _Line:
 
     number: int
     response: str
-    fields: Mapping
+    fields: Fields
 
 
 def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
-    """The predictions by what they are for; DataError naming each line that cannot be used, up to a number."""
+    """The predictions by what they are for; DataError naming lines that cannot be used, up to a number."""
     index, problems = _Index(tasks), Problems()
     found: dict[Key, _Line] = {}
     for number, text in _lines(path):
@@ -185,7 +190,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _response(fields: Mapping) -> str:
+def _response(fields: Fields) -> str:
     given = [key for key in RESPONSE_KEYS if key in fields] or [key for key in (OUTPUT,) if key in fields]
     if not given:
         raise DataError(
@@ -196,7 +201,7 @@ def _response(fields: Mapping) -> str:
     return typed(fields[given[0]], str, f"{given[0]!r}", "a text")
 
 
-def _options(fields: Mapping) -> dict:
+def _options(fields: Fields) -> dict[str, Any]:
     """The optional fields that a line states; null counts as not stated."""
     for key in fields.keys() - set(KNOWN):
         near = nearest(key, (name for name in OPTIONS if name not in fields), cutoff=0.85)
@@ -221,7 +226,7 @@ def _short(text: str) -> str:
     return repr(text) if len(text) <= 80 else repr(text[:77] + "...")
 
 
-def _hint(word: str, known: Mapping) -> str:
+def _hint(word: str, known: Mapping[str, object]) -> str:
     near = nearest(word[:200], known)
     return f"; did you mean {near!r}?" if near else "; it must be the tasks that were answered"
 

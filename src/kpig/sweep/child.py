@@ -14,7 +14,7 @@ import time
 import tomllib
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from kpig.config import RunConfig, build
 from kpig.errors import KpigError

@@ -1,4 +1,4 @@
-"""The runs that a spec stands for: methods x seeds x stream orders x settings, each with its checked config."""
+"""The runs that a spec stands for: methods x seeds x orders x settings, each with its checked config."""
 
 import copy
 import hashlib

@@ -43,7 +43,8 @@ def source_problems(runs: Sequence[PlannedRun]) -> Mapping[str, list[str]]:
                 problem = str(error) if str(error).startswith("[") else f"[{kind}] {error}"
                 problems.setdefault(problem, []).extend(run.name for run in same)
             else:
-                streams += [(same[0], found)] if kind == "stream" else []
+                if found is not None:
+                    streams.append((same[0], found))
     return problems | {problem: [] for problem in _repeated_orders(streams)}
 
 
@@ -56,7 +57,7 @@ def _grouped(runs: Sequence[PlannedRun], key_of: Callable[[RunConfig], str]) -> 
 
 def _repeated_orders(streams: Sequence[tuple[PlannedRun, Stream]]) -> Iterator[str]:
     """A sentence for every order of steps that comes again under another label."""
-    first_with: dict[tuple, PlannedRun] = {}
+    first_with: dict[tuple[int, str, tuple[tuple[str, ...], ...]], PlannedRun] = {}
     for run, found in streams:
         steps = tuple(tuple(task.name for task in step) for step in found.steps)
         first = first_with.setdefault((run.seed, run.config.suite.model_dump_json(), steps), run)

@@ -33,7 +33,7 @@ def _whole(value: Any) -> int:
 
 def _order(value: Any) -> Order:
     if value == "given":
-        return value
+        return "given"
     if isinstance(value, list | tuple) and value and all(type(one) is int and one > 0 for one in value):
         return tuple(value)
     if type(value) is int and value >= 0:
@@ -43,7 +43,7 @@ def _order(value: Any) -> Order:
     )
 
 
-def _base(value: Any) -> str | dict:
+def _base(value: Any) -> str | dict[str, Any]:
     if (isinstance(value, str) and value) or isinstance(value, dict):
         return value
     raise ValueError("expected the path of a config, or a table [base] with the sections of one")
@@ -167,7 +167,10 @@ def _explain(problem: Mapping[str, Any]) -> str:
     where = "".join(f"{part + 1}: " if isinstance(part, int) else f"{part} " for part in parents)
     if problem["type"] == "extra_forbidden":
         if not parents and key in RunConfig.model_fields:
-            return f'has no key {key!r}: what all runs share stands below base, as [base.{key}] or base = "config.toml"'
+            return (
+                f"has no key {key!r}: what all runs share stands below base, as [base.{key}] or "
+                'base = "config.toml"'
+            )
         known = (Setting if parents else Spec).model_fields
         near = nearest(key, known, cutoff=0.5)
         return f"{where}has no key {key!r}" + (

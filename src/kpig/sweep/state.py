@@ -60,7 +60,7 @@ class State:
 
 
 def look(run: PlannedRun, out: Path) -> State:
-    """How far the run is. A finished one is done whatever else lies beside it, unless its scores are damaged."""
+    """How far the run is. A finished one is done whatever lies beside it, unless its scores are damaged."""
     folder = out / run.name
     if is_done(folder):
         try:

@@ -29,7 +29,7 @@ class Checkpoint:
 
     update: int
     weights: dict[str, Tensor]
-    optimizer: dict[str, Any]
+    optimizer: dict[int, dict[str, Tensor]]
     method: dict[str, Any]
     ledger: dict[str, Any]
 
@@ -106,9 +106,9 @@ def restore_method(method: Method, state: dict[str, Any]) -> None:
         method.load_state_dict(state)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
-            f"the saved state of {type(method).__name__} cannot be used ({type(error).__name__}: {error}): it is damaged, "
-            "or of another version of kpig. Finish the run with the version that began it (environment.json names "
-            "it), or start anew with --out another folder."
+            f"the saved state of {type(method).__name__} cannot be used ({type(error).__name__}: {error}): "
+            "it is damaged, or of another version of kpig. Finish the run with the version that began it "
+            "(environment.json names it), or start anew with --out another folder."
         ) from error
 
 
@@ -123,7 +123,7 @@ def write_state(state: dict[str, Any], folder: Path, **more: Any) -> None:
 
 
 def parted(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A method's state as JSON values, and the tensors that it holds by the names that stand for them there."""
+    """A method's state as JSON values, and the tensors in it by the names that stand for them there."""
     tensors: dict[str, Tensor] = {}
     return {key: _without_tensors(value, key, tensors) for key, value in state.items()}, tensors
 

@@ -1,4 +1,4 @@
-"""How large a method's penalties are beside the cross-entropy, and a warning where one does nothing or everything."""
+"""How large a method's penalties are beside the cross-entropy; a warning where one is lost, or is all."""
 
 from collections.abc import Iterable, Mapping
 
@@ -61,7 +61,7 @@ def _text(name: str, setting: str, row: list[float]) -> str:
     small = _side(row[-1]) < 0
     values = f"{min(row):.1e} to {max(row):.1e}" if len(row) > 1 else f"{row[0]:.1e}"
     return (
-        f"the {name} was {values} times the cross-entropy for {len(row)} updates in a row, wanted is {LEAST:g} "
-        f"to {MOST:g}: it {'hardly acts' if small else 'outweighs the task'}. "
+        f"the {name} was {values} times the cross-entropy for {len(row)} updates in a row, wanted is "
+        f"{LEAST:g} to {MOST:g}: it {'hardly acts' if small else 'outweighs the task'}. "
         f"{'Raise' if small else 'Lower'} {setting}"
     )

@@ -8,7 +8,17 @@ from pydantic import Field
 
 from kpig.config.section import CountOrAll
 from kpig.errors import ConfigError, DataError
-from kpig.llm import Answer, Budget, HttpModel, LocalModel, Request, TextBackend, load_local, settings_from
+from kpig.llm import (
+    Answer,
+    Budget,
+    HttpModel,
+    HttpSettings,
+    LocalModel,
+    Request,
+    TextBackend,
+    load_local,
+    settings_from,
+)
 from kpig.methods.base import Settings
 from kpig.model.learner import Learner
 from kpig.records import Example, Instruction
@@ -30,7 +40,8 @@ class WriterSettings(Settings):
     writer: str = Field(
         "learner",
         min_length=1,
-        description="'learner': the starting model; else a local model's folder, or a chat model's name on a server",
+        description="'learner': the starting model; else a local model's folder, or a chat model's name on a "
+        "server",
     )
     base_url: str = Field("", description="an OpenAI-compatible server; empty: OPENAI_BASE_URL")
     key_variable: str = Field(
@@ -97,7 +108,7 @@ def greedy(learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: i
     return [drafts.get(place) for place in range(len(prompts))]
 
 
-def _server(settings: WriterSettings):
+def _server(settings: WriterSettings) -> HttpSettings:
     given = {"model": settings.writer, "key_variable": settings.key_variable}
     return settings_from(**given, **({"base_url": settings.base_url} if settings.base_url else {}))
 
@@ -107,8 +118,8 @@ def _refuse_idle(settings: WriterSettings) -> None:
     idle = [name for name in fields if name != "writer" and getattr(settings, name) != fields[name].default]
     if idle:
         raise ConfigError(
-            f"{', '.join(idle)}: no effect with writer = {LEARNER!r}; name a folder or a chat model as the writer, "
-            "or remove the setting"
+            f"{', '.join(idle)}: no effect with writer = {LEARNER!r}; name a folder or a chat model as the "
+            "writer, or remove the setting"
         )
 
 

@@ -290,6 +290,9 @@ def verdict(one: dict[str, Any] | None, other: dict[str, Any] | None) -> tuple[b
     """Whether a run differs, and what to say of it."""
     if one is None or other is None:
         return (True, "missing in the second") if other is None else (False, "added in the second")
+    refused = [run.get("refused", "none") for run in (one, other)]
+    if refused[0] != refused[1]:
+        return True, f"the refusals differ: {refused[0]} / {refused[1]}"
     first, second = flat(one), flat(other)
     added = kinds([key for key in second if key not in first])
     more = f"; added: {some(added)}" if added else ""

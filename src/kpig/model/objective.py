@@ -65,8 +65,8 @@ def top_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
 def kl(reference: Tensor, log_probs: Tensor) -> Tensor:
     """KL(reference || now) at each token, [N] in nats, at least 0, from finite log-probabilities [N, C] both.
 
-    Gradients reach `log_probs` only. 0 on itself. Over the classes of `top_log_probs` it is at most the KL over
-    the vocabulary, and equal to it at k = V (the data-processing inequality).
+    Gradients reach `log_probs` only. 0 on itself, with gradient 0 where these come from logits. Over the
+    classes of `top_log_probs` it is at most the KL over the vocabulary, and equal to it at k = V.
     """
     reference = _wide(reference.detach())
     return (reference.exp() * (reference - _wide(log_probs))).sum(-1).clamp(min=0.0)

@@ -19,11 +19,22 @@ THIRD_PARTY = "test_contract:ThirdParty"
 # What cannot be done, and is refused: the kinds of tuning of a method.
 REFUSES = {"o_lora": (FULL,), "lm_cocktail": (LORA,)}
 # Methods that mix past examples into their updates, at the budget of [replay].
-REHEARSES = {"kpig", "replay", "periodic_replay", "kmeans_replay", "dynosaur", "inscl", "dynainst", "ssr"}
+REHEARSES = {
+    "kpig",
+    "replay",
+    "periodic_replay",
+    "kmeans_replay",
+    "dynosaur",
+    "inscl",
+    "dynainst",
+    "ssr",
+    "derpp",
+}
 REHEARSES.add(THIRD_PARTY)
 # Settings that make a method do all it does within a few updates.
 SETTINGS = {
     "kpig": {"num_probes": 3, "refresh": 3, "num_tasks": 1},
+    "derpp": {"top_k": 2},
     "periodic_replay": {"every": 2},
     "kmeans_replay": {"clusters": 3},
     "dynainst": {"refresh": 3, "num_tasks": 1},

@@ -6,9 +6,16 @@ import numpy
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
-from scipy.special import softmax
+from scipy.special import rel_entr, softmax
 
-from kpig.model.objective import cross_entropy_sum, jsd, mean_by_example, token_log_probs
+from kpig.model.objective import (
+    cross_entropy_sum,
+    jsd,
+    kl,
+    mean_by_example,
+    token_log_probs,
+    top_log_probs,
+)
 
 SCALES = (0.1, 1.0, 30.0)
 
@@ -84,6 +91,85 @@ def test_gradients_of_the_jsd_are_finite_also_where_both_sides_agree(scale):
 def test_gradient_of_the_jsd_passes_gradcheck():
     one, other = random_logits(1.0, 1).requires_grad_(), random_logits(1.0, 2).requires_grad_()
     assert torch.autograd.gradcheck(jsd, (one, other))
+
+
+def top_ids(logits, k):
+    return logits.topk(k).indices
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_top_log_probs_equal_a_loop_over_tokens_in_float64(k, scale):
+    logits = random_logits(scale)
+    ids = top_ids(random_logits(scale, 2), k)  # another model's, not in this one's order
+    for found, row, chosen in zip(top_log_probs(logits, ids), logits, ids.tolist(), strict=True):
+        p = softmax(row.numpy())
+        rest = sum(p[token] for token in range(7) if token not in chosen)
+        numpy.testing.assert_allclose(found, numpy.log([*p[chosen], rest]), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [*SCALES, 1000.0])
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_top_log_probs_are_finite_and_their_probabilities_sum_to_one(k, scale):
+    logits = random_logits(scale, dtype=torch.float32)
+    found = top_log_probs(logits, top_ids(logits, k))
+    assert torch.isfinite(found).all() and found.shape == (5, k + 1)
+    torch.testing.assert_close(found.exp().sum(-1), torch.ones(5))
+    assert k < 7 or (found[:, -1].exp() == 0).all()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_kl_over_k_and_one_classes_equals_scipys_and_is_at_most_that_over_all(k, scale):
+    then, now = random_logits(scale, 1), random_logits(scale, 2)
+    ids = top_ids(then, k)
+    p, q = (top_log_probs(logits, ids).exp().numpy() for logits in (then, now))
+    found = kl(top_log_probs(then, ids), top_log_probs(now, ids)).numpy()
+    numpy.testing.assert_allclose(found, rel_entr(p, q).sum(-1), rtol=1e-9, atol=1e-12)
+    full = rel_entr(softmax(then.numpy(), -1), softmax(now.numpy(), -1)).sum(-1)
+    assert (found <= full * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_kl_over_all_of_the_vocabulary_equals_scipys(scale):
+    then, now = random_logits(scale, 1), random_logits(scale, 2)
+    ids = top_ids(then, 7)
+    found = kl(top_log_probs(then, ids), top_log_probs(now, ids)).numpy()
+    full = rel_entr(softmax(then.numpy(), -1), softmax(now.numpy(), -1)).sum(-1)
+    numpy.testing.assert_allclose(found, full, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [*SCALES, 1000.0])
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_kl_is_zero_on_itself_and_never_negative(k, scale, dtype):
+    then, now = random_logits(scale, 1, dtype), random_logits(scale, 2, dtype)
+    ids = top_ids(then, k)
+    reference = top_log_probs(then, ids)
+    found = kl(reference, top_log_probs(now, ids))
+    assert found.dtype == reference.dtype and found.dtype != torch.bfloat16
+    assert torch.equal(kl(reference, reference), torch.zeros_like(found))
+    assert (found >= 0).all() and (kl(top_log_probs(now, ids), reference) >= 0).all()
+
+
+@pytest.mark.parametrize("scale", [*SCALES, 1000.0])
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_gradients_of_the_kl_are_finite_reach_one_side_only_and_vanish_on_itself(k, scale):
+    then = random_logits(scale, 1, torch.float32).requires_grad_()
+    now = random_logits(scale, 2, torch.float32).requires_grad_()
+    same = then.detach().clone().requires_grad_()
+    ids = top_ids(then, k)
+    for current in (now, same):
+        kl(top_log_probs(then, ids), top_log_probs(current, ids)).sum().backward()
+    assert then.grad is None and torch.isfinite(now.grad).all() and now.grad.abs().max() > 0
+    assert same.grad.abs().max() <= 1e-6
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_gradient_of_the_kl_passes_gradcheck(k):
+    then, now = random_logits(1.0, 1), random_logits(1.0, 2).requires_grad_()
+    ids = top_ids(then, k)
+    assert torch.autograd.gradcheck(lambda x: kl(top_log_probs(then, ids), top_log_probs(x, ids)), (now,))
 
 
 def test_no_response_tokens_give_zero_loss_and_zero_gradient():

@@ -18,6 +18,7 @@ def _entry(target: str, help: str) -> Entry:
 METHODS = {
     "kpig": _entry("kpig:Kpig", "replay, uniform or by key-part gain; hold masked twins to a frozen model"),
     "replay": _entry("replay:Replay", "mix in examples drawn uniformly from all past tasks"),
+    "derpp": _entry("derpp:DarkExperienceReplay", "replay, and hold replayed outputs to those stored before"),
     "periodic_replay": _entry(
         "periodic_replay:PeriodicReplay", "the same examples gathered into one update out of several"
     ),

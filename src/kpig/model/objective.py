@@ -51,6 +51,27 @@ def distillation(logits: Tensor, reference: Tensor, temperature: float) -> Tenso
     return temperature**2 * (target.exp() * (target - current)).sum(-1)
 
 
+def top_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log-probabilities over k + 1 classes at each token, [N, k + 1] in nats, from [N, V] and ids [N, k].
+
+    The first k are those of `ids`, distinct in each row and in their order; the last class is all other ids
+    together. Where there are none (k = V), it has the lowest finite number, whose probability is exactly 0.
+    """
+    log_probs = _wide(logits).log_softmax(-1)
+    rest = log_probs.scatter(-1, ids, torch.finfo(log_probs.dtype).min).logsumexp(-1, keepdim=True)
+    return torch.cat([log_probs.gather(-1, ids), rest], dim=-1)
+
+
+def kl(reference: Tensor, log_probs: Tensor) -> Tensor:
+    """KL(reference || now) at each token, [N] in nats, at least 0, from finite log-probabilities [N, C] both.
+
+    Gradients reach `log_probs` only. 0 on itself, with gradient 0 where these come from logits. Over the
+    classes of `top_log_probs` it is at most the KL over the vocabulary, and equal to it at k = V.
+    """
+    reference = _wide(reference.detach())
+    return (reference.exp() * (reference - _wide(log_probs))).sum(-1).clamp(min=0.0)
+
+
 def entropy(logits: Tensor) -> Tensor:
     """Entropy of the predicted distribution at each token, [N] in nats, within [0, ln V]; finite logits."""
     log_probs = _wide(logits).log_softmax(-1)

@@ -62,6 +62,14 @@ def test_help_loads_neither_torch_nor_transformers():
     assert result.stdout.strip() == "[]"
 
 
+def test_help_waits_for_no_room_but_that_of_the_recipe():
+    code = "import sys, kpig.cli\n"
+    code += "print(*[m for m in ('pydantic', 'numpy', 'psutil', 'sqlite3') if m in sys.modules])"
+    code += "\nprint(*sorted({m.split('.')[1] for m in sys.modules if m.startswith('kpig.')}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "\ncli errors files pretrain records\n"
+
+
 def test_methods_are_listed():
     listed = kpig("methods").stdout
     assert all(name in listed for name in ("kpig", "replay", "sequential", "mtl", "init"))

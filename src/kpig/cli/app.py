@@ -13,10 +13,10 @@ from rich.table import Table
 
 from kpig.errors import RunError
 from kpig.records import Task
-from kpig.runs.folder import RunDir, is_run
 
 if TYPE_CHECKING:
     from kpig.report import RunRecord
+    from kpig.runs.folder import RunDir
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -96,6 +96,7 @@ def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False) ->
     `for_training` splits examples that state no split. RunError for a run whose data have changed.
     """
     from kpig.config import SUITE
+    from kpig.runs.folder import RunDir, is_run
     from kpig.tasks import stream, suite
 
     if path == SUITE:
@@ -106,7 +107,7 @@ def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False) ->
     return tuple(stream.load_tasks(path, test_per_task=test_per_task, split_by_rule=for_training))
 
 
-def _tasks_of_run(run: RunDir, test_per_task: int) -> tuple[Task, ...]:
+def _tasks_of_run(run: "RunDir", test_per_task: int) -> tuple[Task, ...]:
     """All tasks of a run, held-out ones last; with `test_per_task` only so many test examples of each."""
     from kpig.config import load_resolved
     from kpig.tasks import stream

@@ -7,7 +7,6 @@ import typer
 
 from kpig.cli.app import Device, DeviceOption, ModelPath, TasksOption, app, quiet, read_tasks, show_table
 from kpig.cli.score_table import print_cautions, score_table
-from kpig.runs.folder import check_no_run
 
 
 @app.command("eval")
@@ -32,6 +31,7 @@ def evaluate(
     from kpig.config import EvaluateSection, ModelSection
     from kpig.progress import Bars
     from kpig.runs.diagnose import evaluate_model
+    from kpig.runs.folder import check_no_run
     from kpig.runs.job import choose_device
     from kpig.scoring import predictions, scores
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kpig.cli.app import app, quiet, show_report
-from kpig.progress import Watcher
 
 if TYPE_CHECKING:
+    from kpig.progress import Watcher
     from kpig.report import RunRecord
 
 METHODS = ("sequential", "kpig")
@@ -41,7 +41,7 @@ def quickstart(
 
 
 def run(
-    out: Path, methods: Sequence[str] = METHODS, seed: int = 0, watch: Watcher | None = None
+    out: Path, methods: Sequence[str] = METHODS, seed: int = 0, watch: "Watcher | None" = None
 ) -> "list[RunRecord]":
     """One run per method under `out`, with equal budgets and data; finished ones are taken as they are."""
     from kpig.config import build

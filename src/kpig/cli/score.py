@@ -8,7 +8,6 @@ import typer
 from kpig.cli.app import TasksOption, app, read_tasks, show_table
 from kpig.cli.score_table import print_cautions, score_table
 from kpig.errors import UsageError
-from kpig.runs.folder import check_no_run
 
 
 @app.command()
@@ -33,6 +32,7 @@ def score(
 
     Example: [bold]kpig score scores/predictions.jsonl --tasks suite --out scored[/bold]
     """
+    from kpig.runs.folder import check_no_run
     from kpig.scoring import predictions, predictions_file, scores
 
     if out is not None and (out / "predictions.jsonl").resolve() == path.resolve():

@@ -1,14 +1,17 @@
 """What `eval` and `score` show: scores by task, and what limits their meaning."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from kpig.records import Task
-from kpig.scoring.records import Evaluation, GroupScore, TaskScore
+
+if TYPE_CHECKING:
+    from kpig.scoring.records import Evaluation, GroupScore, TaskScore
 
 
-def score_table(path: str, result: Evaluation) -> Table:
+def score_table(path: str, result: "Evaluation") -> Table:
     """A row for each task, and the mean over them."""
     table = Table(title=f"{path}: {len(result.tasks)} tasks, scorer {result.scorer}", title_justify="left")
     table.add_column("task", overflow="fold")
@@ -32,6 +35,6 @@ def print_cautions(tasks: Sequence[Task]) -> None:
         print(f"note: {caution}")
 
 
-def _cells(score: TaskScore | GroupScore) -> list[str]:
+def _cells(score: "TaskScore | GroupScore") -> list[str]:
     values = ((score.p_score, 1), (score.v_score, 1), (score.half_listening, 1), (score.gain, 3))
     return ["–" if value is None else f"{value:.{places}f}" for value, places in values]

@@ -116,7 +116,7 @@ def _contradictions(config: RunConfig) -> list[str]:
         f"[method] has no key {key!r}{did_you_mean(key, ['name'])}" for key in config.method.strangers
     ]
     name = config.method.name
-    if OPTIONS in config.method.tables and ":" not in name:
+    if config.method.tables.get(OPTIONS) and ":" not in name:
         problems.append(
             f"[method.{OPTIONS}] is for a module:Class of your own; "
             f"settings of {name!r} go to [method.{name}]"

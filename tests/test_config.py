@@ -1,0 +1,89 @@
+"""The [method] table: whose settings stand there, who checks them, and what a run keeps of them."""
+
+from pathlib import Path
+
+import pytest
+
+from kpig import config
+from kpig.errors import ConfigError
+from kpig.methods import METHODS, chosen
+from kpig.methods.base import Method, Settings
+from kpig.runs.check import check
+
+OLD_CONFIG = Path(__file__).parent / "golden" / "old_run" / "config.toml"
+
+
+class MineSettings(Settings):
+    """Two settings."""
+
+    strength: float = 0.25
+    name: str = "a"
+
+
+class Mine(Method):
+    """A method of a third party."""
+
+    Settings = MineSettings
+    settings: MineSettings
+
+
+MINE = f"{__name__}:Mine"
+
+
+def problems(method: dict) -> list[str]:
+    return chosen.problems(config.build({"method": method}).method)
+
+
+def test_a_config_that_an_earlier_version_wrote_loads_with_the_table_of_its_own_method():
+    """It held the tables of all methods, and an empty one for classes of the user's own."""
+    assert "[method.kpig]" in OLD_CONFIG.read_text() and "[method.options]" in OLD_CONFIG.read_text()
+    found = config.load_resolved(OLD_CONFIG)
+    assert found.method.model_dump() == {"name": "replay"}
+    assert config.differing_keys(found, chosen.complete(config.load(OLD_CONFIG))) == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_keeps_every_setting_of_its_own_method_and_no_table_of_another(name):
+    tables = {other: {} for other in METHODS} | {"kpig": {"twin_weight": 2.0}}
+    found = chosen.complete(config.build({"method": {"name": name, **tables}}))
+    kept = {key.split(".")[1] for key in config.settings_of(found) if key.startswith("method.")} - {"name"}
+    assert kept == ({name} if chosen.defaults(name) else set())
+    assert dict(found.method.given).keys() == chosen.defaults(name).keys()
+    assert chosen.create(config.build({"method": {"name": "kpig", **tables}})).settings.twin_weight == 2.0
+
+
+def test_slips_in_the_tables_of_all_methods_are_told_at_once():
+    found = problems({"name": "ewc", "ewc": {"wieght": 1.0}, "kpig": {"refresh": -1}, "kpgi": {}})
+    assert len(found) == 3
+    assert "[method.ewc] has no key 'wieght'; did you mean 'weight'?" in found
+    assert any(line.startswith("[method.kpig] refresh = -1: ") for line in found)
+    assert any("no key 'kpgi'; did you mean 'kpig'?" in line for line in found)
+
+
+def test_the_options_of_a_class_are_checked_like_ours():
+    assert problems({"name": MINE, "options": {"strength": 0.5}}) == []
+    assert problems({"name": MINE, "options": {"strenght": 0.5}}) == [
+        "[method.options] has no key 'strenght'; did you mean 'strength'?"
+    ]
+    (wrong,) = problems({"name": MINE, "options": {"strength": "0.5"}})
+    assert wrong.startswith("[method.options] strength = '0.5': ")
+    assert chosen.create(config.build({"method": {"name": MINE}})).settings == MineSettings()
+
+
+def test_a_method_without_settings_takes_none():
+    (told,) = problems({"name": "replay", "replay": {"ratio": 1.0}})
+    assert "'replay' has no settings; remove the table (given: ratio)" in told
+
+
+def test_options_are_for_classes_of_the_users_own():
+    with pytest.raises(ConfigError, match=r"\[method.options\] is for a module:Class of your own"):
+        config.build({"method": {"name": "kpig", "options": {"twin_weight": 1.0}}})
+
+
+def test_an_unknown_key_does_not_hide_a_misspelt_method(tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text("[method]\nname = 'kpgi'\nnmae = 1\n[train]\nlearning_rat = 1.0\n")
+    with pytest.raises(ConfigError) as caught:
+        check(path)
+    told = str(caught.value)
+    assert "did you mean 'kpig'?" in told and "did you mean 'learning_rate'?" in told

@@ -1,10 +1,10 @@
 """scores.json is version 1 to the letter, and what does not fit is refused by file and place, whatever it is.
 
-`golden/` was made by the code of commit 89facc1, the last before scores were records. Tasks, with 6 training and
-3 test examples each: in step 1 `side` ("Answer yes.", closed labels), in step 2 `echo` ("Say it again.", the
-references are the inputs, one wording for evaluation); held out is `first` ("Give the first word.", 3 test
-examples, one wording for evaluation). Method replay, seed 3, 6 updates a step of 8 examples at a learning rate
-of 2e-3, 12 new tokens:
+`golden/` was made by the code of commit 89facc1, the last before scores were records. Tasks, with 6 training
+and 3 test examples each: in step 1 `side` ("Answer yes.", closed labels), in step 2 `echo` ("Say it again.",
+the references are the inputs, one wording for evaluation); held out is `first` ("Give the first word.", 3 test
+examples, one wording for evaluation). Method replay, seed 3, 6 updates a step of 8 examples, learning rate
+2e-3, 12 new tokens:
 
     kpig run my.toml --out old_run
     kpig eval old_run/steps/02/model --tasks old_run --max-new-tokens 12 --out evaluated

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import kpig
+import kpig.testing
 from kpig import config
 from kpig.methods import METHODS
 from kpig.testing import MethodContract, configured, live
+from kpig.testing.history import CAPACITY, STEPS
 from test_docs import resolved
 
 PAGE = (Path(__file__).parents[1] / "docs" / "add-a-method.md").read_text(encoding="utf-8")
@@ -127,6 +129,20 @@ def test_every_hook_and_attribute_of_a_method_has_its_row():
     public = {name for name in vars(kpig.Method) if not name.startswith("_")} | {"__init__"}
     assert public - rows == {"num_replayed", "rng"}, "helpers, named below the table"
     assert {"num_replayed(clock)", "rng(purpose)"} <= SPANS
+
+
+def test_the_contract_has_room_for_as_many_stored_numbers_as_the_page_says():
+    learner, memory = kpig.testing.learner(adapter=True), kpig.Memory(CAPACITY, configured("replay").seed)
+    kept = [one for step in STEPS for task in step for one in memory.part(task)]
+    tokens = sum(len(learner.encoder.encode(one).response) for one in kept)
+    room = 2 * len(STEPS) * sum(weight.numel() for weight in learner.weights().values())
+    assert f"that is {room} in all, for {tokens} response tokens in memory: {room // tokens}" in PAGE
+
+
+def test_the_names_that_a_record_has_of_itself_are_all_named(tmp_path):
+    log = live(configured("l2"), tmp_path).log + live(configured("replay"), tmp_path / "replay").log
+    taken = {name for record in log for name in record} - {"step", "update", "cross_entropy"}
+    assert set(re.findall(r"`(\w+)`", PAGE.split("- The names ")[1].split(" are taken")[0])) == taken
 
 
 def test_every_attribute_of_the_contract_has_its_row():

@@ -34,7 +34,6 @@ REHEARSES.add(THIRD_PARTY)
 # Settings that make a method do all it does within a few updates.
 SETTINGS = {
     "kpig": {"num_probes": 3, "refresh": 3, "num_tasks": 1},
-    "derpp": {"top_k": 2},
     "periodic_replay": {"every": 2},
     "kmeans_replay": {"clusters": 3},
     "dynainst": {"refresh": 3, "num_tasks": 1},

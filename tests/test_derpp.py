@@ -11,7 +11,7 @@ from kpig import config
 from kpig.errors import ConfigError
 from kpig.methods.base import Method, Step
 from kpig.methods.chosen import create
-from kpig.model.batch import Layout, in_batches
+from kpig.model.batch import Layout
 from kpig.tasks import suite
 from kpig.testing.models import scatter
 from kpig.training import loop
@@ -53,8 +53,7 @@ def log_probs_alone(learner, example):
 
 def mixed_batches(learner, current, past, max_tokens=1000, row_tokens=0):
     """Batches as the loop makes them, current and replayed examples mixed."""
-    encoded = [learner.encoder.encode(one) for one in (*current, *past)]
-    return list(in_batches(encoded, learner.pad_id, Layout(max_tokens, row_tokens=row_tokens), len(past)))
+    return list(learner.batches([*current, *past], Layout(max_tokens, row_tokens=row_tokens), len(past)))
 
 
 @pytest.mark.parametrize("top_k", [1, 3, VOCABULARY + 5])

@@ -21,7 +21,6 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from conftest import scatter
 from kpig.config import EvaluateSection
 from kpig.errors import ModelError
 from kpig.model import chat
@@ -30,6 +29,7 @@ from kpig.model.learner import Learner
 from kpig.records import SEEN, Example, Instruction, KeySpan, Task
 from kpig.scoring import answers
 from kpig.tasks import suite
+from kpig.testing.models import scatter
 
 ODD_TEXTS = (
     "ant, box",

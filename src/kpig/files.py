@@ -1,7 +1,9 @@
 """Whole files or none: the only way in which the package writes a file that others read."""
 
 import json
+import math
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,5 +46,35 @@ def disk_error(path: Path, error: OSError) -> RunError:
 
 
 def as_json(value: Any) -> str:
-    """Indented JSON with a line break at its end."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """Indented JSON with a line break at its end. Raises RunError as `as_line` does."""
+    return _dumped(value, indent=2)
+
+
+def as_line(value: Any) -> str:
+    """JSON on one line, with its line break. Raises RunError for NaN and infinity, which JSON cannot hold."""
+    return _dumped(value)
+
+
+def _dumped(value: Any, indent: int | None = None) -> str:
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError as error:
+        place = next(_not_finite(value), None)
+        if place is None:
+            raise
+        raise RunError(
+            f"{place} is not finite, which JSON cannot hold and no score can be made of; "
+            "nothing was written. Look at the weights and the learning rate of what was measured."
+        ) from error
+
+
+def _not_finite(value: Any, place: str = "") -> Iterator[str]:
+    """Where NaN and infinity stand in a value, as dotted keys."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{place or 'the value'} = {value}"
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _not_finite(one, f"{place}.{key}".removeprefix("."))
+    elif isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            yield from _not_finite(one, f"{place}.{number}".removeprefix("."))

@@ -86,7 +86,11 @@ class SuiteSection(Section):
 class TrainSection(Section):
     """The training loop: AdamW, one fresh optimizer for each step of the stream."""
 
-    epochs: Annotated[float, Field(gt=0)] = Field(1.0, description="passes over the step's training examples")
+    epochs: Annotated[float, Field(gt=0)] = Field(
+        1.0,
+        description="passes over the step's training examples, each once in a pass: the last update takes "
+        "what is left. A fraction of a pass is rounded up to whole examples",
+    )
     updates_per_step: CountOrAll = Field(
         0, description="optimizer updates per step instead of epochs; 0: epochs"
     )

@@ -44,7 +44,7 @@ BEAT_SECONDS = 10.0
 def content_key(model: str, request: Request) -> str:
     """SHA-256 over the canonical JSON of a model's name and everything in the request, as hex."""
     content = {"model": model, **asdict(request)}
-    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
@@ -56,7 +56,7 @@ class AnswerCache:
 
     def __init__(self, folder: Path | None = None):
         self._database = Database(None if folder is None else Path(folder) / FILE_NAME, TABLES)
-        self._owner = json.dumps({"token": secrets.token_hex(8)} | here())
+        self._owner = json.dumps({"token": secrets.token_hex(8)} | here(), allow_nan=False)
         if folder is not None:
             self._import(Path(folder) / OLD_FILE_NAME)
 
@@ -140,7 +140,8 @@ class AnswerCache:
 def _insert(connection: sqlite3.Connection, key: str, model: str, answer: Answer) -> None:
     fields = asdict(answer)
     del fields["cached"]
-    connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (key, model, json.dumps(fields)))
+    values = (key, model, json.dumps(fields, allow_nan=False))
+    connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", values)
 
 
 def _drop_lapsed(connection: sqlite3.Connection) -> None:

@@ -4,13 +4,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kpig.errors import ModelError
 from kpig.llm.backend import Deliver
 from kpig.llm.budget import Budget
 from kpig.llm.exchange import BUDGET, Answer, Failure, LlmError, Outcome, Request
 
 if TYPE_CHECKING:
+    from kpig.model.encoding import Encoder
     from kpig.model.learner import Learner
 
 LONGEST = 1 << 20
@@ -107,24 +109,19 @@ class LocalModel:
 
         tokenizer = self.learner.tokenizer
         if self.learner.encoder.chat:
-            text = _templated(tokenizer, request)
-            return list(tokenizer.encode(text, add_special_tokens=False))
+            return list(_templated(self.learner.encoder, request))
         body = "\n\n".join(message["content"] for message in request.messages)
         ids: list[int] = tokenizer.encode(PLAIN_TEMPLATE.format(body=body))
         return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
 
 
-def _templated(tokenizer: Any, request: Request) -> str:
+def _templated(encoder: "Encoder", request: Request) -> tuple[int, ...]:
     """The request in the chat template; where that refuses a system message, it leads the prompt."""
-    from jinja2 import TemplateError
-
-    render = tokenizer.apply_chat_template
     try:
-        return str(render(request.messages, tokenize=False, add_generation_prompt=True))
-    except TemplateError:
+        return encoder.conversation_ids(request.messages)
+    except ModelError:
         joined = "\n\n".join(message["content"] for message in request.messages)
-        alone = [{"role": "user", "content": joined}]
-        return str(render(alone, tokenize=False, add_generation_prompt=True))
+        return encoder.conversation_ids([{"role": "user", "content": joined}])
 
 
 def _digest(learner: "Learner") -> str:
@@ -133,7 +130,9 @@ def _digest(learner: "Learner") -> str:
     config = {**learner.model.config.to_dict(), "_name_or_path": None}
     vocabulary = sorted(learner.tokenizer.get_vocab().items())
     template = getattr(learner.tokenizer, "chat_template", None)
-    digest = hashlib.sha256(json.dumps([config, vocabulary, template], default=str, sort_keys=True).encode())
+    ends = [] if set(learner.ends) == {learner.tokenizer.eos_token_id} else [learner.ends]
+    content = [config, vocabulary, template, *ends]
+    digest = hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode())
     for name, weight in sorted(learner.model.state_dict().items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -23,11 +23,15 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the stream: its number from 1, its tasks, and how many updates it gets."""
+    """One step of the stream: its number from 1, its tasks, and how many updates it gets.
+
+    `bounds`: see `Clock`.
+    """
 
     number: int
     tasks: tuple[Task, ...]
     num_updates: int
+    bounds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,17 @@ class Clock:
     """Updates of this step in all."""
 
     num_current: int
-    """Examples of the current step in an update."""
+    """Examples of the current step in this update."""
+
+    bounds: tuple[int, ...] = ()
+    """Those in all updates before each one, and before the end: `num_updates` + 1 rising counts.
+
+    Empty where each update has `num_current`.
+    """
+
+    def current_before(self, update: int) -> int:
+        """Examples of the current step in all updates before one of them."""
+        return self.bounds[update] if self.bounds else update * self.num_current
 
     def rng(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose, step and update: asked twice, it draws the same twice."""
@@ -161,9 +175,9 @@ class Method:
         Where the ratio asks for a fraction, whole examples come as often as makes their number right on
         average.
         """
-        rate = self.config.replay.ratio * clock.num_current
         until, before = (
-            math.floor(rate * updates + ROUNDING) for updates in (clock.update + 1, clock.update)
+            math.floor(self.config.replay.ratio * clock.current_before(update) + ROUNDING)
+            for update in (clock.update + 1, clock.update)
         )
         return until - before
 

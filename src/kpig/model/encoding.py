@@ -1,14 +1,16 @@
 """Text to token ids: a prompt, its masked twin, and the response that both share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jinja2 import TemplateError
-
 from kpig.errors import DataError, ModelError
+from kpig.model.chat import ChatTemplate, Messages, Turn
 from kpig.records import MASK_TEXT, Example, Instruction
 
 PLAIN_TEMPLATE = "{body}\nOutput:"
+PLAIN_TURN = Turn(before="Output:", lead=" ", end=None)
+"""How a response goes on from the plain prompt."""
+
 MAX_CACHED = 200_000
 """Texts kept encoded, for an example comes again in every epoch and evaluation. A bound on memory, at which
 the cache starts anew. Chosen, not measured."""
@@ -16,10 +18,10 @@ the cache starts anew. Chosen, not measured."""
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of one example. Both twins carry the same `response`, end-of-sequence included.
+    """Token ids of one example. Both twins carry the same `response`, with the token that ends it.
 
     `masked_prompt` is None for an example without key parts. `num_cut` counts the characters of the
-    input that were dropped to make the example fit.
+    input that were dropped to make the example fit. `text` is the prompt that `prompt` are the ids of.
     """
 
     example: Example
@@ -27,6 +29,7 @@ class Encoded:
     masked_prompt: tuple[int, ...] | None
     response: tuple[int, ...]
     num_cut: int = 0
+    text: str = ""
 
     @property
     def num_tokens(self) -> int:
@@ -37,18 +40,31 @@ class Encoded:
 class Encoder:
     """Turns examples into token ids with one tokenizer, one length limit and one mask text.
 
-    The tokenizer's chat template is used where there is one; `use_chat_template=False` turns it off.
+    The tokenizer's chat template is used where there is one; `use_chat_template=False` turns it off. `clock`
+    is the moment that a template which asks for the date is told; see `ChatTemplate`.
     A special token spelled out in a task's text is encoded as plain text, save in a chat prompt, where it
     cannot be told from those of the template.
+
+    `end_id` is the token that ends a response: that with which the template ends a turn, where it has one, else
+    the tokenizer's end of sequence.
     """
 
     def __init__(
-        self, tokenizer: Any, max_length: int, mask_text: str = MASK_TEXT, use_chat_template: bool = True
+        self,
+        tokenizer: Any,
+        max_length: int,
+        mask_text: str = MASK_TEXT,
+        use_chat_template: bool = True,
+        clock: str | None = None,
     ):
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.mask_text = mask_text
         self.chat = use_chat_template and bool(getattr(tokenizer, "chat_template", None))
+        self._template = ChatTemplate(tokenizer, clock)
+        self._turn = self._template.turn() if self.chat else PLAIN_TURN
+        self.end_id: int = tokenizer.eos_token_id if self._turn.end is None else self._turn.end
+        self._special = set(tokenizer.all_special_ids)
         self._cache: dict[tuple[Instruction, str, str, int], Encoded] = {}
 
     def encode(self, example: Example, num_reserved: int = 0) -> Encoded:
@@ -63,7 +79,7 @@ class Encoder:
                 self._cache.clear()
             self._cache[key] = self._fit(example, num_reserved)
         found = self._cache[key]
-        return found if found.example is example else Encoded(example, *_ids(found))
+        return found if found.example is example else replace(found, example=example)
 
     def prompt_text(self, example: Example, masked: bool = False, num_cut: int = 0) -> str:
         """The prompt as the model sees it, or that of its masked twin.
@@ -87,29 +103,46 @@ class Encoder:
         """Ids of a text to be continued: as it is, or as the user's turn where there is a chat template."""
         return self._prompt_ids(self._templated(text) if self.chat else text)
 
-    def response_ids(self, response: str) -> tuple[int, ...]:
-        """Ids of the response with the end of sequence. It is tokenized apart from the prompt.
+    def conversation_ids(self, messages: Messages) -> tuple[int, ...]:
+        """Ids of a conversation that the assistant is to go on with, in the chat template.
 
-        A special token spelled out in a task's text stays text: it cannot end a response early.
+        Raises ModelError where the template refuses it, as some do with a system's turn.
         """
-        text = response if self.chat else f" {response}"
-        ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        return (*ids, self.tokenizer.eos_token_id)
+        return self._prompt_ids(self._template.render(messages))
+
+    def response_ids(self, response: str) -> tuple[int, ...]:
+        """Ids of the response as it goes on from a prompt, with the token that ends it.
+
+        They depend on no prompt, so that twins share them: prompts all end with the same text. A special
+        token spelled out in a task's text stays text: it cannot end a response early.
+        """
+        return (*self._continuing(f"{self._turn.lead}{response}"), self.end_id)
+
+    def _continuing(self, text: str) -> tuple[int, ...]:
+        """Ids of a text behind the end of a prompt: those of prompt and text in one, less the prompt's own.
+
+        Encoded apart, a text may begin with other tokens: sentencepiece puts a blank before whatever comes
+        first. Where no token ends at the boundary, and where the text spells out a special token, which
+        would be one beside those of the template, a line break stands in for the prompt.
+        """
+        behind = self._behind(self._turn.before, text, as_text=not self.chat)
+        if behind is None or (self.chat and not self._special.isdisjoint(behind)):
+            behind = self._behind("\n", text, as_text=True)
+        return self._ids_of(text, as_text=True) if behind is None else behind
+
+    def _behind(self, before: str, text: str, as_text: bool) -> tuple[int, ...] | None:
+        """What the ids of two texts in one are after those of the first; None where they are not parted so."""
+        own, whole = self._ids_of(before, as_text), self._ids_of(before + text, as_text)
+        return whole[len(own) :] if whole[: len(own)] == own else None
+
+    def _ids_of(self, text: str, as_text: bool) -> tuple[int, ...]:
+        """Ids of a text alone, with no token put around it; `as_text`: special tokens in it are text."""
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=as_text))
 
     def _templated(self, body: str) -> str:
         if not self.chat:
             return PLAIN_TEMPLATE.format(body=body)
-        message = [{"role": "user", "content": body}]
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                message, tokenize=False, add_generation_prompt=True
-            )
-            return text
-        except TemplateError as error:
-            raise ModelError(
-                f"the tokenizer's chat template cannot be used ({error}); mend it, or set "
-                "model.chat_template = false"
-            ) from error
+        return self._template.render([{"role": "user", "content": body}])
 
     def _prompt_ids(self, text: str) -> tuple[int, ...]:
         ids = self.tokenizer.encode(
@@ -117,6 +150,11 @@ class Encoder:
         )
         if not self.chat and len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]
+        if not ids:
+            raise ModelError(
+                f"the model's tokenizer has no token for the prompt {text[:80]!r}, so there is nothing to "
+                "answer; look at its chat template and normalizer, or give the task another instruction"
+            )
         return tuple(ids)
 
     def _fit(self, example: Example, num_reserved: int) -> Encoded:
@@ -144,15 +182,11 @@ class Encoder:
         return best
 
     def _with_cut(self, example: Example, response: tuple[int, ...], num_cut: int) -> Encoded:
-        prompt = self._prompt_ids(self.prompt_text(example, num_cut=num_cut))
+        text = self.prompt_text(example, num_cut=num_cut)
         masked = None
         if example.instruction.key_parts:
             masked = self._prompt_ids(self.prompt_text(example, masked=True, num_cut=num_cut))
-        return Encoded(example, prompt, masked, response, num_cut)
-
-
-def _ids(encoded: Encoded) -> tuple[tuple[int, ...], tuple[int, ...] | None, tuple[int, ...], int]:
-    return encoded.prompt, encoded.masked_prompt, encoded.response, encoded.num_cut
+        return Encoded(example, self._prompt_ids(text), masked, response, num_cut, text)
 
 
 def _longest_prompt(encoded: Encoded) -> int:

@@ -1,11 +1,14 @@
 """Key-part information gain of examples and of tasks under a learner (docs/method.md, section 4)."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from kpig.errors import ModelError
 from kpig.model.batch import Batch, Logits
+from kpig.model.generation import NOT_FINITE
 from kpig.model.learner import Learner
 from kpig.model.objective import mean_by_example, token_log_probs
 from kpig.records import Example, Gain
@@ -28,9 +31,15 @@ def measure_examples(learner: Learner, examples: Sequence[Example], row_tokens: 
     """The gain of each example, in order; exactly 0 for an example without key parts.
 
     The learner is in evaluation mode meanwhile. Probabilities are means over the response tokens of the
-    first reference, end of sequence included.
+    first reference, the token that ends it included. Raises ModelError where one is no finite number.
     """
-    return learner.per_example(examples, _gains, twins=True, row_tokens=row_tokens)
+    found = learner.per_example(examples, _gains, twins=True, row_tokens=row_tokens)
+    for example, one in zip(examples, found, strict=True):
+        if not all(map(math.isfinite, (one.prob, one.log, one.instructed, one.masked))):
+            raise ModelError(
+                f"the gain of task {example.task!r}, example {example.id!r}, is not finite: {NOT_FINITE}"
+            )
+    return found
 
 
 def average(gains: Sequence[Gain]) -> Gain:

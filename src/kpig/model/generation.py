@@ -1,20 +1,28 @@
 """Greedy answers of a Hugging Face causal LM to one batch of prompts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor
+
+from kpig.errors import ModelError
+
+NOT_FINITE = (
+    "the model predicts what is no finite number: its weights hold NaN or infinity, or overflow in their "
+    "precision. Look at the weights, load them in another precision (model.dtype), or take a sound model."
+)
+"""What whoever reads the predictions of a model says where they cannot be read."""
 
 
 @dataclass(frozen=True)
 class Answer:
     """A greedy answer, and whether it ended by itself before the token limit.
 
-    `num_tokens` are those of the text, encoded once more, and the end of sequence; the limit where it was
-    cut off.
+    `num_tokens` are those of the text, encoded once more, and the token that ended it; the limit where it
+    was cut off.
     """
 
     text: str
@@ -22,27 +30,60 @@ class Answer:
     num_tokens: int
 
 
+def all_ends(model: Any, tokenizer: Any, own: Iterable[int]) -> tuple[int, ...]:
+    """Ids of which any ends an answer: `own` first, then those that the model's generation config names.
+
+    A single number that only stands in the model's config counts where the tokenizer knows a token added to
+    the vocabulary by it: some configs have one by default (Llama: 2), which may be another tokenizer's word.
+    """
+    config = getattr(model, "generation_config", None)
+    stated = getattr(config, "eos_token_id", None)
+    named = stated if isinstance(stated, list | tuple) else [] if stated is None else [stated]
+    by_default = getattr(config, "_from_model_config", False) and not isinstance(stated, list | tuple)
+    kept = (int(one) for one in named if not by_default or one in tokenizer.added_tokens_decoder)
+    return tuple(dict.fromkeys((*own, *kept)))
+
+
+def name_ends(model: Any, ends: Sequence[int]) -> None:
+    """Name the ends of an answer in the model's generation config: so a saved model ends as it learned to.
+
+    Nothing changes where it names them already.
+    """
+    config = getattr(model, "generation_config", None)
+    stated = getattr(config, "eos_token_id", None)
+    named = stated if isinstance(stated, list | tuple) else [stated]
+    if config is not None and not set(ends) <= set(named):
+        config.eos_token_id = list(ends)
+
+
 def greedy(
-    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, pad_id: int
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    pad_id: int,
+    ends: Sequence[int],
 ) -> list[tuple[str, bool]]:
     """The texts that continue prompts of token ids, with whether each ended before the token limit.
 
-    The batch is made where the weights of `model` are, a transformers model that is no adapter.
+    Any id of `ends` ends a text, and is no part of it. The batch is made where the weights of `model` are, a
+    transformers model that is no adapter. Raises ModelError where the model predicts what is no number.
     """
     width = max(map(len, prompts))
     ids = torch.tensor([[pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    device, end = next(model.parameters()).device, tokenizer.eos_token_id
+    device = next(model.parameters()).device
     with _plain_settings(model):
         output = model.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            eos_token_id=end,
+            eos_token_id=list(ends),
             pad_token_id=pad_id,
+            logits_processor=[_Numbers()],
         )
-    return [_decoded(tokenizer, row, end) for row in output[:, width:].tolist()]
+    return [_decoded(tokenizer, row, ends) for row in output[:, width:].tolist()]
 
 
 def answer(tokenizer: Any, text: str, finished: bool, max_new_tokens: int) -> Answer:
@@ -65,7 +106,15 @@ def _plain_settings(model: Any) -> Iterator[None]:
         model.generation_config = own
 
 
-def _decoded(tokenizer: Any, ids: list[int], end: int) -> tuple[str, bool]:
-    finished = end in ids
-    kept = ids[: ids.index(end)] if finished else ids
-    return tokenizer.decode(kept, skip_special_tokens=True).strip(), finished
+def _decoded(tokenizer: Any, ids: list[int], ends: Sequence[int]) -> tuple[str, bool]:
+    length = next((place for place, one in enumerate(ids) if one in ends), len(ids))
+    return tokenizer.decode(ids[:length], skip_special_tokens=True).strip(), length < len(ids)
+
+
+class _Numbers(LogitsProcessor):
+    """Passes scores on as they are: the largest of some that are NaN is an answer made of nothing."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if scores.isnan().any():
+            raise ModelError(NOT_FINITE)
+        return scores

@@ -69,6 +69,12 @@ class Learner:
         end: int = self.tokenizer.eos_token_id
         return end if found is None else found
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The ids of which any ends an answer: first the one that ends the responses which are learned."""
+        own = (self.encoder.end_id, self.tokenizer.eos_token_id)
+        return generation.all_ends(self._core, self.tokenizer, own)
+
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """The trainable parameters by name, shared ones once."""
         return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
@@ -252,7 +258,9 @@ class Learner:
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
         """Greedy responses to one batch of prompts, with whether each ended before the token limit."""
         with self.evaluating():
-            return generation.greedy(self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id)
+            return generation.greedy(
+                self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id, self.ends
+            )
 
     @contextmanager
     def as_initial(self) -> Iterator[None]:
@@ -285,6 +293,7 @@ class Learner:
 
     def save(self, folder: Path) -> None:
         """Write weights as safetensors (the adapter in PEFT's format where there is one) and tokenizer."""
+        generation.name_ends(self._core, self.ends)
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 

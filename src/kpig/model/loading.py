@@ -14,8 +14,16 @@ from kpig.model.folder import ADAPTER_CONFIG, check_folder, explained, is_adapte
 from kpig.model.learner import Learner
 
 
-def load(section: ModelSection, keep_initial: bool = False, device: str = "cpu", seed: int = 0) -> Learner:
+def load(
+    section: ModelSection,
+    keep_initial: bool = False,
+    device: str = "cpu",
+    seed: int = 0,
+    clock: str | None = None,
+) -> Learner:
     """The learner that a config's [model] section describes.
+
+    `clock` is what a chat template that asks for the time is told; see `kpig.model.chat.ChatTemplate`.
 
     A folder with a PEFT adapter is loaded on top of the base model that it names, for evaluation only.
     A fresh LoRA adapter is drawn with `seed`. Raises ModelError for a folder without usable weights, with
@@ -38,7 +46,8 @@ def load(section: ModelSection, keep_initial: bool = False, device: str = "cpu",
     elif section.adapter == "lora":
         model = _with_lora(model, section, seed)
     limit = getattr(model.config, "max_position_embeddings", None) or section.max_length
-    encoder = Encoder(tokenizer, min(section.max_length, limit), section.mask_text, section.chat_template)
+    longest = min(section.max_length, limit)
+    encoder = Encoder(tokenizer, longest, section.mask_text, section.chat_template, clock)
     return Learner(model.to(device), tokenizer, encoder, keep_initial)
 
 

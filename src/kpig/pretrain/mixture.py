@@ -1,14 +1,13 @@
 """The examples that a base model is trained on, and those kept aside to judge it: one file, splits stated."""
 
 import gzip
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import DataError
-from kpig.files import publish_bytes
+from kpig.files import as_line, publish_bytes
 from kpig.model.encoding import Encoder
 from kpig.records import Example, Task
 from kpig.tasks import stream
@@ -59,12 +58,12 @@ def fitting(tasks: Sequence[Task], encoder: Encoder, num_reserved: int, dropped:
 def write_mixture(mixture: Mixture, path: Path) -> None:
     """As JSONL, one example a line, packed; the same bytes for the same mixture."""
     lines = [
-        json.dumps(_fields(task, example, split), ensure_ascii=False)
+        as_line(_fields(task, example, split))
         for task in mixture.tasks
         for split, examples in (("train", task.train), ("test", task.test))
         for example in examples
     ]
-    publish_bytes(path, gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
+    publish_bytes(path, gzip.compress("".join(lines).encode(), mtime=0))
 
 
 def plain(text: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from kpig.config import RunConfig, differing_keys, dump, load_resolved
 from kpig.errors import ConfigError, RunError
-from kpig.files import as_json, disk_error, publish
+from kpig.files import as_json, as_line, disk_error, publish
+from kpig.model import identity
 
 DONE = "DONE"
 FIRST_FILES = ("config.toml", "environment.json", "stream.json")
@@ -39,10 +40,10 @@ class RunDir:
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append one line to events.jsonl."""
-        line = json.dumps({"t": round(time.time(), 3), **event})
+        line = as_line({"t": round(time.time(), 3), **event})
         try:
             with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write(line)
         except OSError as error:
             raise disk_error(self.path / "events.jsonl", error) from error
 
@@ -89,6 +90,44 @@ def check_free(path: Path, config: RunConfig, stream: Mapping[str, Any], resume:
         raise RunError(f"{path} is a file; give a folder for the run")
     if path.exists() and any(path.iterdir()):
         _check_continues(RunDir(path), config, stream, resume)
+
+
+def check_same_model(path: Path, model: str, found: Mapping[str, str | None]) -> None:
+    """Refuse to go on with a run that began with another model, tokenizer or chat template; writes nothing.
+
+    `found` are the digests of the model at the path `model`, as `kpig.model.identity` makes them. What either
+    side does not know is not compared: runs of earlier versions kept the weights' alone.
+    """
+    begun = _environment(path)
+    differing = [
+        identity.NAMES[key]
+        for key, value in found.items()
+        if value is not None and begun.get(key) not in (None, value)
+    ]
+    if differing:
+        raise RunError(
+            f"{path}: the run began with another model at {model}; different: {', '.join(differing)} "
+            "(environment.json keeps the digests). Restore them, or give --out another folder."
+        )
+
+
+def begun_at(path: Path) -> str | None:
+    """The moment that the run in a folder tells chat templates; None before it begins, and of old runs."""
+    found = _environment(path).get("clock")
+    return found if isinstance(found, str) else None
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    """environment.json of a run that has begun, else {}; RunError where it is damaged."""
+    if not all((path / name).is_file() for name in ("environment.json", "stream.json")):
+        return {}
+    found = RunDir(path).read("environment.json")
+    if not isinstance(found, dict):
+        raise RunError(
+            f"{path / 'environment.json'}: is of type {type(found).__name__}; expected an object. Restore it, "
+            "or give --out another folder."
+        )
+    return found
 
 
 def open_run(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,13 +17,14 @@ from kpig.config import RunConfig, flat
 from kpig.errors import RunError
 from kpig.methods import chosen
 from kpig.methods.base import Method, Step
-from kpig.model import loading
-from kpig.model.folder import digest, resolve
+from kpig.model import identity, loading
+from kpig.model.chat import present_moment
+from kpig.model.folder import resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
 from kpig.runs import check
-from kpig.runs.folder import RunDir, check_free, open_run
+from kpig.runs.folder import RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.scoring import answers, predictions, scores
 from kpig.scoring.records import Cost, RunScores
 from kpig.tasks import stream
@@ -43,19 +45,22 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
     tasks = stream.configured(config)
     summary = stream.summary(tasks)
     check_free(path, config, summary, resume)
+    model = identity.digests(resolve(config.model.path))
+    check_same_model(path, config.model.path, model)
     if (path / "scores.json").is_file():
         watch.say(f"{path}: already finished")
         return scores.read_run(path / "scores.json")
     method = chosen.create(config)
     plan = _plan(config, method, tasks)
     device = choose_device(config.train.device)
-    learner = loading.load(config.model, method.needs_initial, device, config.seed)
+    clock = begun_at(path) or present_moment()
+    learner = loading.load(config.model, method.needs_initial, device, config.seed, clock)
     if not learner.parameters():
         raise RunError(
             f"model {config.model.path} has no trainable weights; give a whole model, not an adapter"
         )
     num_cut = _check_lengths(learner, tasks, config)
-    folder = open_run(path, config, summary, environment(config))
+    folder = open_run(path, config, summary, environment(config, model, clock))
     cautions = check.cautions(config, tasks)
     for caution in cautions:
         watch.say(f"note: {caution}")
@@ -83,8 +88,11 @@ def choose_device(name: str) -> str:
     return name
 
 
-def environment(config: RunConfig) -> dict:
-    """What a reader needs to run this again: versions, commit, command line, machine, seeds."""
+def environment(config: RunConfig, model: Mapping[str, str | None], clock: str) -> dict[str, Any]:
+    """What a reader needs to run this again: versions, commit, command line, machine, seeds.
+
+    `model` are the digests that tell the model from any other; `clock` is what chat templates are told.
+    """
     return {
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -95,16 +103,29 @@ def environment(config: RunConfig) -> dict:
         "threads": torch.get_num_threads(),
         "seed": config.seed,
         "method_defaults": flat({"method": {config.method.table: chosen.defaults(config.method.name)}}),
-        "model_digest": digest(resolve(config.model.path)),
+        "clock": clock,
+        **model,
     }
 
 
 def _plan(config: RunConfig, method: Method, tasks: Stream) -> list[Step]:
     arranged = method.arrange(tasks.steps)
-    default = [loop.num_updates(step, config.train) for step in tasks.steps]
-    per_step = default if len(arranged) == len(default) else [sum(default)] * len(arranged)
-    pairs = enumerate(zip(arranged, per_step, strict=True), 1)
-    return [Step(number, tuple(chosen), method.num_updates(count)) for number, (chosen, count) in pairs]
+    counts = [loop.num_updates(step, config.train) for step in tasks.steps]
+    bounds = [loop.bounds(step, config.train) for step in tasks.steps]
+    if len(arranged) != len(counts):
+        counts, bounds = [sum(counts)] * len(arranged), [loop.joined(bounds)] * len(arranged)
+    return [
+        _planned(number, tuple(chosen), method, count, bound)
+        for number, (chosen, count, bound) in enumerate(zip(arranged, counts, bounds, strict=True), 1)
+    ]
+
+
+def _planned(
+    number: int, tasks: tuple[Task, ...], method: Method, count: int, bounds: tuple[int, ...]
+) -> Step:
+    """A step of the plan; where a method has a number of updates of its own, every batch is full."""
+    own = method.num_updates(count)
+    return Step(number, tasks, own, bounds if own == count else ())
 
 
 def _check_lengths(learner: Learner, tasks: Stream, config: RunConfig) -> int:

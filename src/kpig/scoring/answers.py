@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from kpig.config import EvaluateSection
 from kpig.model import gain
+from kpig.model.encoding import Encoded
 from kpig.model.generation import Answer
 from kpig.model.learner import Learner
 from kpig.records import NEW_WORDING, SEED_WORDING, Example, Gain, Instruction, Prediction, Task
@@ -47,27 +48,19 @@ def score(
     The seconds go to the ledger, the tokens do not.
     """
     with learner.ledger.timed("eval_seconds"), learner.ledger.unspent():
-        prompts = [_prompt(learner, probe, settings) for probe in probes]
-        answers = _answers(learner, prompts, settings, advance)
-        masked = _masked_answers(learner, probes, settings, advance)
+        encoded = [learner.encoder.encode(probe.example, settings.max_new_tokens) for probe in probes]
+        answers = _answers(learner, [one.prompt for one in encoded], settings, advance)
+        masked = _masked_answers(learner, probes, encoded, settings, advance)
         gains = _gains(learner, probes, settings)
     return [
-        _prediction(learner, probe, answer, masked.get(number), gains.get(number))
-        for number, (probe, answer) in enumerate(zip(probes, answers, strict=True))
+        _prediction(probe, one.text, answer, masked.get(number), gains.get(number))
+        for number, (probe, one, answer) in enumerate(zip(probes, encoded, answers, strict=True))
     ]
 
 
 def num_answers(probes: Sequence[Probe], settings: EvaluateSection) -> int:
     """How many responses `score` will generate."""
     return len(probes) + sum(_is_masked_too(probe, settings) for probe in probes)
-
-
-def _prompt(
-    learner: Learner, probe: Probe, settings: EvaluateSection, masked: bool = False
-) -> tuple[int, ...]:
-    """Ids of the example's prompt, or of its masked twin's, for an example that has key parts."""
-    encoded = learner.encoder.encode(probe.example, settings.max_new_tokens)
-    return (encoded.masked_prompt or ()) if masked else encoded.prompt
 
 
 def _answers(
@@ -80,10 +73,14 @@ def _answers(
 
 
 def _masked_answers(
-    learner: Learner, probes: Sequence[Probe], settings: EvaluateSection, advance: Callable[[int], None]
+    learner: Learner,
+    probes: Sequence[Probe],
+    encoded: Sequence[Encoded],
+    settings: EvaluateSection,
+    advance: Callable[[int], None],
 ) -> dict[int, str]:
     chosen = [number for number, probe in enumerate(probes) if _is_masked_too(probe, settings)]
-    prompts = [_prompt(learner, probes[number], settings, masked=True) for number in chosen]
+    prompts = [encoded[number].masked_prompt or () for number in chosen]
     answers = _answers(learner, prompts, settings, advance)
     return {number: one.text for number, one in zip(chosen, answers, strict=True)}
 
@@ -107,7 +104,7 @@ def _is_masked_too(probe: Probe, settings: EvaluateSection) -> bool:
 
 
 def _prediction(
-    learner: Learner, probe: Probe, answer: Answer, masked: str | None, measured: Gain | None
+    probe: Probe, prompt: str, answer: Answer, masked: str | None, measured: Gain | None
 ) -> Prediction:
     return judge(
         probe.task,
@@ -115,7 +112,7 @@ def _prediction(
         answer.text,
         group=probe.group,
         wording=probe.wording,
-        prompt=learner.encoder.prompt_text(probe.example),
+        prompt=prompt,
         finished=answer.finished,
         masked_response=masked,
         gain=measured,

@@ -3,20 +3,19 @@
 A file from another tool is read by `predictions_file`.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from kpig.errors import RunError
-from kpig.files import publish
+from kpig.files import as_line, publish
 from kpig.records import Prediction
 from kpig.scoring.typed_json import Misfit, parse
 
 
 def write(path: Path, predictions: Sequence[Prediction]) -> None:
     """The predictions in one file, published whole."""
-    publish(path, "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in predictions))
+    publish(path, "".join(as_line(asdict(one)) for one in predictions))
 
 
 def write_by_task(folder: Path, predictions: Sequence[Prediction]) -> None:

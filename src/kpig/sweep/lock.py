@@ -84,7 +84,7 @@ def _create(path: Path, owner: dict[str, Any]) -> bool:
         return False
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(owner, file)
+            json.dump(owner, file, allow_nan=False)
     except OSError:
         path.unlink(missing_ok=True)
         raise

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kpig.errors import RunError
+from kpig.files import as_line
 from kpig.methods.base import Method
 from kpig.model.learner import Learner
 
@@ -119,7 +120,7 @@ def write_state(state: dict[str, Any], folder: Path, **more: Any) -> None:
     """
     plain, tensors = parted(state)
     save_file(tensors, folder / "method.safetensors")
-    (folder / "state.json").write_text(json.dumps({"method": plain, **more}), encoding="utf-8")
+    (folder / "state.json").write_text(as_line({"method": plain, **more}), encoding="utf-8")
 
 
 def parted(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -1,5 +1,6 @@
 """Fit one step of the stream: the one training loop of every method, on Accelerate."""
 
+import itertools
 import math
 import random
 from collections import Counter
@@ -17,6 +18,7 @@ from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts.memory import reworded
 from kpig.model import portions
 from kpig.model.batch import Batch, Logits
+from kpig.model.generation import NOT_FINITE
 from kpig.model.learner import Learner
 from kpig.records import Example, Task
 from kpig.training import checkpoint
@@ -66,7 +68,7 @@ def fit_step(
     learner.model.train()
     penalty_watch = PenaltyWatch(method.penalties, step.num_updates)
     for update in range(first, step.num_updates):
-        clock = Clock(config.seed, step.number, update, step.num_updates, settings.batch_size)
+        clock = clock_at(config, step, update)
         with learner.ledger.timed("train_seconds"), _memory_explained(clock, learner, settings):
             record = _update(accelerator, learner, method, step, optimizer, clock, settings)
         if settings.held_out_loss_every and (update + 1) % settings.held_out_loss_every == 0:
@@ -85,9 +87,32 @@ def fit_step(
 
 def num_updates(tasks: Sequence[Task], settings: TrainSection) -> int:
     """Optimizer updates for one step: as configured, or enough for `epochs` passes over its examples."""
+    return settings.updates_per_step or len(bounds(tasks, settings)) - 1
+
+
+def bounds(tasks: Sequence[Task], settings: TrainSection) -> tuple[int, ...]:
+    """How many current examples come before each update of `epochs` passes over a step, and before its end.
+
+    A pass goes over each example once, so the last update takes what is left; a part of an example that a
+    fraction of a pass asks for is a whole one. Empty with `updates_per_step`: every batch is full.
+    """
     if settings.updates_per_step:
-        return settings.updates_per_step
-    return math.ceil(settings.epochs * sum(len(task.train) for task in tasks) / settings.batch_size)
+        return ()
+    asked = settings.epochs * sum(len(task.train) for task in tasks)
+    num_examples = max(1, math.ceil(round(asked, 6)))
+    return (*range(0, num_examples, settings.batch_size), num_examples)
+
+
+def joined(steps: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The bounds of several steps that are learned as one: the same updates, one step after the other."""
+    if not all(steps):
+        return ()
+    ends = itertools.accumulate(step[-1] for step in steps)
+    starts = (0, *ends)
+    return (
+        *(start + one for start, step in zip(starts, steps, strict=False) for one in step[:-1]),
+        starts[-1],
+    )
 
 
 def learning_rate(settings: TrainSection, update: int, num_updates: int) -> float:
@@ -108,7 +133,7 @@ def current_examples(step: Step, clock: Clock, group_size: int = 1) -> list[Exam
     """
     pool = [(task, example) for task in step.tasks for example in task.train]
     sizes = tuple(len(task.train) for task in step.tasks)
-    start = clock.update * clock.num_current
+    start = clock.current_before(clock.update)
     chosen = []
     for position in range(start, start + clock.num_current):
         epoch, index = divmod(position, len(pool))
@@ -119,11 +144,17 @@ def current_examples(step: Step, clock: Clock, group_size: int = 1) -> list[Exam
 
 
 def held_out_loss(learner: Learner, tasks: Sequence[Task], settings: TrainSection) -> float:
-    """Mean cross-entropy, in nats per response token, on an even choice of the tasks' test examples."""
+    """Mean cross-entropy, in nats per response token, on an even choice of the tasks' test examples.
+
+    Raises TrainingError where it is not finite.
+    """
     examples = [example for task in tasks for example in task.test]
     chosen = examples[:: max(1, len(examples) // HELD_OUT_LOSS_EXAMPLES)]
     with learner.ledger.unspent():
-        return round(learner.mean_loss(learner.training_batches(chosen, settings)), 6)
+        found = learner.mean_loss(learner.training_batches(chosen, settings))
+    if not math.isfinite(found):
+        raise TrainingError(f"the loss on the test examples is not finite ({found}): {NOT_FINITE}")
+    return round(found, 6)
 
 
 def require_packable(learner: Learner, examples: Sequence[Example], settings: TrainSection) -> None:
@@ -149,6 +180,14 @@ def require_packable(learner: Learner, examples: Sequence[Example], settings: Tr
 def _log_probs(batch: Batch, logits: Logits) -> list[torch.Tensor]:
     every = logits.rows.float().log_softmax(-1)
     return [every[batch.example == number] for number in range(len(batch.examples))]
+
+
+def clock_at(config: RunConfig, step: Step, update: int) -> Clock:
+    """Where training stands before an update."""
+    size = config.train.batch_size
+    if step.bounds:
+        size = step.bounds[update + 1] - step.bounds[update]
+    return Clock(config.seed, step.number, update, step.num_updates, size, step.bounds)
 
 
 def precision(settings: TrainSection, device: torch.device) -> str:

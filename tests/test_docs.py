@@ -108,7 +108,9 @@ def test_the_lines_of_the_method_are_short() -> None:
 
 @pytest.mark.parametrize("document", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
 def test_every_link_and_every_test_or_script_that_a_document_names_is_there(document: str) -> None:
+    """Files that a reader is told to make are not looked for: the page on adding a method has such."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    text = re.sub(r"`tests/test_recall\.py`", "", text) if document == "add-a-method.md" else text
     links = [ROOT / "docs" / target for target, _ in LINK.findall(text) if "://" not in target]
     files = [
         ROOT / name for name in re.findall(r"`?\b((?:tests|scripts|benchmarks|examples)/[\w-]+\.\w+)", text)

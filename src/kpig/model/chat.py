@@ -97,7 +97,7 @@ class ChatTemplate:
         return Turn(before, lead if lead.isspace() else "", self._first_end(rest))
 
     def _first_end(self, text: str) -> int | None:
-        """The first token of a text that stands for more than text: one added to the vocabulary, blanks aside.
+        """The first token of a text that stands for more than text: one added to the vocabulary.
 
         It must stand in the text: a tokenizer may write an added token for what it does not know.
         """

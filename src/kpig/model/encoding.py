@@ -45,8 +45,8 @@ class Encoder:
     A special token spelled out in a task's text is encoded as plain text, save in a chat prompt, where it
     cannot be told from those of the template.
 
-    `end_id` is the token that ends a response: that with which the template ends a turn, where it has one, else
-    the tokenizer's end of sequence.
+    `end_id` is the token that ends a response: that with which the template ends a turn, where it has one,
+    else the tokenizer's end of sequence.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Encoder:
         return self._ids_of(text, as_text=True) if behind is None else behind
 
     def _behind(self, before: str, text: str, as_text: bool) -> tuple[int, ...] | None:
-        """What the ids of two texts in one are after those of the first; None where they are not parted so."""
+        """What the ids of two texts in one are after those of the first; None where they part elsewhere."""
         own, whole = self._ids_of(before, as_text), self._ids_of(before + text, as_text)
         return whole[len(own) :] if whole[: len(own)] == own else None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from kpig.config import RunConfig, flat
 from kpig.errors import RunError
@@ -191,7 +192,7 @@ def _learn(
     folder.finish(step.number)
 
 
-def _heed(event: dict, folder: RunDir, watch: Watcher) -> None:
+def _heed(event: dict[str, Any], folder: RunDir, watch: Watcher) -> None:
     """Write down what the loop has to tell, and show it."""
     folder.log(event)
     if "warning" in event:
@@ -227,7 +228,7 @@ def _save(step_dir: Path, learner: Learner, method: Method) -> None:
     try:
         learner.save(target)
         checkpoint.write_state(method.state_dict(), step_dir / "state", ledger=learner.ledger.as_dict())
-    except (OSError, checkpoint.SafetensorError) as error:
+    except (OSError, SafetensorError) as error:
         raise RunError(
             f"{target}: the model could not be written ({error}); free some space, then --resume"
         ) from error

@@ -1,6 +1,6 @@
 """Answer test examples greedily and score each answer: the one evaluation loop of every method."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kpig.config import EvaluateSection
@@ -22,7 +22,7 @@ class Probe:
     wording: str
 
 
-def probes(groups: dict[str, Sequence[Task]], settings: EvaluateSection) -> list[Probe]:
+def probes(groups: Mapping[str, Sequence[Task]], settings: EvaluateSection) -> list[Probe]:
     """Every test example of every group, and again under a wording never trained on where there is one."""
     chosen = []
     for group, tasks in groups.items():

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate import Accelerator
 
 from kpig.config import RunConfig, TrainSection
 from kpig.errors import ModelError, TrainingError

@@ -39,13 +39,14 @@ class Places(kpig.Method):
     def replay(self, clock, learner):
         self.drawn = self.memory.draw(self.num_replayed(clock), clock.rng("replay"), reword=False)
         assert all(one in self.memory.tasks[one.task].examples for one in self.drawn)
+        self.num_current = clock.num_current
         return self.drawn
 
     def loss(self, learner, batch):
         for example, place, is_past in zip(
             batch.examples, batch.places, batch.replayed.tolist(), strict=True
         ):
-            number = place - self.config.train.batch_size
+            number = place - self.num_current
             assert is_past == (number >= 0)
             assert not is_past or example is self.drawn[number]
             self.looked_up += is_past

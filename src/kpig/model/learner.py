@@ -13,14 +13,12 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from kpig.config import TrainSection
 from kpig.errors import ModelError
-from kpig.model import generation, internals, portions
+from kpig.model import adapters, generation, internals, portions, weights
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, token_batches
 from kpig.model.encoding import Encoded, Encoder
-from kpig.model.folder import explained
 from kpig.model.generation import Answer
 from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
@@ -51,6 +49,7 @@ class Learner:
         self.ledger = Ledger()
         self.is_adapter = hasattr(model, "peft_config")
         self._core = model.get_base_model() if self.is_adapter else model
+        self._num_rows: int = self._core.get_input_embeddings().weight.shape[0]
         self._takes_positions = "position_ids" in inspect.signature(self._core.forward).parameters
         self.initial: Weights | None = None
         if keep_initial and not self.is_adapter:
@@ -64,10 +63,10 @@ class Learner:
 
     @property
     def pad_id(self) -> int:
-        """The id that fills padding; attention never sees it."""
+        """The id that fills padding; attention never sees it. One without a row in the embedding is no use."""
         found: int | None = self.tokenizer.pad_token_id
         end: int = self.tokenizer.eos_token_id
-        return end if found is None else found
+        return end if found is None or found >= self._num_rows else found
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -106,6 +105,8 @@ class Learner:
         `num_replayed` examples are marked as replayed.
         """
         encoded = [one if isinstance(one, Encoded) else self.encoder.encode(one) for one in examples]
+        for one in encoded:
+            self._require_rows(one.prompt, one.masked_prompt or (), one.response)
         if not layout.max_tokens:
             layout = replace(layout, max_tokens=portions.forward(self.device))
         for batch in in_batches(encoded, self.pad_id, layout, num_replayed):
@@ -213,6 +214,7 @@ class Learner:
         The tokens count as forward tokens. `max_tokens` padded ones go side by side: chosen, not measured.
         """
         vectors: dict[int, Tensor] = {}
+        self._require_rows(*prompts)
         with self.evaluating():
             for group in token_batches([len(prompt) for prompt in prompts], max_tokens):
                 rows = pad([((), prompts[index]) for index in group], self.pad_id).to(self.device)
@@ -257,6 +259,7 @@ class Learner:
     @torch.no_grad()
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
         """Greedy responses to one batch of prompts, with whether each ended before the token limit."""
+        self._require_rows(*prompts)
         with self.evaluating():
             return generation.greedy(
                 self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id, self.ends
@@ -298,16 +301,28 @@ class Learner:
         self.tokenizer.save_pretrained(folder)
 
     def restore(self, folder: Path) -> None:
-        """Take over the weights that `save` wrote; ModelError where they are missing or damaged."""
-        with explained(str(folder)):
-            if self.is_adapter:
-                from peft import load_peft_weights, set_peft_model_state_dict
-
-                set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device="cpu"))
-                return
-            dtype = next(self.model.parameters()).dtype
-            saved = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        """Take over the weights that `save` wrote; ModelError where some are missing or damaged."""
+        if self.is_adapter:
+            adapters.restore(self.model, str(folder))
+            return
+        dtype = next(self.model.parameters()).dtype
+        saved = weights.read_as(type(self.model), str(folder), dtype)
         self.load_weights(dict(saved.named_parameters()))
+
+    def _require_rows(self, *texts: Sequence[int]) -> None:
+        """Refuse ids that the embedding has no row for: ModelError that names the token.
+
+        A tokenizer may have a few such tokens, which most texts never need (`kpig.model.loading`).
+        """
+        if len(self.tokenizer) <= self._num_rows:
+            return
+        beyond = max((max(ids, default=0) for ids in texts), default=0)
+        if beyond >= self._num_rows:
+            raise ModelError(
+                f"a text holds {self.tokenizer.convert_ids_to_tokens(beyond)!r}, token {beyond} of the tokenizer, but the "
+                f"model's embedding has {self._num_rows} rows and so none for it; take it out of the text (or the chat "
+                "template), or resize the model (resize_token_embeddings) and save it"
+            )
 
     def _logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
         """Logits [N, V] at the positions that predict the targets; gradient and mode are the caller's.

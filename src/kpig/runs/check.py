@@ -50,12 +50,14 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
 
 def model_problem(path: str) -> str:
     """Why no stream can be learned from the model at a path, as far as its folder tells; "" where nothing is wrong."""
+    folder = resolve(path)
+    if is_adapter(folder):
+        return f"{folder} is an adapter; train from a whole model"
     try:
-        folder = resolve(path)
         check_folder(folder)
     except KpigError as error:
         return str(error)
-    return f"{folder} is an adapter; train from a whole model" if is_adapter(folder) else ""
+    return ""
 
 
 def _method_problems(table: Mapping[str, Any]) -> list[str]:
@@ -78,14 +80,25 @@ def _arrangement_problems(config: RunConfig, tasks: Stream) -> list[str]:
 
 def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """Sentences about what a run will do, that whoever starts it may not expect; none where there are none."""
+    found = [*weight_cautions(config), *scorer_cautions((*tasks.tasks, *tasks.held_out))]
     bare = [task.name for task in tasks.tasks if not any(one.key_parts for one in task.instructions)]
-    found = scorer_cautions((*tasks.tasks, *tasks.held_out))
     if config.method.name != "kpig" or not bare:
         return found
     return [
         f"{len(bare)} of {len(tasks.tasks)} tasks have no key parts ({some(bare)}): no gain, no masked twin, so kpig learns "
         "them as replay does; kpig annotate finds key parts (its rules read English)",
         *found,
+    ]
+
+
+def weight_cautions(config: RunConfig) -> list[str]:
+    """A sentence where all weights are tuned in bfloat16, which has no room for small updates."""
+    if config.model.dtype != "bfloat16" or config.model.adapter != "none":
+        return []
+    return [
+        'model.dtype = "bfloat16" with adapter = "none": an update smaller than about 1/400 of a weight is rounded away. '
+        "Of the shipped model's weights 30 updates moved 6 % at a learning rate of 2e-5 and 44 % at 2e-4, in float32 all; "
+        f'yours is {config.train.learning_rate:g}. Set model.dtype = "float32", or adapter = "lora"'
     ]
 
 

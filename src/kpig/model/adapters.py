@@ -1,5 +1,8 @@
 """Adapters on a base model: a fresh LoRA to train, or one from a folder to evaluate."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ from transformers import AutoTokenizer
 
 from kpig.config import ModelSection
 from kpig.errors import ModelError
-from kpig.model.folder import ADAPTER_WEIGHTS, explained, read_json
+from kpig.model.folder import explained, read_json
 from kpig.model.weights import require_whole
 
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
@@ -42,12 +45,12 @@ def saved(model: Any, path: str) -> Any:
 
     Raises ModelError where its tensors do not fit, or some that it needs are missing.
     """
-    from peft import PeftModel, load_peft_weights
+    from peft import PeftModel
 
-    with explained(path):
-        _require_shapes(model, load_peft_weights(path, device="cpu"), path)
+    with explained(path), _sizes_explained(path), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Found missing adapter keys")
         found = PeftModel.from_pretrained(model, path, is_trainable=False)
-        report = found.load_adapter(path, "default", is_trainable=False)
+        report: Any = found.load_adapter(path, "default", is_trainable=False)
     require_whole(
         f"adapter {path}", {"missing_keys": report.missing_keys, "unexpected_keys": report.unexpected_keys}
     )
@@ -55,18 +58,18 @@ def saved(model: Any, path: str) -> Any:
 
 
 def restore(model: Any, folder: str) -> None:
-    """Put saved tensors into the adapter that the model has; ModelError where some are missing or left over."""
+    """Put saved tensors into the adapter of the model; ModelError where some are missing or too many."""
     from peft import load_peft_weights, set_peft_model_state_dict
 
-    with explained(folder):
-        report = set_peft_model_state_dict(model, load_peft_weights(folder, device="cpu"))
+    with explained(folder), _sizes_explained(folder):
+        report: Any = set_peft_model_state_dict(model, load_peft_weights(folder, device="cpu"))
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     missing = trained.intersection(report.missing_keys)
     require_whole(f"adapter {folder}", {"missing_keys": missing, "unexpected_keys": report.unexpected_keys})
 
 
 def tokenizer(path: str, base: str, config: Any, trust: bool) -> Any:
-    """The tokenizer that an adapter was trained with: its own where its folder has one, else that of its base.
+    """The tokenizer that an adapter was trained with: its own where its folder has one, else its base's.
 
     The same holds for its chat template.
     """
@@ -86,18 +89,17 @@ def _chat_template(folder: Path) -> Any:
     return read_json(settings).get("chat_template") if settings.is_file() else None
 
 
-def _require_shapes(model: Any, tensors: dict[str, torch.Tensor], path: str) -> None:
-    """Refuse whole tensors of the base model, such as its embedding, that were resized before the tuning."""
-    own = model.state_dict()
-    for name, tensor in tensors.items():
-        inner = name.removeprefix("base_model.model.")
-        if inner in own and own[inner].shape != tensor.shape:
-            raise ModelError(
-                f"adapter {path}: {inner} is {_shape(tensor)} in {ADAPTER_WEIGHTS} but {_shape(own[inner])} in the base "
-                "model, so the base was resized before the tuning (tokens were added). Merge the adapter where it was made "
-                "(merge_and_unload, save_pretrained) and give the merged folder"
-            )
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return " x ".join(map(str, tensor.shape))
+@contextmanager
+def _sizes_explained(path: str) -> Iterator[None]:
+    """ModelError where tensors of an adapter are of another size than in the model that it is put on."""
+    try:
+        yield
+    except RuntimeError as error:
+        found = next((line.strip() for line in str(error).splitlines() if "size mismatch" in line), "")
+        if not found:
+            raise
+        raise ModelError(
+            f"adapter {path} was made on a model of other sizes ({found.rstrip('.')}): another one, or one "
+            "that was resized for added tokens. Name the right one in adapter_config.json, or merge the "
+            "adapter where it was made (merge_and_unload, save_pretrained) and give the merged folder"
+        ) from error

@@ -28,7 +28,7 @@ VIRTUAL_TOKENS = (
     "CPT",
     "CARTRIDGE",
 )
-"""PEFT's names of adapters that put tokens of their own in front of a prompt instead of changing the model."""
+"""PEFT's names of adapters that put tokens of their own before a prompt instead of changing the model."""
 
 
 def resolve(path: str) -> str:
@@ -40,7 +40,7 @@ def resolve(path: str) -> str:
 
 def is_adapter(path: str) -> bool:
     """Whether a local folder holds a PEFT adapter rather than a whole model."""
-    return (Path(path) / ADAPTER_CONFIG).is_file()
+    return os.path.isfile(os.path.join(path, ADAPTER_CONFIG))  # Path.is_file raises where a path is too long
 
 
 def digest(path: str) -> str | None:
@@ -64,7 +64,7 @@ def check_folder(path: str) -> None:
     """
     folder = Path(path)
     with explained(path):
-        if not folder.exists():
+        if not os.path.exists(path):
             _require_hub_name(folder, path)
         elif is_adapter(path):
             _check_base(path, base_of_adapter(path))
@@ -82,16 +82,17 @@ def base_of_adapter(path: str) -> str:
     settings = read_json(Path(path) / ADAPTER_CONFIG)
     if (made_by := settings.get("peft_type")) in VIRTUAL_TOKENS:
         raise ModelError(
-            f"adapter {path} is made by {made_by}, which puts tokens of its own in front of each prompt; kpig reads "
-            "adapters that change the model, such as LoRA: it would answer as the bare model does. Give one of those"
+            f"adapter {path} is made by {made_by}, which puts tokens of its own in front of each prompt; "
+            "kpig reads adapters that change the model, such as LoRA: it would answer as the bare model "
+            "does. Give one of those"
         )
     if not (Path(path) / ADAPTER_WEIGHTS).is_file():
         _refuse_weights(f"adapter {path}", Path(path), ADAPTER_WEIGHTS)
     base = settings.get("base_model_name_or_path")
     if not isinstance(base, str) or not base.strip():
         raise ModelError(
-            f"adapter {path} does not name the model that it belongs to (base_model_name_or_path in {ADAPTER_CONFIG} "
-            f"is {base!r}); write the folder or hub name of that model there"
+            f"adapter {path} does not name the model that it belongs to (base_model_name_or_path in "
+            f"{ADAPTER_CONFIG} is {base!r}); write the folder or hub name of that model there"
         )
     found = _sought(resolve(base), Path(path))
     if is_adapter(found):
@@ -108,13 +109,13 @@ def read_json(file: Path) -> dict[str, Any]:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"model {file.parent} cannot be loaded: {file.name} is no JSON that can be read ({_first_words(error)}); "
-            "copy it anew from where the model came from"
+            f"model {file.parent} cannot be loaded: {file.name} is no JSON that can be read "
+            f"({_first_words(error)}); copy it anew from where the model came from"
         ) from error
     if not isinstance(found, dict):
         raise ModelError(
-            f"model {file.parent} cannot be loaded: {file.name} holds a {type(found).__name__} where a JSON object is "
-            "expected; copy it anew from where the model came from"
+            f"model {file.parent} cannot be loaded: {file.name} holds a {type(found).__name__} where a JSON "
+            "object is expected; copy it anew from where the model came from"
         )
     return found
 
@@ -125,7 +126,8 @@ def num_weights(folder: Path) -> tuple[int, int]:
     with explained(str(folder)):
         for file in folder.glob("*.safetensors"):
             with safe_open(file, framework="numpy") as opened:
-                shapes = [opened.get_slice(name).get_shape() for name in opened.keys()]
+                names = list(opened.keys())
+                shapes = [opened.get_slice(name).get_shape() for name in names]
             tensors += len(shapes)
             numbers += sum(math.prod(shape) for shape in shapes)
     return tensors, numbers
@@ -143,13 +145,15 @@ def explained(path: str) -> Iterator[None]:
         raise
     except Exception as error:
         hub = (
-            "" if Path(path).exists() else f"; there is no folder {path} here, so it was taken for a hub name"
+            ""
+            if os.path.exists(path)
+            else f"; there is no folder {path} here, so it was taken for a hub name"
         )
         raise ModelError(f"model {path} cannot be loaded: {_first_words(error)}{hub}") from error
 
 
 def _first_words(error: BaseException) -> str:
-    """The first line of an error's message, and the next where it only leads to it; its kind where they say little."""
+    """The first line of an error's message, or two; and its kind, where the message would say little."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     words = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1]).rstrip(".")
     plain = isinstance(error, OSError | SafetensorError) or (isinstance(error, ValueError) and " " in words)
@@ -161,7 +165,8 @@ def _check_base(path: str, base: str) -> None:
         check_folder(base)
     except ModelError as error:
         raise ModelError(
-            f"adapter {path} belongs to {base} (base_model_name_or_path in {ADAPTER_CONFIG}), which cannot be used: {error}"
+            f"adapter {path} belongs to {base} (base_model_name_or_path in {ADAPTER_CONFIG}), which "
+            f"cannot be used: {error}"
         ) from error
 
 
@@ -183,8 +188,9 @@ def _require_layers(folder: Path, config: Mapping[str, Any]) -> None:
     tensors, _ = num_weights(folder)
     if kind.num_layers(config) > tensors:
         raise ModelError(
-            f"model {folder}: config.json asks for {kind.num_layers(config)} layers, but the weights are only {tensors} "
-            "tensors; they do not belong together. Copy config.json and *.safetensors anew from one source"
+            f"model {folder}: config.json asks for {kind.num_layers(config)} layers, but the weights are "
+            f"only {tensors} tensors; they do not belong together. Copy config.json and *.safetensors anew "
+            "from one source"
         )
 
 
@@ -195,8 +201,8 @@ def _require_hub_name(folder: Path, path: str) -> None:
     near = nearest(folder.name, beside)
     meant = f"; did you mean {folder.parent / near}?" if near else ""
     raise ModelError(
-        f"model folder {path} does not exist{meant}; give a folder with config.json and *.safetensors (in a config: "
-        "model.path), or tiny"
+        f"model folder {path} does not exist{meant}; give a folder with config.json and *.safetensors (in a "
+        "config: model.path), or tiny"
     )
 
 
@@ -211,7 +217,7 @@ def _refuse_weights(what: str, folder: Path, expected: str) -> None:
 
 def _sought(base: str, adapter: Path) -> str:
     """A base model's folder as it is, or where it lies beside the adapter; a hub name as it is."""
-    if Path(base).exists():
+    if os.path.exists(base):
         return base
     here = adapter.resolve()
     places: Sequence[Path] = (here, *here.parents)

@@ -1,4 +1,4 @@
-"""What kind of model a config.json describes, and why kpig cannot learn with it. No torch, so `kpig check` is quick."""
+"""What kind of model a config.json describes, and why kpig cannot learn with it. No torch."""
 
 import re
 from collections.abc import Mapping
@@ -25,11 +25,14 @@ ATTENTIONS = ("eager", "sdpa")
 OTHER_TASK = re.compile(r"For(?!CausalLM)([A-Z]\w*)$")
 """The end of an architecture's name that says what else than a causal language model it is."""
 
-CAUSAL = "kpig needs a causal language model, such as Llama, Qwen or GPT-2, that predicts each token from those before it"
+CAUSAL = (
+    "kpig needs a causal language model, such as Llama, Qwen or GPT-2, that predicts each token from those "
+    "before it"
+)
 
 
 def problem(config: Mapping[str, Any]) -> str:
-    """Why the model of a config.json cannot be learned with, as a clause that follows "the model"; "" where it may.
+    """Why the model of a config.json cannot be learned with, as a clause after "the model"; "" where it may.
 
     What the file does not tell is seen when the model is loaded (`kpig.model.probe`).
     """
@@ -37,8 +40,8 @@ def problem(config: Mapping[str, Any]) -> str:
         return f"is an encoder-decoder{_named(config)}; {CAUSAL}"
     if senses := [key for key in ("vision_config", "audio_config") if config.get(key) is not None]:
         return (
-            f"reads images or sound ({senses[0]} in config.json){_named(config)}; {CAUSAL}. Give its text part, "
-            "saved as a causal language model"
+            f"reads images or sound ({senses[0]} in config.json){_named(config)}; {CAUSAL}. Give its text "
+            "part, saved as a causal language model"
         )
     return _other_task(config) or _unfit_weights(config) or _unfit_attention(config)
 
@@ -59,7 +62,7 @@ def length_limit(config: Any) -> int | None:
 
 
 def _other_task(config: Mapping[str, Any]) -> str:
-    """A masked language model, a classifier and the like; code that comes with a model may name it as it likes."""
+    """A masked language model, a classifier and the like; a model's own code may name it as it likes."""
     found = OTHER_TASK.search(_architecture(config))
     if not found or config.get("auto_map"):
         return ""
@@ -78,8 +81,9 @@ def _unfit_weights(config: Mapping[str, Any]) -> str:
         return ""
     how = quantization.get("quant_method") if isinstance(quantization, Mapping) else None
     return (
-        f"has quantized weights (quantization_config: {how or 'of an unnamed kind'}), and kpig reads plain ones only; give the "
-        "model from which they were made, or dequantize it (model.dequantize(), then save_pretrained)"
+        f"has quantized weights (quantization_config: {how or 'of an unnamed kind'}), and kpig reads plain "
+        "ones only; give the model from which they were made, or dequantize it (model.dequantize(), then "
+        "save_pretrained)"
     )
 
 

@@ -63,7 +63,7 @@ class Learner:
 
     @property
     def pad_id(self) -> int:
-        """The id that fills padding; attention never sees it. One without a row in the embedding is no use."""
+        """The id that fills padding, which attention never sees; one that has a row in the embedding."""
         found: int | None = self.tokenizer.pad_token_id
         end: int = self.tokenizer.eos_token_id
         return end if found is None or found >= self._num_rows else found
@@ -319,9 +319,10 @@ class Learner:
         beyond = max((max(ids, default=0) for ids in texts), default=0)
         if beyond >= self._num_rows:
             raise ModelError(
-                f"a text holds {self.tokenizer.convert_ids_to_tokens(beyond)!r}, token {beyond} of the tokenizer, but the "
-                f"model's embedding has {self._num_rows} rows and so none for it; take it out of the text (or the chat "
-                "template), or resize the model (resize_token_embeddings) and save it"
+                f"a text holds {self.tokenizer.convert_ids_to_tokens(beyond)!r}, token {beyond} of the "
+                f"tokenizer, but the model's embedding has {self._num_rows} rows and so none for it; take it "
+                "out of the text (or the chat template), or resize the model (resize_token_embeddings) and "
+                "save it"
             )
 
     def _logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:

@@ -34,7 +34,7 @@ def load(
     with `seed`. Raises ModelError for a folder without usable weights, with pickle weights only, with a
     tokenizer of another vocabulary, or with a model that is no plain causal LM.
     """
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     path = resolve(section.path)
     check_folder(path)
     adapted = is_adapter(path)
@@ -78,8 +78,9 @@ def check_vocabulary(model: Any, tokenizer: Any, path: str) -> None:
         )
     if tokenizer.eos_token_id >= rows:
         raise ModelError(
-            f"model {path}: the end of sequence {tokenizer.eos_token!r} has the id {tokenizer.eos_token_id}, but the model's "
-            f"embedding has {rows} rows; resize it (resize_token_embeddings), or set the eos_token that the model was trained with"
+            f"model {path}: the end of sequence {tokenizer.eos_token!r} has the id {tokenizer.eos_token_id}, "
+            f"but the model's embedding has {rows} rows; resize it (resize_token_embeddings), or set the "
+            "eos_token that the model was trained with"
         )
 
 

@@ -1,4 +1,4 @@
-"""Read a model's weights from a folder or a hub, every tensor of them from there: none made up, none left over."""
+"""Read a model's weights from a folder or a hub, every tensor from there: none made up, none left over."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -22,7 +22,7 @@ MOST_NUMBERS = 4
 count once on one side and twice on the other. Chosen, not measured."""
 
 FEW_NUMBERS = 100_000_000
-"""A model of no more is built in any case, for what differs is then told by name: 0.4 GB in float32. Chosen."""
+"""A model of no more is built in any case, so that what differs is told by name: 0.4 GB in float32."""
 
 
 def read(path: str, dtype: torch.dtype, trust: bool) -> Any:
@@ -35,7 +35,7 @@ def read(path: str, dtype: torch.dtype, trust: bool) -> Any:
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust)
     if problem := kind.problem(config.to_dict()):
         raise ModelError(f"model {path} {problem}")
-    if Path(path).exists():
+    if Path(path).is_dir():
         _require_size(path, config, trust)
     return read_as(AutoModelForCausalLM, path, dtype, trust_remote_code=trust)
 
@@ -72,8 +72,9 @@ def require_whole(what: str, report: Mapping[str, Any]) -> None:
     ]
     if any(problems):
         raise ModelError(
-            f"{what}: the weights do not fit the configuration: {'; '.join(filter(None, problems))}. What is missing would be "
-            "drawn at random. Copy all files anew from one source, or save the model again (save_pretrained)"
+            f"{what}: the weights do not fit the configuration: {'; '.join(filter(None, problems))}. What is "
+            "missing would be drawn at random. Copy all files anew from one source, or save the model again "
+            "(save_pretrained)"
         )
 
 
@@ -95,15 +96,15 @@ def _shape(sizes: Collection[int]) -> str:
 
 
 def _require_size(path: str, config: Any, trust: bool) -> None:
-    """Refuse a model far larger than its weights before there is memory for it: what is missing would be filled."""
+    """Refuse a model far larger than its weights, before what is missing is made up and fills the memory."""
     with explained(path), torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+        empty = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)  # type: ignore[no-untyped-call]
     wanted = sum(tensor.numel() for tensor in (*empty.parameters(), *empty.buffers()))
     _, held = num_weights(Path(path))
     if wanted > max(FEW_NUMBERS, MOST_NUMBERS * held):
         raise ModelError(
-            f"model {path}: config.json describes a model of {wanted} numbers, but the weights hold {held}; they do not "
-            "belong together. Copy config.json and *.safetensors anew from one source"
+            f"model {path}: config.json describes a model of {wanted} numbers, but the weights hold {held}; "
+            "they do not belong together. Copy config.json and *.safetensors anew from one source"
         )
 
 
@@ -111,7 +112,7 @@ def _require_size(path: str, config: Any, trust: bool) -> None:
 def _quiet() -> Iterator[None]:
     """Without the loading report of transformers, which `require_whole` tells in words."""
     before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kpig.tasks import stream
 from kpig.config import MethodSection, RunConfig
 from kpig.config.table import merged
 from kpig.config.tree import examined, load_table
@@ -18,6 +17,7 @@ from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
 from kpig.model.folder import check_folder, is_adapter, resolve
 from kpig.records import Stream, Task
+from kpig.tasks import stream
 
 MOST_UNREAD = 0.05
 """The share of unread letters from which a P-score is doubtful. Chosen: names and quotes in another script
@@ -96,9 +96,10 @@ def weight_cautions(config: RunConfig) -> list[str]:
     if config.model.dtype != "bfloat16" or config.model.adapter != "none":
         return []
     return [
-        'model.dtype = "bfloat16" with adapter = "none": an update smaller than about 1/400 of a weight is rounded away. '
-        "Of the shipped model's weights 30 updates moved 6 % at a learning rate of 2e-5 and 44 % at 2e-4, in float32 all; "
-        f'yours is {config.train.learning_rate:g}. Set model.dtype = "float32", or adapter = "lora"'
+        'model.dtype = "bfloat16" with adapter = "none": an update of less than about 1/400 of a weight is lost '
+        "in rounding. Of the shipped model's weights 30 updates moved 6 % at a learning rate of 2e-5 and 44 % "
+        f"at 2e-4, in float32 all; yours is {config.train.learning_rate:g}. "
+        'Set model.dtype = "float32", or model.adapter = "lora"'
     ]
 
 

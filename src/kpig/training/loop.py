@@ -31,15 +31,15 @@ HELD_OUT_LOSS_EXAMPLES = 256
 cost does not grow with them. Chosen, not measured."""
 
 PACKING_PROBES = 3
-"""First examples, and longest ones, read in shared rows and alone: of the first at least two must share a row for a
-wrong mask to show, and a window shows in the longest. Chosen, not measured."""
+"""First examples, and longest ones, read in shared rows and alone: of the first at least two must share a row
+for a wrong mask to show, and a window shows in the longest. Chosen, not measured."""
 
 PACKING_TOLERANCE = {torch.float32: 1e-3}
 """Largest difference in log p, in nats, that counts as rounding. Measured on the shipped model and on random
 Llama, Qwen 3 and GPT-2: 2e-5 at most with float32 weights; Gemma 2, whose attention is windowed: 4 to 7."""
 
 COARSE_PACKING_TOLERANCE = 0.05
-"""The same for other weights. Measured with bfloat16 ones: 0.03 to 0.19, so that such weights may be refused."""
+"""The same for other weights. With bfloat16 ones 0.03 to 0.19 were measured: such weights may be refused."""
 
 
 def fit_step(
@@ -62,7 +62,7 @@ def fit_step(
     with learner.ledger.timed("train_seconds"):
         step = method.begin_step(step, learner)
     if settings.row_tokens:
-        require_packable(learner, _read_in_rows(step.tasks), settings)
+        require_packable(learner, _read_in_rows(step.tasks, settings), settings)
     optimizer = _optimizer(learner, settings)
     first = 0
     if resume_from is not None:
@@ -173,8 +173,8 @@ def require_packable(learner: Learner, examples: Sequence[Example], settings: Tr
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise ModelError(
-            f"train.row_tokens = {settings.row_tokens}: this model ({type(learner.model).__name__}) cannot be told which "
-            f"examples share a row ({type(error).__name__}); set train.row_tokens = 0"
+            f"train.row_tokens = {settings.row_tokens}: this model ({type(learner.model).__name__}) takes no "
+            f"mask of which examples share a row ({type(error).__name__}); set train.row_tokens = 0"
         ) from error
     dtype = next(learner.model.parameters()).dtype
     if not gap <= PACKING_TOLERANCE.get(dtype, COARSE_PACKING_TOLERANCE):
@@ -184,16 +184,14 @@ def require_packable(learner: Learner, examples: Sequence[Example], settings: Tr
         )
 
 
-def _read_in_rows(tasks: Sequence[Task]) -> list[Example]:
-    """What a step reads in shared rows: its examples, those of the held-out loss, each under its longest wording too."""
-    found = []
+def _read_in_rows(tasks: Sequence[Task], settings: TrainSection) -> list[Example]:
+    """What a step reads in shared rows: what it trains on, also under the longest wordings, and tests."""
+    found = [example for task in tasks for example in task.train]
     for task in tasks:
         longest = max(task.instructions, key=lambda one: len(one.text))
-        for example in (*task.train, *task.test):
-            found.append(example)
-            if example.instruction != longest:
-                found.append(replace(example, instruction=longest))
-    return found
+        found += [replace(one, instruction=longest) for one in task.train if one.instruction != longest]
+    tested = tasks if settings.held_out_loss_every else ()
+    return found + [example for task in tested for example in task.test]
 
 
 def _packing_gap(learner: Learner, probes: Sequence[Example], settings: TrainSection) -> float:
@@ -318,8 +316,8 @@ def _optimizer(learner: Learner, settings: TrainSection) -> torch.optim.Optimize
     """AdamW, anew for each step. ModelError for float16 weights, in which its second moments are 0."""
     if any(weight.dtype == torch.float16 for weight in learner.parameters().values()):
         raise ModelError(
-            "weights to be trained are float16, in which Adam's squares of small gradients are 0, so that its updates "
-            'destroy them; set model.dtype = "float32", or model.adapter = "lora"'
+            "weights to be trained are float16, in which Adam holds squares of small gradients for 0: its "
+            'updates destroy them; set model.dtype = "float32", or model.adapter = "lora"'
         )
     fused = learner.device.type in ("cpu", "cuda")
     parameters = list(learner.parameters().values())

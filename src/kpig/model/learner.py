@@ -105,8 +105,6 @@ class Learner:
         `num_replayed` examples are marked as replayed.
         """
         encoded = [one if isinstance(one, Encoded) else self.encoder.encode(one) for one in examples]
-        for one in encoded:
-            self._require_rows(one.prompt, one.masked_prompt or (), one.response)
         if not layout.max_tokens:
             layout = replace(layout, max_tokens=portions.forward(self.device))
         for batch in in_batches(encoded, self.pad_id, layout, num_replayed):
@@ -214,7 +212,6 @@ class Learner:
         The tokens count as forward tokens. `max_tokens` padded ones go side by side: chosen, not measured.
         """
         vectors: dict[int, Tensor] = {}
-        self._require_rows(*prompts)
         with self.evaluating():
             for group in token_batches([len(prompt) for prompt in prompts], max_tokens):
                 rows = pad([((), prompts[index]) for index in group], self.pad_id).to(self.device)
@@ -259,7 +256,6 @@ class Learner:
     @torch.no_grad()
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
         """Greedy responses to one batch of prompts, with whether each ended before the token limit."""
-        self._require_rows(*prompts)
         with self.evaluating():
             return generation.greedy(
                 self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id, self.ends
@@ -308,22 +304,6 @@ class Learner:
         dtype = next(self.model.parameters()).dtype
         saved = weights.read_as(type(self.model), str(folder), dtype)
         self.load_weights(dict(saved.named_parameters()))
-
-    def _require_rows(self, *texts: Sequence[int]) -> None:
-        """Refuse ids that the embedding has no row for: ModelError that names the token.
-
-        A tokenizer may have a few such tokens, which most texts never need (`kpig.model.loading`).
-        """
-        if len(self.tokenizer) <= self._num_rows:
-            return
-        beyond = max((max(ids, default=0) for ids in texts), default=0)
-        if beyond >= self._num_rows:
-            raise ModelError(
-                f"a text holds {self.tokenizer.convert_ids_to_tokens(beyond)!r}, token {beyond} of the "
-                f"tokenizer, but the model's embedding has {self._num_rows} rows and so none for it; take it "
-                "out of the text (or the chat template), or resize the model (resize_token_embeddings) and "
-                "save it"
-            )
 
     def _logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
         """Logits [N, V] at the positions that predict the targets; gradient and mode are the caller's.

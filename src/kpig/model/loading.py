@@ -48,7 +48,8 @@ def load(
     check_vocabulary(model, tokenizer, path)
     limit = kind.length_limit(model.config.get_text_config()) or section.max_length
     longest = min(section.max_length, limit)
-    encoder = Encoder(tokenizer, longest, section.mask_text, section.chat_template, clock)
+    num_rows = model.get_input_embeddings().weight.shape[0]
+    encoder = Encoder(tokenizer, longest, section.mask_text, section.chat_template, clock, num_rows)
     model = model.to(device)
     probe.require_causal(Learner(model, tokenizer, encoder), base)
     if section.adapter == "lora":

@@ -96,9 +96,9 @@ def weight_cautions(config: RunConfig) -> list[str]:
     if config.model.dtype != "bfloat16" or config.model.adapter != "none":
         return []
     return [
-        'model.dtype = "bfloat16" with adapter = "none": an update of less than about 1/400 of a weight is lost '
-        "in rounding. Of the shipped model's weights 30 updates moved 6 % at a learning rate of 2e-5 and 44 % "
-        f"at 2e-4, in float32 all; yours is {config.train.learning_rate:g}. "
+        'model.dtype = "bfloat16" with adapter = "none": an update of less than about 1/400 of a weight is '
+        "lost in rounding. Of the shipped model's weights 30 updates moved 6 % at a learning rate of 2e-5 and "
+        f"44 % at 2e-4, in float32 all; yours is {config.train.learning_rate:g}. "
         'Set model.dtype = "float32", or model.adapter = "lora"'
     ]
 

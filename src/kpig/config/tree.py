@@ -133,6 +133,13 @@ def _contradictions(config: RunConfig) -> list[str]:
     if config.model.adapter == "none":
         unused = {key for key in _changed(config.model) if key.startswith("lora_")}
         problems += [f'[model] {key!r} has no effect without adapter = "lora"' for key in sorted(unused)]
+    if config.model.adapter == "none" and config.model.dtype == "float16":
+        problems.append(
+            '[model] dtype = "float16" with adapter = "none" destroys the weights: the squares that Adam '
+            "keeps of small gradients are 0 in float16, so that it divides by almost nothing; set "
+            "model.dtype = "
+            '"float32" (or "bfloat16"), or model.adapter = "lora", whose own weights stay in float32'
+        )
     return problems
 
 

@@ -47,6 +47,9 @@ class Encoder:
 
     `end_id` is the token that ends a response: that with which the template ends a turn, where it has one,
     else the tokenizer's end of sequence.
+
+    `num_rows` are those of the model's embedding; a tokenizer may have a few tokens more, which most texts
+    never need (`kpig.model.loading`). A text that does is refused with ModelError. None: every token has one.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Encoder:
         mask_text: str = MASK_TEXT,
         use_chat_template: bool = True,
         clock: str | None = None,
+        num_rows: int | None = None,
     ):
         self.tokenizer = tokenizer
         self.max_length = max_length
@@ -65,6 +69,7 @@ class Encoder:
         self._turn = self._template.turn() if self.chat else PLAIN_TURN
         self.end_id: int = tokenizer.eos_token_id if self._turn.end is None else self._turn.end
         self._special = set(tokenizer.all_special_ids)
+        self._num_rows = len(tokenizer) if num_rows is None else num_rows
         self._cache: dict[tuple[Instruction, str, str, int], Encoded] = {}
 
     def encode(self, example: Example, num_reserved: int = 0) -> Encoded:
@@ -116,7 +121,7 @@ class Encoder:
         They depend on no prompt, so that twins share them: prompts all end with the same text. A special
         token spelled out in a task's text stays text: it cannot end a response early.
         """
-        return (*self._continuing(f"{self._turn.lead}{response}"), self.end_id)
+        return self._known((*self._continuing(f"{self._turn.lead}{response}"), self.end_id))
 
     def _continuing(self, text: str) -> tuple[int, ...]:
         """Ids of a text behind the end of a prompt: those of prompt and text in one, less the prompt's own.
@@ -155,7 +160,18 @@ class Encoder:
                 f"the model's tokenizer has no token for the prompt {text[:80]!r}, so there is nothing to "
                 "answer; look at its chat template and normalizer, or give the task another instruction"
             )
-        return tuple(ids)
+        return self._known(tuple(ids))
+
+    def _known(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """The ids; ModelError that names the token where the embedding has no row for one."""
+        beyond = max(ids)
+        if beyond < self._num_rows:
+            return ids
+        raise ModelError(
+            f"a text holds {self.tokenizer.convert_ids_to_tokens(beyond)!r}, token {beyond} of the "
+            f"tokenizer, but the model's embedding has {self._num_rows} rows and so none for it; take it "
+            "out of the text (or the chat template), or resize the model (resize_token_embeddings)"
+        )
 
     def _fit(self, example: Example, num_reserved: int) -> Encoded:
         response = self.response_ids(example.response)

@@ -13,14 +13,12 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from kpig.config import TrainSection
 from kpig.errors import ModelError
-from kpig.model import generation, internals, portions
+from kpig.model import adapters, generation, internals, portions, weights
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, token_batches
 from kpig.model.encoding import Encoded, Encoder
-from kpig.model.folder import explained
 from kpig.model.generation import Answer
 from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
@@ -51,6 +49,7 @@ class Learner:
         self.ledger = Ledger()
         self.is_adapter = hasattr(model, "peft_config")
         self._core = model.get_base_model() if self.is_adapter else model
+        self._num_rows: int = self._core.get_input_embeddings().weight.shape[0]
         self._takes_positions = "position_ids" in inspect.signature(self._core.forward).parameters
         self.initial: Weights | None = None
         if keep_initial and not self.is_adapter:
@@ -64,10 +63,10 @@ class Learner:
 
     @property
     def pad_id(self) -> int:
-        """The id that fills padding; attention never sees it."""
+        """The id that fills padding, which attention never sees; one that has a row in the embedding."""
         found: int | None = self.tokenizer.pad_token_id
         end: int = self.tokenizer.eos_token_id
-        return end if found is None else found
+        return end if found is None or found >= self._num_rows else found
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -298,15 +297,12 @@ class Learner:
         self.tokenizer.save_pretrained(folder)
 
     def restore(self, folder: Path) -> None:
-        """Take over the weights that `save` wrote; ModelError where they are missing or damaged."""
-        with explained(str(folder)):
-            if self.is_adapter:
-                from peft import load_peft_weights, set_peft_model_state_dict
-
-                set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device="cpu"))
-                return
-            dtype = next(self.model.parameters()).dtype
-            saved = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        """Take over the weights that `save` wrote; ModelError where some are missing or damaged."""
+        if self.is_adapter:
+            adapters.restore(self.model, str(folder))
+            return
+        dtype = next(self.model.parameters()).dtype
+        saved = weights.read_as(type(self.model), str(folder), dtype)
         self.load_weights(dict(saved.named_parameters()))
 
     def _logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kpig.tasks import stream
 from kpig.config import MethodSection, RunConfig
 from kpig.config.table import merged
 from kpig.config.tree import examined, load_table
@@ -18,6 +17,7 @@ from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
 from kpig.model.folder import check_folder, is_adapter, resolve
 from kpig.records import Stream, Task
+from kpig.tasks import stream
 
 MOST_UNREAD = 0.05
 """The share of unread letters from which a P-score is doubtful. Chosen: names and quotes in another script
@@ -50,12 +50,14 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
 
 def model_problem(path: str) -> str:
     """Why no stream can be learned from the model at a path, as far as its folder tells; "" where nothing is wrong."""
+    folder = resolve(path)
+    if is_adapter(folder):
+        return f"{folder} is an adapter; train from a whole model"
     try:
-        folder = resolve(path)
         check_folder(folder)
     except KpigError as error:
         return str(error)
-    return f"{folder} is an adapter; train from a whole model" if is_adapter(folder) else ""
+    return ""
 
 
 def _method_problems(table: Mapping[str, Any]) -> list[str]:
@@ -78,14 +80,26 @@ def _arrangement_problems(config: RunConfig, tasks: Stream) -> list[str]:
 
 def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """Sentences about what a run will do, that whoever starts it may not expect; none where there are none."""
+    found = [*weight_cautions(config), *scorer_cautions((*tasks.tasks, *tasks.held_out))]
     bare = [task.name for task in tasks.tasks if not any(one.key_parts for one in task.instructions)]
-    found = scorer_cautions((*tasks.tasks, *tasks.held_out))
     if config.method.name != "kpig" or not bare:
         return found
     return [
         f"{len(bare)} of {len(tasks.tasks)} tasks have no key parts ({some(bare)}): no gain, no masked twin, so kpig learns "
         "them as replay does; kpig annotate finds key parts (its rules read English)",
         *found,
+    ]
+
+
+def weight_cautions(config: RunConfig) -> list[str]:
+    """A sentence where all weights are tuned in bfloat16, which has no room for small updates."""
+    if config.model.dtype != "bfloat16" or config.model.adapter != "none":
+        return []
+    return [
+        'model.dtype = "bfloat16" with adapter = "none": an update of less than about 1/400 of a weight is '
+        "lost in rounding. Of the shipped model's weights 30 updates moved 6 % at a learning rate of 2e-5 and "
+        f"44 % at 2e-4, in float32 all; yours is {config.train.learning_rate:g}. "
+        'Set model.dtype = "float32", or model.adapter = "lora"'
     ]
 
 

@@ -395,6 +395,8 @@ def test_a_prompt_of_no_tokens_is_refused() -> None:
         ("{{ messages.x.y }}", "has no attribute 'x'"),
         ("{{ raise_exception('users only') }}", "users only"),
         ("{% for %}", "Expected|expected|unexpected"),
+        ("\ud83d{{ messages[0].content }}", "UnicodeEncodeError"),
+        ("{{ foo() }}", "'foo' is undefined"),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError"),
         ("{{ ''.__class__.__mro__ }}", "unsafe"),
         ({"rag": "a", "tool_use": "b"}, "several, rag and tool_use, and none is named default"),

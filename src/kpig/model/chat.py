@@ -18,7 +18,7 @@ from typing import Any
 
 from kpig.errors import ModelError
 
-MOST_CPU_SECONDS = 5
+MOST_CPU_SECONDS = 3
 """For one conversation, which takes a template well under a hundredth of a second."""
 
 MOST_SECONDS = 120

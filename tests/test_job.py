@@ -159,6 +159,19 @@ def read_scores(run: Path) -> RunScores:
     return without_seconds(read_run(run / "scores.json"))
 
 
+def test_held_out_tasks_may_have_training_examples_which_nothing_reads(tmp_path):
+    """Whatever they hold: one that would be shortened does not count."""
+    rows = [{"instruction": "Say it.", "input": f"word {n}", "output": f"w{n}"} for n in range(6)]
+    kept = [{"task": "kept", "split": ("train", "test")[n % 2], **row} for n, row in enumerate(rows)]
+    kept[0]["input"] = "word " * 2000
+    for name, held in (("learned", [{"task": "learned", **row} for row in rows]), ("held", kept)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, held)))
+    where = {"path": str(tmp_path / "learned.jsonl"), "held_out": str(tmp_path / "held.jsonl")}
+    table = {"stream": where, "train": {"updates_per_step": 1}, "evaluate": {"max_new_tokens": 2}}
+    found = job.run(config.build(table | {"method": {"name": "replay"}}), tmp_path / "run")
+    assert found.final.held_out.num_tasks == 1 and found.shortened_examples == 0
+
+
 def test_a_folder_that_holds_another_run_is_refused(tmp_path):
     job.run(small("init"), tmp_path / "run")
     with pytest.raises(RunError, match=r"already holds a run.*--resume.*--out"):

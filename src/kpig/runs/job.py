@@ -134,13 +134,14 @@ def _check_lengths(learner: Learner, tasks: Stream, config: RunConfig) -> int:
 
     Returns how many examples have a shortened input.
     """
-    longest = {task.name: max(task.instructions, key=lambda one: len(one.text)) for task in tasks.tasks}
     num_cut = 0
-    for task in (*tasks.tasks, *tasks.held_out):
+    for task in tasks.tasks:
+        longest = max(task.instructions, key=lambda one: len(one.text))
         for example in task.train:
             num_cut += learner.encoder.encode(example).num_cut > 0
-            if longest[task.name] != example.instruction:
-                learner.encoder.encode(replace(example, instruction=longest[task.name]))
+            if longest != example.instruction:
+                learner.encoder.encode(replace(example, instruction=longest))
+    for task in (*tasks.tasks, *tasks.held_out):
         for example in task.test:
             num_cut += learner.encoder.encode(example, config.evaluate.max_new_tokens).num_cut > 0
     return num_cut

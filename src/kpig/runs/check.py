@@ -49,7 +49,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
 
 
 def model_problem(path: str) -> str:
-    """Why no stream can be learned from the model at a path, as far as its folder tells; "" where nothing is wrong."""
+    """Why no stream can be learned from the model at a path, as far as its folder tells; "" for nothing."""
     folder = resolve(path)
     if is_adapter(folder):
         return f"{folder} is an adapter; train from a whole model"
@@ -79,14 +79,14 @@ def _arrangement_problems(config: RunConfig, tasks: Stream) -> list[str]:
 
 
 def cautions(config: RunConfig, tasks: Stream) -> list[str]:
-    """Sentences about what a run will do, that whoever starts it may not expect; none where there are none."""
+    """Sentences about what a run will do, that whoever starts it may not expect; there may be none."""
     found = [*weight_cautions(config), *scorer_cautions((*tasks.tasks, *tasks.held_out))]
     bare = [task.name for task in tasks.tasks if not any(one.key_parts for one in task.instructions)]
     if config.method.name != "kpig" or not bare:
         return found
     return [
-        f"{len(bare)} of {len(tasks.tasks)} tasks have no key parts ({some(bare)}): no gain, no masked twin, so kpig learns "
-        "them as replay does; kpig annotate finds key parts (its rules read English)",
+        f"{len(bare)} of {len(tasks.tasks)} tasks have no key parts ({some(bare)}): no gain, no masked "
+        "twin, so kpig learns them as replay does; kpig annotate finds key parts (its rules read English)",
         *found,
     ]
 
@@ -97,20 +97,21 @@ def weight_cautions(config: RunConfig) -> list[str]:
         return []
     return [
         'model.dtype = "bfloat16" with adapter = "none": an update of less than about 1/400 of a weight is '
-        "lost in rounding. Of the shipped model's weights 30 updates moved 6 % at a learning rate of 2e-5 and "
-        f"44 % at 2e-4, in float32 all; yours is {config.train.learning_rate:g}. "
+        "lost in rounding. Of the shipped model's weights 30 updates moved 6 % at a learning rate of 2e-5 "
+        f"and 44 % at 2e-4, in float32 all; yours is {config.train.learning_rate:g}. "
         'Set model.dtype = "float32", or model.adapter = "lora"'
     ]
 
 
 def scorer_cautions(tasks: Sequence[Task]) -> list[str]:
-    """A sentence where ROUGE-L judges tasks whose references it hardly reads: the published scorer knows ASCII only."""
+    """A sentence where ROUGE-L judges tasks whose references it hardly reads: the scorer knows ASCII only."""
     unread = [task.name for task in tasks if task.metric == "rougeL" and _share_unread(task) >= MOST_UNREAD]
     if not unread:
         return []
     return [
-        f"{len(unread)} of {len(tasks)} tasks have references with letters outside ASCII ({some(unread)}): ROUGE-L of "
-        "Super-NaturalInstructions drops them and compares what is left, so the P-score of these tasks means little"
+        f"{len(unread)} of {len(tasks)} tasks have references with letters outside ASCII ({some(unread)}): "
+        "ROUGE-L of Super-NaturalInstructions drops them and compares what is left, so the P-score of these "
+        "tasks means little"
     ]
 
 

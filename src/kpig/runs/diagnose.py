@@ -27,7 +27,7 @@ def evaluate_model(
 def measure_tasks(
     section: ModelSection, tasks: Sequence[Task], num_probes: int, device: str, watch: Watcher
 ) -> dict[str, Gain]:
-    """The key-part gain of each task over its first `num_probes` test examples (training ones if it has none)."""
+    """The key-part gain of each task over its first `num_probes` test examples, training ones without any."""
     learner = loading.load(section, device=device)
     chosen = {task.name: _probes(task, num_probes) for task in tasks}
     gains: dict[str, Gain] = {}

@@ -124,8 +124,8 @@ def _environment(path: Path) -> dict[str, Any]:
     found = RunDir(path).read("environment.json")
     if not isinstance(found, dict):
         raise RunError(
-            f"{path / 'environment.json'}: is of type {type(found).__name__}; expected an object. Restore it, "
-            "or give --out another folder."
+            f"{path / 'environment.json'}: is of type {type(found).__name__}; expected an object. Restore "
+            "it, or give --out another folder."
         )
     return found
 
@@ -161,13 +161,13 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
         )
     if run.read("stream.json").get("digest") != stream["digest"]:
         raise RunError(
-            f"{run.path}: the task data have changed since the run began (stream.json keeps the old digests). "
-            "Restore them, or give --out another folder."
+            f"{run.path}: the task data have changed since the run began (stream.json keeps the old "
+            "digests). Restore them, or give --out another folder."
         )
 
 
 def _refuse_foreign(path: Path) -> None:
-    """A kill can leave a run without its stream.json, the last of its first files; anything else is not ours."""
+    """A kill can leave a run without its stream.json, the last of its first files; all else is not ours."""
     ours = {*FIRST_FILES, *(f".{name}.tmp" for name in FIRST_FILES)}
     if {file.name for file in path.iterdir()} - ours:
         raise RunError(

@@ -77,7 +77,7 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
 
 
 def choose_device(name: str) -> str:
-    """The device to use: as named, or with "auto" a GPU where there is one. RunError where it is not there."""
+    """The device to use: as named, or with "auto" a GPU where there is one. RunError where it is missing."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if (name == "cuda" and not torch.cuda.is_available()) or (

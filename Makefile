@@ -8,7 +8,7 @@ quickstart: $(VENV)/.installed
 	$(VENV)/bin/kpig quickstart
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist loadscope
 
 lint: $(VENV)/.installed-lint
 	$(VENV)/bin/ruff check .

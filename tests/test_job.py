@@ -13,7 +13,7 @@ import pytest
 
 from kpig import config
 from kpig.errors import ConfigError, DataError, ModelError, RunError, UsageError
-from kpig.methods import METHODS
+from kpig.methods import METHODS, chosen
 from kpig.runs import job
 from kpig.runs.folder import RunDir, check_free, open_run
 from kpig.scoring import predictions
@@ -257,13 +257,14 @@ def test_a_run_killed_among_its_very_first_files_can_begin_again_but_foreign_fil
     stream = {"digest": "x"}
     (tmp_path / "config.toml").write_text("half")
     (tmp_path / ".stream.json.tmp").write_text("{")
-    check_free(tmp_path, small(), stream, resume=True)
-    open_run(tmp_path, small(), stream, {})
-    assert config.load_resolved(tmp_path / "config.toml") == small()
+    begun = chosen.complete(small())
+    check_free(tmp_path, begun, stream, resume=True)
+    open_run(tmp_path, begun, stream, {})
+    assert config.load_resolved(tmp_path / "config.toml") == begun
     (tmp_path / "stream.json").unlink()
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="--out another folder"):
-        check_free(tmp_path, small(), stream, resume=True)
+        check_free(tmp_path, begun, stream, resume=True)
 
 
 def test_an_override_below_a_value_that_is_no_table_is_misuse():

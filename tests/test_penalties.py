@@ -171,6 +171,9 @@ class Softmax(torch.nn.Module):
         self.embedding = torch.nn.Embedding.from_pretrained(vectors)
         self.head = torch.nn.Linear(vectors.shape[1], vectors.shape[0], bias=False, dtype=vectors.dtype)
 
+    def get_input_embeddings(self):
+        return self.embedding
+
     def get_output_embeddings(self):
         return self.head
 

@@ -179,4 +179,4 @@ def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _as_saved(state: Mapping[str, Any]) -> dict[str, Any]:
     """A state as its files hold it: its JSON values, and its tensors by name."""
     plain, tensors = checkpoint.parted(state)
-    return tensors | {"plain": json.dumps(plain)}
+    return tensors | {"plain": json.dumps(plain, allow_nan=False)}

@@ -236,9 +236,10 @@ def test_a_file_is_one_task_named_after_it_and_several_instructions_are_several_
     assert all(task.name.startswith("beta-") for task in tasks[1:])
 
 
-def test_several_instructions_of_a_named_task_are_wordings_with_key_parts_of_their_own(tmp_path):
+def test_declared_wordings_of_a_named_task_have_key_parts_of_their_own(tmp_path):
     first = [line(n, task="a", key_parts=["Sort"]) for n in range(3)]
-    other = [line(n, task="a", instruction="Please sort.", key_parts=["sort"]) for n in range(3, 5)]
+    changes = {"task": "a", "instruction": "Please sort.", "key_parts": ["sort"], "wording_of": DEFINITION}
+    other = [line(n, **changes) for n in range(3, 5)]
     task = stream.load_tasks(jsonl(tmp_path / "mine.jsonl", *first, *other))[0]
     assert [one.key_parts for one in task.instructions] == [(KeySpan(0, 4),), (KeySpan(7, 11),)]
     assert len(task.test) == 5

@@ -46,7 +46,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Example:
-    """One input with its reference responses, under one wording of its task's instruction."""
+    """One input with its reference responses, under the instruction it came with or a rewording of that."""
 
     id: str
     task: str
@@ -76,8 +76,11 @@ class Constraint:
 class Task:
     """One task: wordings for training (the first is the seed), wordings kept for evaluation, examples.
 
+    `instructions` are wordings of each other, as the data declare. Examples carry the seed instruction or
+    another of them, and then `reworded` may give them any of these; or an instruction of their own, which
+    they keep. Where every example has its own, the seed is that of the first.
+
     `metric` is "accuracy" where the label set is closed, else "rougeL" (docs/method.md, section 7).
-    Examples carry the seed instruction; `reworded` gives them another.
     """
 
     name: str
@@ -93,6 +96,25 @@ class Task:
     def instruction(self) -> Instruction:
         """The seed instruction."""
         return self.instructions[0]
+
+    @property
+    def own_instructions(self) -> tuple[Instruction, ...]:
+        """Those that single examples came with and that are no wordings of the seed, in their order."""
+        found = dict.fromkeys(example.instruction for example in (*self.train, *self.test))
+        return tuple(one for one in found if one not in self.instructions)
+
+    def wordings(self, example: Example) -> tuple[Instruction, ...]:
+        """The wordings that an example of the task may be trained under: the one it has is among them."""
+        return wordings(example, self.instructions)
+
+    def new_wordings(self, example: Example) -> tuple[Instruction, ...]:
+        """The wordings kept for evaluation that say the same as the example's instruction."""
+        return self.evaluation_instructions if example.instruction in self.instructions else ()
+
+
+def wordings(example: Example, instructions: tuple[Instruction, ...]) -> tuple[Instruction, ...]:
+    """`instructions`, wordings of each other, where the example's is one of them; else only its own."""
+    return instructions if example.instruction in instructions else (example.instruction,)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
         counts = (
             len(task.train),
             len(task.test),
-            len(task.instructions),
+            len(task.instructions) + len(task.own_instructions),
             len(task.instruction.key_parts),
             len(task.constraints),
         )

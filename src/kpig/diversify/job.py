@@ -26,8 +26,9 @@ all of them, and an answer that cannot be read costs only these."""
 MAX_KEPT_CHARACTERS = 4_000
 """Of a rejected candidate, in variants_rejected.json. Chosen: enough to see what is wrong with it."""
 
-NO_KEY_PARTS, MALFORMED, TRUNCATED, MALFORMED_RULE = (
+NO_KEY_PARTS, OWN_INSTRUCTIONS, MALFORMED, TRUNCATED, MALFORMED_RULE = (
     "no_key_parts",
+    "own_instructions",
     "malformed",
     "truncated",
     "malformed_rule",
@@ -68,15 +69,22 @@ def diversify(
     works = [
         _Work(task, seed, standards, dict(zip(ways, _quotas(n, len(ways)), strict=True))) for task in tasks
     ]
-    annotated = [work for work in works if work.task.instruction.key_parts]
+    annotated = [work for work in works if _is_diversifiable(work.task)]
     for work in works:
-        if work not in annotated:
+        if work.task.own_instructions:
+            detail = "its examples have instructions of their own, so it has none that could be reworded"
+            work.refuse(ways[0], OWN_INSTRUCTIONS, "", detail)
+        elif work not in annotated:
             work.refuse(ways[0], NO_KEY_PARTS, "", "name the task's key parts first (kpig annotate)")
     if backend is not None:
         _write_by_llm(annotated, backend, temperature, seed, on_progress)
     else:
         _write_offline(annotated, grammar.harvest(task.instruction for task in tasks), on_task)
     return Report(tuple(work.report(evaluation_share) for work in works), n)
+
+
+def _is_diversifiable(task: Task) -> bool:
+    return bool(task.instruction.key_parts) and not task.own_instructions
 
 
 def _checked_ways(ways: Sequence[str] | None, backend: object) -> tuple[str, ...]:

@@ -13,10 +13,10 @@ from kpig.config import RunConfig
 from kpig.config.section import Count
 from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts import embeddings
-from kpig.methods.parts.memory import Memory
+from kpig.methods.parts.memory import Memory, Remembered
 from kpig.methods.parts.selection import leading
 from kpig.model.learner import Learner
-from kpig.records import Example
+from kpig.records import Example, Instruction
 
 
 class DynosaurSettings(Settings):
@@ -29,7 +29,7 @@ class Dynosaur(Method):
     """Uniform replay over the tasks with the lowest column sums of their instructions' cosine matrix.
 
     The tasks are chosen again at the first update of every step, from their seed instructions' mean
-    hidden states under the learner. The paper embeds with a sentence encoder; its replay code was never
+    hidden states under the learner; where examples have instructions of their own, from the mean over these. The paper embeds with a sentence encoder; its replay code was never
     released, so the rule is that of a summary (arXiv 2305.14327), unverified.
     """
 
@@ -60,8 +60,15 @@ class Dynosaur(Method):
         names = list(self.memory.tasks)
         if not names:
             return []
-        seeds = [self.memory.tasks[name].instructions[0] for name in names]
-        return [names[index] for index in by_diversity(embeddings.of_instructions(learner, seeds))]
+        seeds = [_seeds(self.memory.tasks[name]) for name in names]
+        vectors = iter(embeddings.of_instructions(learner, [one for found in seeds for one in found]))
+        means = np.stack([np.mean([next(vectors) for _ in found], 0) for found in seeds])
+        return [names[index] for index in by_diversity(means)]
+
+
+def _seeds(kept: Remembered) -> Sequence[Instruction]:
+    """The seed instruction of a task, or those that its examples came with."""
+    return [one for one in kept.stood_under if one not in kept.instructions] or kept.instructions[:1]
 
 
 def by_diversity(vectors: np.ndarray) -> list[int]:

@@ -21,7 +21,7 @@ from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.packages import required
 from kpig.methods.parts.selection import split
 from kpig.model.learner import Learner
-from kpig.records import Example, Instruction, Task
+from kpig.records import Example, Instruction, Task, wordings
 
 
 class InsclSettings(Settings):
@@ -95,26 +95,24 @@ class Inscl(Method):
         self.scores = self._ins_info()
 
     def _distances(self, learner: Learner) -> dict[str, float]:
-        current = [one for task in self._current for one in task.instructions]
-        weights = [
-            len(task.train) / len(task.instructions) for task in self._current for _ in task.instructions
-        ]
-        past = [one for kept in self.memory.tasks.values() for one in kept.instructions]
+        shares = [share for task in self._current for share in _shares(task)]
+        current, weights = [one for one, _ in shares], [weight for _, weight in shares]
+        past = [one for kept in self.memory.tasks.values() for one in kept.stood_under]
         vectors = embeddings.of_instructions(learner, [*current, *past])
         here, left = vectors[: len(current)], iter(vectors[len(current) :])
         return {
             name: wasserstein(
-                np.stack([next(left) for _ in kept.instructions]), here, self.settings.cost, weights
+                np.stack([next(left) for _ in kept.stood_under]), here, self.settings.cost, weights
             )
             for name, kept in self.memory.tasks.items()
         }
 
     def _ins_info(self) -> dict[str, list[float]]:
         past = {
-            name: [tags(one, self.categories[name]) for one in kept.instructions]
+            name: [tags(one, self.categories[name]) for one in kept.stood_under]
             for name, kept in self.memory.tasks.items()
         }
-        current = [tags(one, task.categories) for task in self._current for one in task.instructions]
+        current = [tags(one, task.categories) for task in self._current for one, _ in _shares(task)]
         scores = iter(ins_info([one for found in (*past.values(), current) for one in found]))
         return {name: [next(scores) for _ in found] for name, found in past.items()}
 
@@ -126,8 +124,20 @@ class Inscl(Method):
 
     def _worded(self, name: str, example: Example, rng: random.Random) -> Example:
         """The example under a wording drawn with a chance proportional to its InsInfo."""
-        weights = self.scores[name] if sum(self.scores[name]) > 0 else None
-        return replace(example, instruction=rng.choices(self.memory.tasks[name].instructions, weights)[0])
+        kept = self.memory.tasks[name]
+        scores = dict(zip(kept.stood_under, self.scores[name], strict=True))
+        possible = wordings(example, kept.instructions)
+        found = [scores[one] for one in possible]
+        weights = found if sum(found) > 0 else None
+        return replace(example, instruction=rng.choices(possible, weights)[0])
+
+
+def _shares(task: Task) -> list[tuple[Instruction, float]]:
+    """The instructions that a task's training examples stand under, each with its share of them."""
+    own = Counter(one.instruction for one in task.train if one.instruction not in task.instructions)
+    num_common = len(task.train) - own.total()
+    common = task.instructions if num_common or not own else ()
+    return [*((one, num_common / len(common)) for one in common), *own.items()]
 
 
 def wasserstein(one: np.ndarray, other: np.ndarray, cost: str, weights: Sequence[float]) -> float:

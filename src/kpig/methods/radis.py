@@ -15,7 +15,7 @@ from kpig.methods.base import Method, Step
 from kpig.methods.parts.memory import pick
 from kpig.methods.parts.writer import Draft, Writer, WriterSettings, fits, greedy
 from kpig.model.learner import Learner
-from kpig.records import Example, Instruction, Task
+from kpig.records import Example, Instruction, Task, wordings
 
 REQUEST = "Below are a task, an input and the right response. Explain in a few sentences why it is right."
 """[D] The paper's own words were not at hand."""
@@ -92,7 +92,7 @@ class Radis(Method):
             )
             if draft is None or not rationale:
                 refused["unanswered" if draft is None else "empty_or_unfinished"] += 1
-            elif not fits(learner, made, instructions):
+            elif not fits(learner, made, wordings(made, instructions)):
                 refused["too_long"] += 1
             else:
                 examples.append(made)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from kpig.config import RunConfig
 from kpig.config.section import Count
-from kpig.errors import DataError
+from kpig.errors import ConfigError, DataError, some
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts import clusters
 from kpig.methods.parts.memory import Memory, pick
@@ -67,6 +67,15 @@ class Ssr(Method):
         self.needs_initial = self.writer.is_learner
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.written: dict[str, dict[str, int]] = {}
+
+    def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
+        own = [task.name for step in steps for task in step if task.own_instructions]
+        if own:
+            raise ConfigError(
+                f"[method] ssr writes inputs for one instruction per task, but in {len(own)} tasks "
+                f"({some(own)}) examples have instructions of their own; choose another method"
+            )
+        return list(steps)
 
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
         return self.memory.draw(self.num_replayed(clock), clock.rng("replay"))

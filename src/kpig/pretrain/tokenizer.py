@@ -39,6 +39,6 @@ def train_tokenizer(tasks: Iterable[Task], vocabulary: int) -> PreTrainedTokeniz
 
 def _texts(tasks: Iterable[Task]) -> Iterator[str]:
     for task in tasks:
-        yield from (instruction.text for instruction in task.instructions)
+        yield from (instruction.text for instruction in (*task.instructions, *task.own_instructions))
         for example in task.train:
             yield f"{TEMPLATE_WORDS[0]}{example.input}{TEMPLATE_WORDS[1]}{example.response}"

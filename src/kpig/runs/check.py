@@ -81,13 +81,30 @@ def _arrangement_problems(config: RunConfig, tasks: Stream) -> list[str]:
 def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """Sentences about what a run will do, that whoever starts it may not expect; there may be none."""
     found = [*weight_cautions(config), *scorer_cautions((*tasks.tasks, *tasks.held_out))]
-    bare = [task.name for task in tasks.tasks if not any(one.key_parts for one in task.instructions)]
+    found += own_instruction_cautions((*tasks.tasks, *tasks.held_out))
+    bare = [task.name for task in tasks.tasks if not _has_key_parts(task)]
     if config.method.name != "kpig" or not bare:
         return found
     return [
         f"{len(bare)} of {len(tasks.tasks)} tasks have no key parts ({some(bare)}): no gain, no masked "
         "twin, so kpig learns them as replay does; kpig annotate finds key parts (its rules read English)",
         *found,
+    ]
+
+
+def _has_key_parts(task: Task) -> bool:
+    return any(one.key_parts for one in (*task.instructions, *task.own_instructions))
+
+
+def own_instruction_cautions(tasks: Sequence[Task]) -> list[str]:
+    """A sentence where examples of a task keep instructions of their own."""
+    own = [task.name for task in tasks if task.own_instructions]
+    if not own:
+        return []
+    return [
+        f"{len(own)} of {len(tasks)} tasks have examples with instructions of their own ({some(own)}): each "
+        "example keeps the one it came with. Where they are wordings of one instruction, say so: "
+        "'wording_of' in JSONL and tables, or a variants.json"
     ]
 
 

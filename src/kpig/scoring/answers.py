@@ -8,7 +8,7 @@ from kpig.model import gain
 from kpig.model.encoding import Encoded
 from kpig.model.generation import Answer
 from kpig.model.learner import Learner
-from kpig.records import NEW_WORDING, SEED_WORDING, Example, Gain, Instruction, Prediction, Task
+from kpig.records import NEW_WORDING, SEED_WORDING, Example, Gain, Prediction, Task
 from kpig.scoring.judge import judge
 
 
@@ -28,11 +28,8 @@ def probes(groups: Mapping[str, Sequence[Task]], settings: EvaluateSection) -> l
     for group, tasks in groups.items():
         for task in tasks:
             chosen += [Probe(task, example, group, SEED_WORDING) for example in task.test]
-            if settings.new_wordings and task.evaluation_instructions:
-                chosen += [
-                    Probe(task, _in_new_words(task, number), group, NEW_WORDING)
-                    for number in range(len(task.test))
-                ]
+            if settings.new_wordings:
+                chosen += [Probe(task, example, group, NEW_WORDING) for example in _in_new_words(task)]
     return chosen
 
 
@@ -119,7 +116,10 @@ def _prediction(
     )
 
 
-def _in_new_words(task: Task, number: int) -> Example:
-    """Test example `number` under the evaluation wordings in turn."""
-    wordings: tuple[Instruction, ...] = task.evaluation_instructions
-    return replace(task.test[number], instruction=wordings[number % len(wordings)])
+def _in_new_words(task: Task) -> list[Example]:
+    """The test examples under the evaluation wordings in turn, but those with an instruction of their own."""
+    found = []
+    for number, example in enumerate(task.test):
+        if wordings := task.new_wordings(example):
+            found.append(replace(example, instruction=wordings[number % len(wordings)]))
+    return found

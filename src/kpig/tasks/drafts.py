@@ -5,7 +5,7 @@ import logging
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +15,9 @@ from kpig.records import KEY_PART_KINDS, Constraint, Example, Instruction, KeySp
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SPLITS = ("train", "test")
+OWN = "own"
+"""The origin of an instruction that single rows of a task came with: no wording of the task's."""
+
 METRICS = ("accuracy", "rougeL")
 MOST_PROBLEMS_SHOWN = 20
 """Chosen: what a terminal shows without scrolling."""
@@ -66,11 +69,16 @@ class Row:
     input: str
     references: tuple[str, ...]
     split: str | None = None
+    instruction: Instruction | None = None
+    """What it came with; None for the task's seed instruction."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A task as its file states it, before split and caps; `where` names the file in messages."""
+    """A task as its file states it, before split and caps; `where` names the file in messages.
+
+    `instructions` are wordings of each other; a row whose instruction is none of them keeps its own.
+    """
 
     name: str
     where: str
@@ -109,7 +117,8 @@ def build(
 
 
 def _example(draft: Draft, row: Row) -> Example:
-    return Example(row.id, draft.name, draft.instructions[0], row.input, row.references)
+    instruction = row.instruction or draft.instructions[0]
+    return Example(row.id, draft.name, instruction, row.input, row.references)
 
 
 # --- split -------------------------------------------------------------------------------------------
@@ -142,21 +151,33 @@ def split_by_rule(name: str, rows: Sequence[Row], num_test: int | None = None) -
     num_test = num_test or min(MOST_TEST_EXAMPLES_BY_RULE, max(1, len(rows) // 5))
     boundary = max(min(1, len(shuffled) - 1), len(shuffled) - num_test)
     candidates, test = shuffled[:boundary], shuffled[boundary:]
-    tested = {_identity(row) for row in test}
-    train = [row for row in candidates if _identity(row) not in tested]
+    identity = _identity(rows)
+    tested = set(map(identity, test))
+    train = [row for row in candidates if identity(row) not in tested]
     if len(train) < len(candidates):
         num_dropped = len(candidates) - len(train)
         log.warning("task '%s': %d training examples repeat a test input; dropped", name, num_dropped)
     return train, test
 
 
-def _identity(row: Row) -> tuple[str, ...]:
-    """What makes two rows of a task the same example: the input, or the references where it is empty.
+def _identity(rows: Sequence[Row]) -> Callable[[Row], tuple[str, ...]]:
+    """What makes two of the rows the same example: the input, or the references where it is empty.
 
-    White space is collapsed and case ignored.
+    Where rows have instructions of their own, also these. White space is collapsed and case ignored.
     """
-    text = _plain(row.input)
-    return (text,) if text else ("", *map(_plain, row.references))
+    has_own = any(map(_own_instruction, rows))
+
+    def identity(row: Row) -> tuple[str, ...]:
+        asked = (_plain(_own_instruction(row)),) if has_own else ()
+        text = _plain(row.input)
+        return (*asked, text) if text else (*asked, "", *map(_plain, row.references))
+
+    return identity
+
+
+def _own_instruction(row: Row) -> str:
+    """The text of the instruction that is the row's alone; "" where it is the task's."""
+    return row.instruction.text if row.instruction and row.instruction.origin == OWN else ""
 
 
 def _plain(text: str) -> str:
@@ -164,8 +185,9 @@ def _plain(text: str) -> str:
 
 
 def _refuse_shared_examples(draft: Draft, train: Sequence[Row], test: Sequence[Row]) -> None:
-    trained = {_identity(row): row.id for row in train}
-    shared = [(trained[_identity(row)], row.id) for row in test if _identity(row) in trained]
+    identity = _identity(draft.rows)
+    trained = {identity(row): row.id for row in train}
+    shared = [(trained[identity(row)], row.id) for row in test if identity(row) in trained]
     if shared:
         pairs = ", ".join(f"'{left}' = '{right}'" for left, right in shared[:3])
         raise DataError(

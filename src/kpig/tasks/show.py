@@ -131,16 +131,20 @@ def _wordings(task: Task) -> tuple[Instruction, ...]:
 def _facts(task: Task) -> str:
     categories = visible(", ".join(task.categories)) or "no category"
     counts = f"{len(task.train)} training and {len(task.test)} test examples"
-    return f"{categories}; {task.metric}; {counts}; {len(task.constraints)} constraints"
+    own = len(task.own_instructions)
+    note = f"; {own} instructions are single examples' own, the first is shown" if own else ""
+    return f"{categories}; {task.metric}; {counts}; {len(task.constraints)} constraints{note}"
 
 
 def _example(task: Task) -> list[tuple[str, str]]:
-    """Names and texts of the first example: input and responses; empty without examples."""
+    """Names and texts of the first example: input, responses, an instruction of its own; empty without any."""
     example: Example | None = next(iter((*task.train, *task.test)), None)
     if example is None:
         return []
-    responses = [("response", reference) for reference in example.references]
-    return [(name, _short(visible(text))) for name, text in [("input", example.input), *responses]]
+    own = example.instruction in task.own_instructions
+    texts = [("its own instruction", example.instruction.text)] if own else []
+    texts += [("input", example.input), *(("response", reference) for reference in example.references)]
+    return [(name, _short(visible(text))) for name, text in texts]
 
 
 def _short(text: str) -> str:

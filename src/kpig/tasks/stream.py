@@ -286,7 +286,7 @@ def _task_summary(task: Task) -> dict[str, str | int]:
         "metric": task.metric,
         "train": len(task.train),
         "test": len(task.test),
-        "instructions": len(task.instructions),
+        "instructions": len(task.instructions) + len(task.own_instructions),
         "key_parts": len(task.instruction.key_parts),
         "constraints": len(task.constraints),
         "digest": task_digest(task),

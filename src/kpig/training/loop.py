@@ -188,8 +188,10 @@ def _read_in_rows(tasks: Sequence[Task], settings: TrainSection) -> list[Example
     """What a step reads in shared rows: what it trains on, also under the longest wordings, and tests."""
     found = [example for task in tasks for example in task.train]
     for task in tasks:
-        longest = max(task.instructions, key=lambda one: len(one.text))
-        found += [replace(one, instruction=longest) for one in task.train if one.instruction != longest]
+        for example in task.train:
+            longest = max(task.wordings(example), key=lambda one: len(one.text))
+            if longest != example.instruction:
+                found.append(replace(example, instruction=longest))
     tested = tasks if settings.held_out_loss_every else ()
     return found + [example for task in tested for example in task.test]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
-from kpig.records import Example, Instruction, KeySpan, Task
+from kpig.records import Example, Instruction, KeySpan, Task, wordings
 
 Item = TypeVar("Item")
 
@@ -18,13 +18,19 @@ class Remembered:
     """Its wordings for training, the seed instruction first."""
 
     examples: tuple[Example, ...]
-    """A fixed part of its training examples, each under the seed instruction."""
+    """A fixed part of its training examples, each under the instruction it came with."""
+
+    @property
+    def stood_under(self) -> tuple[Instruction, ...]:
+        """What the examples are drawn under: the wordings, and the instructions that are single examples'."""
+        found = dict.fromkeys(one for kept in self.examples for one in wordings(kept, self.instructions))
+        return tuple(found) or self.instructions
 
 
 class Memory:
     """At most `capacity` examples of every learned task, chosen once, when the task ends.
 
-    Examples are kept under the seed instruction of their task, and are drawn under any of its wordings for
+    Examples are kept under the instruction they came with, and are drawn under any wording of it for
     training: `draw` rewords unless told not to. `tasks` holds what is kept, by the task's name, in the order
     of learning.
     """
@@ -47,7 +53,7 @@ class Memory:
         self.tasks[task.name] = Remembered(task.instructions, tuple(examples[: self.capacity]))
 
     def probes(self, count: int) -> dict[str, tuple[Example, ...]]:
-        """The first `count` examples of every task under its seed instruction, for measuring gain."""
+        """The first `count` examples of every task as they were kept, for measuring gain."""
         return {name: kept.examples[:count] for name, kept in self.tasks.items()}
 
     def draw(
@@ -63,7 +69,7 @@ class Memory:
 
         `per_task` limits the pool to the first examples of each. Where the pool holds fewer than `count`,
         `fill` draws the rest from all else in memory. Each comes under a random training wording, or with
-        `reword=False` as it was kept: the same object as in `tasks`, under the seed instruction.
+        `reword=False` as it was kept: the same object as in `tasks`.
         """
         pool = self._places(self.tasks if tasks is None else tasks, per_task)
         chosen = pick(pool, count, rng)
@@ -94,9 +100,10 @@ def pick(items: Sequence[Item], count: int, rng: random.Random) -> list[Item]:
     return rng.sample(list(items), min(count, len(items)))
 
 
-def reworded(example: Example, instructions: Sequence[Instruction], rng: random.Random) -> Example:
-    """The example under one of the wordings."""
-    return example if len(instructions) == 1 else replace(example, instruction=rng.choice(instructions))
+def reworded(example: Example, instructions: tuple[Instruction, ...], rng: random.Random) -> Example:
+    """The example under one of the wordings of its instruction; without one it stays as it is."""
+    possible = wordings(example, instructions)
+    return example if len(possible) == 1 else replace(example, instruction=rng.choice(possible))
 
 
 def _remembered(kept: Mapping[str, Any]) -> Remembered:

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.records import Instruction
-from kpig.tasks.drafts import SPLITS, Draft, Problems, Row, check_name, locate
+from kpig.tasks.drafts import OWN, SPLITS, Draft, Problems, Row, check_name, locate
 from kpig.tasks.readers.files import (
     Annotations,
     checked_metric,
@@ -24,6 +24,7 @@ from kpig.tasks.readers.files import (
 
 FIELDS = (
     "instruction",
+    "wording_of",
     "input",
     "output",
     "task",
@@ -113,6 +114,7 @@ def _checked_record(where: str, source: str, raw: Mapping[str, Any]) -> _Record:
     instruction = typed(fields.get("instruction", ""), str, f"{where}: 'instruction'", "a text")
     if not instruction.strip():
         raise DataError(f"{where}: has no instruction; expected a text under 'instruction'")
+    typed(fields.get("wording_of", ""), str, f"{where}: 'wording_of'", "the text of an instruction")
     if "task" in fields:
         check_name(fields["task"], f"{where}: 'task'")
     if fields.get("split", "train") not in SPLITS:
@@ -148,12 +150,12 @@ def _by_name(records: Sequence[_Record], problems: Problems) -> dict[str, list[_
     wordings: dict[str, set[str]] = {}
     for record in records:
         if "task" not in record.fields:
-            wordings.setdefault(record.source, set()).add(record.fields["instruction"])
+            wordings.setdefault(record.source, set()).add(_seed_of(record))
     groups: dict[str, list[_Record]] = {}
     for record in records:
         name = record.fields.get("task", record.source)
         if "task" not in record.fields and len(wordings[record.source]) > 1:
-            name += "-" + hashlib.sha256(record.fields["instruction"].encode()).hexdigest()[:8]
+            name += "-" + hashlib.sha256(_seed_of(record).encode()).hexdigest()[:8]
         groups.setdefault(name, []).append(record)
     for name in list(groups):
         with problems.collected():
@@ -161,20 +163,28 @@ def _by_name(records: Sequence[_Record], problems: Problems) -> dict[str, list[_
     return groups
 
 
+def _seed_of(record: _Record) -> str:
+    """The instruction that the record's is a wording of: as it states, else its own."""
+    return str(record.fields.get("wording_of", record.fields["instruction"]))
+
+
 def _record_draft(
     name: str, records: Sequence[_Record], annotations: Annotations, problems: Problems
 ) -> Draft:
     where = f"{records[0].where}: task '{name}'"
+    seed = _seed(name, records)
+    instructions = _instructions(name, records, seed, annotations)
     rows: list[Row | None] = []
     for number, record in enumerate(records, start=1):
         with problems.collected():
             example_id = str(record.fields.get("id", f"{name}-{number}"))
-            rows.append(read_row(record.fields, example_id, record.fields.get("split"), record.where))
+            row = read_row(record.fields, example_id, record.fields.get("split"), record.where)
+            rows.append(row and replace(row, instruction=instructions[record.fields["instruction"]]))
     stated = _single(records, "constraints")
     return Draft(
         name=name,
         where=records[0].where,
-        instructions=_wordings(name, records, annotations),
+        instructions=tuple(one for one in instructions.values() if one.origin != OWN),
         rows=kept_rows(rows, where),
         categories=texts_of(_single(records, "categories") or [], f"{where}: 'categories'"),
         constraints=annotations.demands(name) if stated is None else parse_constraints(stated, where),
@@ -183,20 +193,46 @@ def _record_draft(
     )
 
 
-def _wordings(name: str, records: Sequence[_Record], annotations: Annotations) -> tuple[Instruction, ...]:
-    """The task's instructions in order of appearance; the first is the seed, which every example carries."""
-    groups: dict[str, list[_Record]] = {}
+def _seed(name: str, records: Sequence[_Record]) -> str:
+    """The instruction that the records' `wording_of` names, else the first.
+
+    Raises DataError where it names several, or one that no record of the task has.
+    """
+    declared = [record for record in records if "wording_of" in record.fields]
+    if not declared:
+        return str(records[0].fields["instruction"])
+    seed: str = _single(records, "wording_of")
+    texts = {record.fields["instruction"] for record in records}
+    if seed not in texts:
+        near = nearest(seed, texts)
+        hint = f"did you mean {near[:60]!r}?" if near else "copy it exactly, case and spaces included"
+        raise DataError(
+            f"{declared[0].where}: task '{name}': 'wording_of' is {seed[:60]!r}, the instruction of no "
+            f"example of the task; {hint}"
+        )
+    return seed
+
+
+def _instructions(
+    name: str, records: Sequence[_Record], seed: str, annotations: Annotations
+) -> dict[str, Instruction]:
+    """The task's instructions by their text, the seed first, then in order of appearance.
+
+    Those that records declare as wordings of the seed are "given"; any other is OWN, of its records alone.
+    """
+    groups: dict[str, list[_Record]] = {seed: []}
     for record in records:
         groups.setdefault(record.fields["instruction"], []).append(record)
-    instructions: list[Instruction] = []
+    found: dict[str, Instruction] = {}
     for text, members in groups.items():
         stated = _single(members, "key_parts")
         if stated is not None:
             spans = locate(text, stated, f"{members[0].where}: task '{name}'")
         else:
-            spans = () if instructions else annotations.spans(name, text)
-        instructions.append(Instruction(text, spans, "given" if instructions else "seed"))
-    return tuple(instructions)
+            spans = annotations.spans(name, text) if text == seed else ()
+        given = any("wording_of" in record.fields for record in members)
+        found[text] = Instruction(text, spans, "seed" if text == seed else "given" if given else OWN)
+    return found
 
 
 def _single(records: Sequence[_Record], key: str) -> Any:

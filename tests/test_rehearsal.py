@@ -291,6 +291,12 @@ def test_inscl_replays_far_tasks_more_to_within_one_example_of_their_share(make_
     assert all(abs(counts[name] - 60 * share) < 1 for name, share in method.shares.items())
 
 
+def worded(task, instructions):
+    """The task under other instructions, its examples under the first of them."""
+    train = tuple(dataclasses.replace(one, instruction=instructions[0]) for one in task.train)
+    return dataclasses.replace(task, instructions=instructions, train=train)
+
+
 def test_inscl_weighs_the_steps_wordings_by_their_training_examples_and_counts_all_of_them(
     make_learner, make_instruction
 ):
@@ -302,7 +308,8 @@ def test_inscl_weighs_the_steps_wordings_by_their_training_examples_and_counts_a
     past = dataclasses.replace(TASKS[0], instructions=TASKS[0].instructions[:1])
     method = learned(configured("inscl"), learner, [past])
     wordings = tuple(make_instruction(text) for text in ("Please {count} all.", "{Count} once more, {sort}."))
-    small = dataclasses.replace(TASKS[1], instructions=wordings, train=TASKS[1].train[:1], categories=())
+    small = dataclasses.replace(worded(TASKS[1], wordings), train=worded(TASKS[1], wordings).train[:1])
+    small = dataclasses.replace(small, categories=())
     large = dataclasses.replace(TASKS[2], train=TASKS[2].train[:3])
     drawn_over_a_step(method, learner, [small, large])
     here = embeddings.of_instructions(learner, [*wordings, *large.instructions])
@@ -330,9 +337,9 @@ def test_inscl_weighs_the_steps_wordings_by_their_training_examples_and_counts_a
 def test_inscl_prefers_wordings_of_more_information(make_learner, make_instruction):
     learner = make_learner()
     wordings = (make_instruction("Do it. {Sort} {by the alphabet}."), make_instruction("Do it, {sort}."))
-    task = dataclasses.replace(TASKS[0], instructions=wordings)
+    task = worded(TASKS[0], wordings)
     method = learned(configured("inscl"), learner, [task])
-    other = dataclasses.replace(TASKS[1], instructions=(make_instruction("Please {sort}."),), categories=())
+    other = dataclasses.replace(worded(TASKS[1], (make_instruction("Please {sort}."),)), categories=())
     found = drawn_over_a_step(method, learner, [other], num_updates=20)
     category = [math.log(3 / 2)] * len(task.categories)
     by_hand = [3 * math.log(3) + sum(category), sum(category)]

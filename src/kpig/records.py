@@ -80,7 +80,8 @@ class Task:
     another of them, and then `reworded` may give them any of these; or an instruction of their own, which
     they keep. Where every example has its own, the seed is that of the first.
 
-    `metric` is "accuracy" where the label set is closed, else "rougeL" (docs/method.md, section 7).
+    `metric` is "accuracy" where the label set is closed, or "exact" where that cannot tell the labels apart,
+    else "rougeL" (docs/method.md, section 7).
     """
 
     name: str

@@ -29,8 +29,9 @@ class Dynosaur(Method):
     """Uniform replay over the tasks with the lowest column sums of their instructions' cosine matrix.
 
     The tasks are chosen again at the first update of every step, from their seed instructions' mean
-    hidden states under the learner; where examples have instructions of their own, from the mean over these. The paper embeds with a sentence encoder; its replay code was never
-    released, so the rule is that of a summary (arXiv 2305.14327), unverified.
+    hidden states under the learner; where examples have instructions of their own, from the mean over
+    these. The paper embeds with a sentence encoder; its replay code was never released, so the rule is
+    that of a summary (arXiv 2305.14327), unverified.
     """
 
     Settings = DynosaurSettings

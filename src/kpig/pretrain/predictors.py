@@ -40,10 +40,10 @@ def commonest_of_task(tasks: Sequence[Task]) -> float:
 
 
 def p_score(tasks: Sequence[Task], answer: Answer) -> float:
-    """The P-score of docs/method.md, section 7: mean over tasks of 100 × accuracy or ROUGE-L on tests."""
+    """The P-score of docs/method.md, section 7: mean over tasks of 100 × the task's metric on tests."""
     return fmean(_task_score(task, answer) for task in tasks)
 
 
 def _task_score(task: Task, answer: Answer) -> float:
-    score = matching.exact_match if task.metric == "accuracy" else matching.rouge_l
+    score = matching.MEASURES[task.metric]
     return 100 * fmean(score(answer(task, example), example.references) for example in task.test)

@@ -18,10 +18,23 @@ from kpig.methods import chosen
 from kpig.model.folder import check_folder, is_adapter, resolve
 from kpig.records import Stream, Task
 from kpig.tasks import stream
+from kpig.tasks.matching import collisions, normalize
 
 MOST_UNREAD = 0.05
 """The share of unread letters from which a P-score is doubtful. Chosen: names and quotes in another script
 may stand in a text that is read."""
+
+MOST_COLLIDED = 0.05
+"""The share of examples with references that ROUGE-L cannot tell apart from which it is told. Chosen."""
+
+MOST_SHOWN, MOST_SHOWN_CHARACTERS = 5, 30
+"""Of collisions, of texts in one, and of characters of a text, in a sentence. Chosen."""
+
+CONSEQUENCES = {
+    "exact": "the responses are scored by 'exact', which keeps both",
+    "accuracy": "'accuracy' takes one for the other; state the metric 'exact', which keeps both",
+    "rougeL": "ROUGE-L takes one for the other; if answers are right or wrong, state the metric 'exact'",
+}
 
 
 def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]:
@@ -121,6 +134,39 @@ def weight_cautions(config: RunConfig) -> list[str]:
 
 
 def scorer_cautions(tasks: Sequence[Task]) -> list[str]:
+    """Sentences about references that the scorer cannot read or tell apart."""
+    return [*_unread_cautions(tasks), *(one for task in tasks for one in _collision_cautions(task))]
+
+
+def _collision_cautions(task: Task) -> list[str]:
+    """A sentence that names references which are the same to the scorer, if there are any that count."""
+    examples = [example.references for example in (*task.train, *task.test)]
+    found = collisions(examples)
+    if task.metric == "rougeL":
+        found = [texts for texts in found if _differ_in_meaning(texts)]
+    collided = {text for texts in found for text in texts}
+    num_touched = sum(any(one.strip() in collided for one in references) for references in examples)
+    if not found or (task.metric == "rougeL" and num_touched < MOST_COLLIDED * len(examples)):
+        return []
+    shown = "; ".join(_collision(texts) for texts in found[:MOST_SHOWN])
+    more = f" and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
+    return [
+        f"task '{task.name}': without case and punctuation some references are the same text or none "
+        f"({shown}{more}), in {num_touched} of {len(examples)} examples: {CONSEQUENCES[task.metric]}"
+    ]
+
+
+def _differ_in_meaning(texts: Sequence[str]) -> bool:
+    """Whether the texts differ in more than what ends a sentence and its capitals, or say nothing at all."""
+    return len({text.lower().rstrip(".!? ") for text in texts}) > 1 or not normalize(texts[0])
+
+
+def _collision(texts: Sequence[str]) -> str:
+    shown = " = ".join(repr(text[:MOST_SHOWN_CHARACTERS]) for text in texts[:MOST_SHOWN])
+    return shown if normalize(texts[0]) else f"{shown} = nothing"
+
+
+def _unread_cautions(tasks: Sequence[Task]) -> list[str]:
     """A sentence where ROUGE-L judges tasks whose references it hardly reads: the scorer knows ASCII only."""
     unread = [task.name for task in tasks if task.metric == "rougeL" and _share_unread(task) >= MOST_UNREAD]
     if not unread:

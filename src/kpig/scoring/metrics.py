@@ -6,11 +6,10 @@ from statistics import fmean
 from kpig.records import Prediction
 from kpig.scoring.records import GroupScore, TaskScore
 from kpig.tasks.constraints import KINDS
+from kpig.tasks.matching import METRICS, exact
 
 SCORER = "superni-rouge 1"
 """Names the formulas of kpig.tasks.matching: scores by different scorers do not compare."""
-
-METRICS = ("accuracy", "rougeL")
 
 
 # One task, one group of tasks.
@@ -22,14 +21,20 @@ def _refuse_empty(items: Sequence[object], what: str) -> None:
 
 
 def p_score(predictions: Sequence[Prediction], metric: str) -> float:
-    """100 times the mean exact match for "accuracy", the mean ROUGE-L for "rougeL"; percent.
+    """100 times the mean of the metric, one of METRICS, over the predictions; percent.
 
     Raises ValueError for another metric and without predictions.
     """
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
     _refuse_empty(predictions, "prediction")
-    return 100 * fmean(p.exact_match if metric == "accuracy" else p.rouge_l for p in predictions)
+    return 100 * fmean(_measured(prediction, metric) for prediction in predictions)
+
+
+def _measured(prediction: Prediction, metric: str) -> float:
+    if metric == "exact":
+        return exact(prediction.response, prediction.references)
+    return prediction.exact_match if metric == "accuracy" else prediction.rouge_l
 
 
 def task_scores(predictions: Sequence[Prediction], metrics: Mapping[str, str]) -> dict[str, TaskScore]:

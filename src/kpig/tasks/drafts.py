@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from kpig.errors import DataError
 from kpig.records import KEY_PART_KINDS, Constraint, Example, Instruction, KeySpan, Task
+from kpig.tasks.matching import collisions
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SPLITS = ("train", "test")
 OWN = "own"
 """The origin of an instruction that single rows of a task came with: no wording of the task's."""
 
-METRICS = ("accuracy", "rougeL")
 MOST_PROBLEMS_SHOWN = 20
 """Chosen: what a terminal shows without scrolling."""
 
@@ -109,7 +109,7 @@ def build(
         instructions=draft.instructions,
         train=tuple(_example(draft, row) for row in train[: train_per_task or None]),
         test=tuple(_example(draft, row) for row in test[: test_per_task or None]),
-        metric=draft.metric or choose_metric([row.references[0] for row in draft.rows], draft.constraints),
+        metric=draft.metric or _chosen_metric(draft),
         categories=draft.categories,
         constraints=draft.constraints,
         evaluation_instructions=draft.evaluation_instructions,
@@ -197,6 +197,12 @@ def _refuse_shared_examples(draft: Draft, train: Sequence[Row], test: Sequence[R
 
 
 # --- metric ------------------------------------------------------------------------------------------
+
+
+def _chosen_metric(draft: Draft) -> str:
+    chosen = choose_metric([row.references[0] for row in draft.rows], draft.constraints)
+    collide = chosen != "rougeL" and collisions(row.references for row in draft.rows)
+    return "exact" if collide else chosen
 
 
 def choose_metric(responses: Sequence[str], constraints: Sequence[Constraint] = ()) -> str:

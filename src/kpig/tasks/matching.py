@@ -1,11 +1,12 @@
-"""How near a response is to its references: exact match and ROUGE-L.
+"""How near a response is to its references: the same text, exact match, and ROUGE-L.
 
-Both are as Super-NaturalInstructions has them.
+The last two are as Super-NaturalInstructions has them.
 """
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 
 
 def normalize(text: str) -> str:
@@ -24,6 +25,15 @@ def exact_match(response: str, references: Sequence[str]) -> float:
     """
     _refuse_empty(references, "reference")
     return float(normalize(response) in map(normalize, references))
+
+
+def exact(response: str, references: Sequence[str]) -> float:
+    """1.0 where the response is a reference, case and punctuation included, else 0.0.
+
+    White space at the ends does not count. Raises ValueError without references.
+    """
+    _refuse_empty(references, "reference")
+    return float(response.strip() in (reference.strip() for reference in references))
 
 
 def rouge_l(response: str, references: Sequence[str]) -> float:
@@ -47,6 +57,32 @@ def _rouge_l_measure() -> Callable[[str, str], float]:
 
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     return lambda reference, response: float(scorer.score(reference, response)["rougeL"].fmeasure)
+
+
+MEASURES: Mapping[str, Callable[[str, Sequence[str]], float]] = MappingProxyType(
+    {"exact": exact, "accuracy": exact_match, "rougeL": rouge_l}
+)
+"""The metrics of a task by name: each takes a response and its references, and is within [0, 1]."""
+
+METRICS = tuple(MEASURES)
+
+
+def collisions(examples: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    """References of different examples that `normalize` makes the same text, or nothing, in groups.
+
+    Texts that are all references of one example are other ways to write the same answer, not a collision.
+    """
+    distinct = list(dict.fromkeys(tuple(reference.strip() for reference in one) for one in examples))
+    groups: dict[str, dict[str, None]] = {}
+    for references in distinct:
+        for reference in references:
+            groups.setdefault(normalize(reference), {})[reference] = None
+    together: dict[str, int] = {}
+    for references in distinct:
+        for form in {normalize(reference) for reference in references}:
+            count = len({one for one in references if normalize(one) == form})
+            together[form] = max(together.get(form, 0), count)
+    return [tuple(texts) for form, texts in groups.items() if not form or len(texts) > together[form]]
 
 
 def _refuse_empty(items: Sequence[str], what: str) -> None:

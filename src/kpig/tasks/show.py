@@ -137,7 +137,7 @@ def _facts(task: Task) -> str:
 
 
 def _example(task: Task) -> list[tuple[str, str]]:
-    """Names and texts of the first example: input, responses, an instruction of its own; empty without any."""
+    """Names and texts of the first example: input, responses, an instruction of its own; may be empty."""
     example: Example | None = next(iter((*task.train, *task.test)), None)
     if example is None:
         return []

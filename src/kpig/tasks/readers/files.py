@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from kpig.errors import DataError, nearest
 from kpig.records import Constraint, KeySpan
 from kpig.tasks import constraints
-from kpig.tasks.drafts import METRICS, Problems, Row, locate
+from kpig.tasks.drafts import Problems, Row, locate
+from kpig.tasks.matching import METRICS
 
 STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE = "stream.json", "keyparts.json", "constraints.json"
 VARIANTS_FILE, REJECTED_FILE = "variants.json", "variants_rejected.json"

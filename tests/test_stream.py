@@ -496,7 +496,7 @@ def test_a_byte_order_mark_is_tolerated(tmp_path):
         ({"Instances": [{"id": "x-3", "input": "a", "outputs": "b"}]}, "did you mean 'outputs'?"),
         ({"Instances": [instance(3), instance(3)]}, "the id 'x-3' stands for several examples"),
         ({"Categories": [1]}, "'Categories' is of type int"),
-        ({"metric": "bleu"}, "expected one of accuracy, rougeL"),
+        ({"metric": "bleu"}, "expected one of exact, accuracy, rougeL"),
     ],
 )
 def test_a_bad_task_file_is_refused(tmp_path, changes, words):
@@ -566,7 +566,7 @@ def test_the_same_example_in_train_and_test_is_refused(tmp_path):
         ({"split": "dev"}, "split is 'dev'; expected 'train' or 'test'"),
         ({"step": "1"}, "step is '1'; expected a whole number"),
         ({"keyparts": ["Sort"]}, "there is no field 'keyparts'; did you mean 'key_parts'?"),
-        ({"metric": ["accuracy"]}, "expected one of accuracy, rougeL"),
+        ({"metric": ["accuracy"]}, "expected one of exact, accuracy, rougeL"),
         ({"constraints": {"type": "max_words"}}, "expected a list"),
         ({"key_parts": ["Nowhere"]}, "not a span of the instruction"),
         ({"split": "train"}, "4 of 5 examples state no split"),

@@ -11,6 +11,8 @@ from kpig.tasks.constraints.table import CONSTRAINTS, ConstraintType
 
 DOCUMENTATION_KEYS = ("source", "strength", "note", "match")
 DOCUMENTATION_PREFIX = "gold_"
+MOST_SHOWN = 200
+"""Characters of a value that a message shows. Chosen: more hides the message."""
 
 
 def parse(raw: object, where: str) -> Constraint:
@@ -35,6 +37,11 @@ def parse(raw: object, where: str) -> Constraint:
     return Constraint(name, MappingProxyType(params), kind)
 
 
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
 def _is_documentation(key: str) -> bool:
     return key in DOCUMENTATION_KEYS or key.startswith(DOCUMENTATION_PREFIX)
 
@@ -52,7 +59,7 @@ def _read_params(
         try:
             params[name] = readers[name](value)
         except ValueError as error:
-            problems.append(f"'{name}' must be {error}, not {value!r}")
+            problems.append(f"'{name}' must be {error}, not {_short(value)}")
     problems += [f"'{name}' is missing" for name in constraint_type.required if name not in given]
     problems += constraint_type.joint_problems(given)
     return params, problems

@@ -9,6 +9,8 @@ from typing import Any
 
 import regex
 
+from kpig.tasks.constraints.bounds import check_bounds
+
 Reader = Callable[[object], object]
 
 
@@ -61,8 +63,9 @@ def capturing_pattern(value: object) -> str:
 
 
 def _compiled(value: object) -> tuple[str, int]:
-    """A pattern that compiles, and the number of its groups."""
+    """A pattern that compiles within bounds, and the number of its groups."""
     source = text(value)
+    check_bounds(source)
     try:
         return source, regex.compile(source).groups
     except (regex.error, OverflowError, RecursionError) as error:

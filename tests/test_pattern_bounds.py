@@ -1,0 +1,85 @@
+"""Patterns of task files are bounded before they are compiled."""
+
+import time
+
+import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kpig.errors import DataError
+from kpig.tasks import constraints
+from kpig.tasks.constraints.bounds import MAX_EXPANDED, MAX_PATTERN_CHARACTERS, check_bounds
+
+TOO_LARGE = [
+    "((a{1000}){1000}){1000}",
+    "(?:(?:[a-z]{500}){0,500}){2,500}",
+    "x{1000000000}",
+    "x{99999999999999999999999999999999999999}",
+    "((a{1000}[)]){1000}[)]){1000}",
+    "((a{1000}[[:alpha:])]){1000}){1000}",
+    "((a{1000}[]()]){1000}){1000}",
+    r"((a{1000}\)){1000}){1000}",
+    "((a{1000}(?# :-) ){1000}){1000}",
+    "(?x) # [\n ((a{1000}) {1000}){1000}",
+    "(?V1)[[a](]((a{1000}){1000}){1000}",
+    "(?i:((a{1000}){1000}){1000})",
+    "(((((b{10}){10}){10}){10}){10}){10}",
+    "(?:(?:a{100}|b{100}){100}?){100}+",
+]
+CALLS = ["(?R)", "((?1))", "(a(?1)?)", "(?<n>x(?&n))", "(?P<n>(?P>n))", "((?+1)(a))", "(a)(?-1)", "a|(?0)"]
+SOUND = [
+    "(?:yes|no)",
+    r"\d{3}-\d{3}-\d{4}",
+    r"(?:[^,]{1,60}, ){0,40}[^,]{1,60}",
+    ".{0,5000}",
+    r"\((.+)\)",
+    "(?i)a{2,}",
+    "(?-i:a)(?=b)(?<!c)(?<name>d)(?P=name)",
+    "a{,3}{x}",
+    "[{1000}]{3}",
+    r"\p{Lu}{2}\N{DIGIT ONE}",
+]
+
+
+@pytest.mark.parametrize(
+    "pattern", [*TOO_LARGE, *CALLS, "a" * (MAX_PATTERN_CHARACTERS + 1), "(" * 9_000 + ")" * 900]
+)
+@pytest.mark.parametrize("kind", ["regex", "not_regex"])
+def test_a_pattern_beyond_the_bounds_is_refused_by_name_and_limit_at_once(pattern, kind):
+    begin = time.perf_counter()
+    with pytest.raises(DataError, match="'pattern' must be") as caught:
+        constraints.parse({"type": kind, "pattern": pattern}, "constraints.json: task 't'")
+    assert time.perf_counter() - begin < 1
+    assert repr(pattern)[1:30] in str(caught.value) and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("pattern", SOUND)
+def test_sound_patterns_are_taken_as_before(pattern):
+    assert constraints.parse({"type": "regex", "pattern": pattern}, "x").params["pattern"] == pattern
+
+
+@given(
+    st.recursive(
+        st.sampled_from(["a", "[)]", r"\(", "b|c"]),
+        lambda inner: st.builds(
+            lambda one, more, n: f"({one}){{{n}}}{more}", inner, inner, st.integers(1, 9)
+        ),
+        max_leaves=8,
+    )
+)
+def test_the_size_is_at_least_that_of_the_longest_text_matched(pattern):
+    try:
+        check_bounds(pattern)
+    except ValueError:
+        return
+    regex.compile(pattern)
+    sizes = eval_size(pattern)
+    assert sizes <= MAX_EXPANDED
+
+
+def eval_size(pattern):
+    """Characters that the pattern needs, written out by Python's own parser."""
+    import re._parser as parser
+
+    return parser.parse(pattern).getwidth()[1]

@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kpig.errors import DataError
+from kpig.records import Example, Instruction, Task
+from kpig.scoring import scores
+from kpig.scoring.judge import judge
 from kpig.tasks import constraints
 from kpig.tasks.constraints.bounds import MAX_EXPANDED, MAX_PATTERN_CHARACTERS, check_bounds
 
@@ -83,3 +86,29 @@ def eval_size(pattern):
     import re._parser as parser
 
     return parser.parse(pattern).getwidth()[1]
+
+
+SLOW = {"type": "count", "item_separator": ",", "n_from_input_regex": "(a|aa|a+)+(b|bb)+(a+)+$"}
+
+
+@pytest.mark.parametrize(
+    "slow", [SLOW, {"type": "contains_input_capture", "pattern": SLOW["n_from_input_regex"]}]
+)
+def test_a_verdict_that_ran_out_of_time_is_told_and_counted_and_no_violation(slow, monkeypatch, caplog):
+    monkeypatch.setattr("kpig.tasks.constraints.patterns.MAX_MATCH_SECONDS", 0.02)
+    seed = Instruction("Answer.")
+    text = "a" * 900 + "b" * 40 + "a" * 900 + "c"
+    examples = (Example("1", "t", seed, text, ("x",)), Example("2", "t", seed, "ab", ("x",)))
+    rules = (constraints.parse(slow, "here"), constraints.parse({"type": "max_words", "n": 1}, "here"))
+    task = Task("t", (seed,), (), examples, "accuracy", constraints=rules)
+    found = [
+        judge(task, one, response, group="seen", wording="seed", prompt="Answer.")
+        for one, response in zip(examples, ("x", "x y z"), strict=True)
+    ]
+    assert found[0].violations == ("undecided",)
+    score = scores.step_scores(0, found, [task])
+    assert score.tasks["t"].v_score == 50 and score.seen.v_score == 50
+    assert score.tasks["t"].violations["undecided"] == score.seen.violations["undecided"] == 50
+    assert "1 of 2 responses have a demand whose pattern ran out of time" in caplog.text
+    fine = scores.step_scores(0, found[1:], [task])
+    assert "undecided" not in fine.tasks["t"].violations and "undecided" not in fine.seen.violations

@@ -159,7 +159,8 @@ class Prediction:
     the instruction was the task's SEED_WORDING or a NEW_WORDING that is never trained on.
     `finished` is False where generation was cut off at the token limit. `masked_response` is the
     greedy response to the masked twin, None where the example has no key parts.
-    `violations` are the kinds of the constraints the response breaks.
+    `violations` are the kinds of the constraints the response breaks; "undecided" among them is none, it
+    stands for a constraint that got no verdict in its time.
     """
 
     task: str

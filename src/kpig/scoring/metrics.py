@@ -1,11 +1,11 @@
 """Scores of predictions, and transfer between steps (docs/method.md, section 7)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 
 from kpig.records import Prediction
 from kpig.scoring.records import GroupScore, TaskScore
-from kpig.tasks.constraints import KINDS
+from kpig.tasks.constraints import KINDS, UNDECIDED
 from kpig.tasks.matching import METRICS, exact
 
 SCORER = "superni-rouge 1"
@@ -57,8 +57,11 @@ def _task_score(predictions: Sequence[Prediction], metric: str) -> TaskScore:
     return TaskScore(
         p_score=p_score(predictions, metric),
         metric=metric,
-        v_score=100 * fmean(bool(p.violations) for p in predictions),
-        violations={kind: 100 * fmean(kind in p.violations for p in predictions) for kind in KINDS},
+        v_score=100 * fmean(any(kind != UNDECIDED for kind in p.violations) for p in predictions),
+        violations={
+            kind: 100 * fmean(kind in p.violations for p in predictions)
+            for kind in _kinds(p.violations for p in predictions)
+        },
         half_listening=100 * fmean(masked) if masked else None,
         gain=fmean(gain.prob for gain in gains) if gains else None,
         log_gain=fmean(gain.log for gain in gains) if gains else None,
@@ -68,6 +71,11 @@ def _task_score(predictions: Sequence[Prediction], metric: str) -> TaskScore:
     )
 
 
+def _kinds(found: Iterable[Collection[str]]) -> tuple[str, ...]:
+    """The kinds to count: those of violations, and UNDECIDED where it occurs."""
+    return (*KINDS, UNDECIDED) if any(UNDECIDED in kinds for kinds in found) else KINDS
+
+
 def group_scores(task_scores: Mapping[str, TaskScore]) -> GroupScore:
     """The means over the tasks of a group. Raises ValueError without tasks."""
     scores = list(task_scores.values())
@@ -75,7 +83,10 @@ def group_scores(task_scores: Mapping[str, TaskScore]) -> GroupScore:
     return GroupScore(
         p_score=fmean(score.p_score for score in scores),
         v_score=fmean(score.v_score for score in scores),
-        violations={kind: fmean(score.violations[kind] for score in scores) for kind in KINDS},
+        violations={
+            kind: fmean(score.violations.get(kind, 0.0) for score in scores)
+            for kind in _kinds(score.violations for score in scores)
+        },
         half_listening=_mean_of_known(score.half_listening for score in scores),
         gain=_mean_of_known(score.gain for score in scores),
         log_gain=_mean_of_known(score.log_gain for score in scores),

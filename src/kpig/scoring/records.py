@@ -43,7 +43,8 @@ class TaskScore:
     """What the predictions of one task say. None where nothing could be measured.
 
     `p_score`, `v_score`, `violations` (by kind: share of responses that break at least one constraint of
-    it) and `half_listening` are in percent, `gain` in [-1, 1], `log_gain` in nats per token. `n` counts
+    it; "undecided", where it occurs: of those with a constraint that got no verdict in its time) and
+    `half_listening` are in percent, `gain` in [-1, 1], `log_gain` in nats per token. `n` counts
     predictions; `coverage` tells whether the task has constraints that a program can check; `group` is
     SEEN, LATER or HELD_OUT.
     """

@@ -4,6 +4,7 @@ The shape is version 1 of the run folder's contract; keys are only ever added to
 its cost beside its scores and no version; a run's file has the steps without their cost.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from kpig.errors import DataError, RunError
+from kpig.errors import DataError, RunError, some
 from kpig.files import publish_json
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Prediction, Task
 from kpig.scoring import metrics
@@ -29,8 +30,11 @@ from kpig.scoring.records import (
     TaskScore,
 )
 from kpig.scoring.typed_json import Misfit, parse
+from kpig.tasks.constraints import MAX_MATCH_SECONDS, UNDECIDED
 
 VERSION = 1
+
+log = logging.getLogger(__name__)
 
 Record = TypeVar("Record")
 
@@ -42,12 +46,26 @@ def step_scores(step: int, predictions: Sequence[Prediction], tasks: Sequence[Ta
     kind = {task.name: task.metric for task in tasks}
     seed = metrics.task_scores([p for p in predictions if p.wording == SEED_WORDING], kind)
     new = metrics.task_scores([p for p in predictions if p.wording == NEW_WORDING], kind)
+    _tell_undecided(predictions)
     groups = {
         group: _group({name: score for name, score in seed.items() if score.group == group}, new)
         for group in (SEEN, LATER, HELD_OUT)
     }
     tasks_with_new = {name: _with_new_wording(score, new.get(name)) for name, score in seed.items()}
     return StepScores(step, groups[SEEN], groups[LATER], groups[HELD_OUT], tasks_with_new)
+
+
+def _tell_undecided(predictions: Sequence[Prediction]) -> None:
+    undecided = [one for one in predictions if UNDECIDED in one.violations]
+    if undecided:
+        log.warning(
+            "%d of %d responses have a demand whose pattern ran out of time (%g s), so it was not judged "
+            "(%s); write a pattern that backtracks less",
+            len(undecided),
+            len(predictions),
+            MAX_MATCH_SECONDS,
+            some(list(dict.fromkeys(one.task for one in undecided))),
+        )
 
 
 def evaluation(

@@ -6,7 +6,7 @@ The files import downwards only: entries, verdicts; table; checks, parameters; w
 """
 
 from kpig.tasks.constraints.entries import parse
-from kpig.tasks.constraints.kinds import KINDS
+from kpig.tasks.constraints.kinds import KINDS, UNDECIDED
 from kpig.tasks.constraints.patterns import MAX_MATCH_SECONDS, MAX_MATCHED_CHARACTERS
 from kpig.tasks.constraints.table import CONSTRAINTS, ConstraintType
 from kpig.tasks.constraints.verdicts import MIN_COPIED_WORDS, is_degenerate, satisfied, violations
@@ -17,6 +17,7 @@ __all__ = [
     "MAX_MATCHED_CHARACTERS",
     "MAX_MATCH_SECONDS",
     "MIN_COPIED_WORDS",
+    "UNDECIDED",
     "ConstraintType",
     "is_degenerate",
     "parse",

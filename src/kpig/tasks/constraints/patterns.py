@@ -7,18 +7,25 @@ MAX_MATCHED_CHARACTERS = 10_000
 write."""
 
 MAX_MATCH_SECONDS = 1.0
-"""For one pattern and one text. Chosen: a pattern that backtracks without end costs a second each time, no
-more."""
+"""Of processor time, for one pattern and one text. Chosen: a pattern that backtracks without end costs a
+second each time, no more."""
+
+
+class Undecided(Exception):
+    """A pattern ran out of its time: whether it matches depends on the machine, so nothing is said."""
 
 
 def full_match(pattern: str, response: str) -> bool | None:
-    """Whether the pattern matches the whole response; None where the limits leave that open."""
+    """Whether the pattern matches the whole response; None for a response too long to be matched.
+
+    Raises Undecided after MAX_MATCH_SECONDS.
+    """
     if len(response) > MAX_MATCHED_CHARACTERS:
         return None
     try:
         return regex.fullmatch(pattern, response, timeout=MAX_MATCH_SECONDS) is not None
     except TimeoutError:
-        return None
+        raise Undecided from None
 
 
 def captured_number(pattern: str, text: str) -> int | None:
@@ -30,9 +37,12 @@ def captured_number(pattern: str, text: str) -> int | None:
 
 
 def captured(pattern: str, text: str) -> str | None:
-    """The first group of the first match in the text; None for no match within MAX_MATCH_SECONDS."""
+    """The first group of the first match in the text; None for no match.
+
+    Raises Undecided after MAX_MATCH_SECONDS.
+    """
     try:
         found = regex.search(pattern, text, timeout=MAX_MATCH_SECONDS)
     except TimeoutError:
-        return None
+        raise Undecided from None
     return found.group(1) if found else None

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from kpig.records import Constraint
-from kpig.tasks.constraints.kinds import DEGENERATE
+from kpig.tasks.constraints.kinds import DEGENERATE, UNDECIDED
+from kpig.tasks.constraints.patterns import Undecided
 from kpig.tasks.constraints.table import CONSTRAINTS
 from kpig.tasks.constraints.words import squash
 
@@ -12,13 +13,16 @@ MIN_COPIED_WORDS = 20
 such as the label that the instruction names last."""
 
 
-def satisfied(constraint: Constraint, input_text: str, response: str) -> bool:
-    """Whether the response meets the constraint for this input.
+def satisfied(constraint: Constraint, input_text: str, response: str) -> bool | None:
+    """Whether the response meets the constraint for this input; None where its time ran out.
 
-    A pattern comes from a task file and can be slow beyond measure: it is tried on at most
-    MAX_MATCHED_CHARACTERS for at most MAX_MATCH_SECONDS, and what that leaves open counts as broken.
+    A pattern comes from a task file and can be slow beyond measure: it is tried for at most
+    MAX_MATCH_SECONDS. Longer responses than MAX_MATCHED_CHARACTERS break it.
     """
-    return CONSTRAINTS[constraint.type].check(input_text, response.strip(), **constraint.params)
+    try:
+        return CONSTRAINTS[constraint.type].check(input_text, response.strip(), **constraint.params)
+    except Undecided:
+        return None
 
 
 def violations(
@@ -29,12 +33,16 @@ def violations(
     prompt: str = "",
     finished: bool = True,
 ) -> tuple[str, ...]:
-    """The kind of every broken constraint, in their order, then "degenerate" where `is_degenerate` is."""
-    kinds = [
-        constraint.kind or CONSTRAINTS[constraint.type].kind
-        for constraint in constraints
-        if not satisfied(constraint, input_text, response)
-    ]
+    """The kind of every broken constraint, in their order, then "degenerate" where `is_degenerate` is.
+
+    UNDECIDED stands for a constraint without a verdict, and is no violation.
+    """
+    kinds = []
+    for constraint in constraints:
+        met = satisfied(constraint, input_text, response)
+        if not met:
+            kind = constraint.kind or CONSTRAINTS[constraint.type].kind
+            kinds.append(UNDECIDED if met is None else kind)
     if is_degenerate(input_text, response, prompt=prompt, finished=finished):
         kinds.append(DEGENERATE)
     return tuple(kinds)

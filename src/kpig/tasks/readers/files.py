@@ -18,6 +18,13 @@ from kpig.tasks.matching import METRICS
 
 STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE = "stream.json", "keyparts.json", "constraints.json"
 VARIANTS_FILE, REJECTED_FILE = "variants.json", "variants_rejected.json"
+DOCUMENTATION = ("source", "note", "comment", "description")
+"""Keys that any entry of such a file may have for its readers. So may keys that begin with "_"."""
+
+KEY_PARTS_KEYS, KEY_PART_KEYS = (
+    ("key_parts", "definition", "made_by", "check"),
+    ("text", "kind", "start", "end"),
+)
 NO_TASK_FILES = (STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, REJECTED_FILE)
 
 log = logging.getLogger(__name__)
@@ -81,6 +88,22 @@ def typed(value: object, kind: type[Kind], what: str, expected: str) -> Kind:
     if not isinstance(value, kind):
         raise DataError(f"{what} is of type {type(value).__name__}; expected {expected}")
     return value
+
+
+def refuse_unknown(raw: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """Raises DataError, a line for each, for keys that are neither `known` nor documentation."""
+    lines = []
+    for key in raw:
+        if key not in (*known, *DOCUMENTATION) and not key.startswith("_"):
+            near = nearest(key, (one for one in known if one not in raw))
+            hint = (
+                f"did you mean '{near}'?"
+                if near
+                else f"known: {', '.join(known)}; a note may be called 'note'"
+            )
+            lines.append(f"{where}: there is no key '{key}'; {hint}")
+    if lines:
+        raise DataError("\n".join(lines))
 
 
 # --- rows --------------------------------------------------------------------------------
@@ -156,6 +179,10 @@ class Annotations:
             return ()
         where = f"{self.key_parts_path}: task '{name}'"
         entry = typed(self.key_parts[name], dict, where, "an object with 'key_parts'")
+        refuse_unknown(entry, KEY_PARTS_KEYS, where)
+        for part in entry.get("key_parts") or ():
+            if isinstance(part, Mapping):
+                refuse_unknown(part, KEY_PART_KEYS, f"{where}: key part {part.get('text')!r}"[:300])
         if entry.get("definition", text) != text:
             raise DataError(
                 f"{where}: 'definition' differs from the task's instruction {text[:60]!r}; "

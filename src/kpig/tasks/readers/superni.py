@@ -18,9 +18,26 @@ from kpig.tasks.readers.files import (
     read_annotations,
     read_row,
     read_text,
+    refuse_unknown,
     texts_of,
     typed,
 )
+
+STREAM_KEYS = (
+    *("steps", "tasks", "stream", "heldout", "name", "seed", "format", "licence", "license"),
+    *("instances_per_task", "split_rule", "published_orders", "absent_tasks"),
+)
+STEP_KEYS = ("tasks", "step", "name")
+TASK_KEYS = (
+    "task",
+    "file",
+    *(f"{split}_ids" for split in SPLITS),
+    "category",
+    "licence",
+    "license",
+    "upstream_split",
+)
+"""What a stream file, its steps and their tasks may say. Most of it is for readers of the file."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +101,16 @@ def _stream_entries(raw: Mapping[str, Any], path: Path, problems: Problems) -> l
         raise DataError(
             f"{path}: has neither 'steps', 'tasks' nor 'Instances'; expected a stream or a task file"
         )
+    with problems.collected():
+        refuse_unknown(raw, STREAM_KEYS, str(path))
     steps = raw.get("steps", [{"tasks": raw.get("tasks")}])
     entries = []
     for number, step in enumerate(typed(steps, list, f"{path}: 'steps'", "a list"), start=1):
         where = f"{path}: step {number}" if "steps" in raw else str(path)
         with problems.collected():
             step = typed(step, dict, where, "an object with 'tasks'")
+            if "steps" in raw:
+                refuse_unknown(step, STEP_KEYS, where)
             for task in typed(step.get("tasks"), list, f"{where}: 'tasks'", "a list"):
                 with problems.collected():
                     entries.append(_stream_entry(task, path, where, number if "steps" in raw else None))
@@ -99,6 +120,7 @@ def _stream_entries(raw: Mapping[str, Any], path: Path, problems: Problems) -> l
 def _stream_entry(raw: object, path: Path, where: str, step: int | None) -> _Entry:
     raw = typed(raw, dict, f"{where}: a task", "an object with 'task' and 'file'")
     name = check_name(raw.get("task"), where)
+    refuse_unknown(raw, TASK_KEYS, f"{where}: task '{name}'")
     file = typed(
         raw.get("file", _usual_place(path.parent, name)), str, f"{where}: task '{name}': 'file'", "a path"
     )

@@ -20,7 +20,7 @@ def publish(path: Path, text: str) -> None:
 
 def publish_bytes(path: Path, content: bytes) -> None:
     """`publish` for content that is no text."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # several processes may write one file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

@@ -168,8 +168,9 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
 
 def _refuse_foreign(path: Path) -> None:
     """A kill can leave a run without its stream.json, the last of its first files; all else is not ours."""
-    ours = {*FIRST_FILES, *(f".{name}.tmp" for name in FIRST_FILES)}
-    if {file.name for file in path.iterdir()} - ours:
+    begun = tuple(f".{name}." for name in FIRST_FILES)
+    names = {file.name for file in path.iterdir()} - {*FIRST_FILES}
+    if any(not name.startswith(begun) for name in names):
         raise RunError(
             f"{path} is not empty and holds no run that can be continued; give --out another folder"
         )

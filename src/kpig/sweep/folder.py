@@ -1,10 +1,10 @@
 """The folder of a sweep: the spec it keeps, and the refusal to mix two sweeps. No torch."""
 
-import os
 from pathlib import Path
 
 from kpig.config import PORTIONS, differing_keys, load_resolved, settings_of
 from kpig.errors import ConfigError, RunError
+from kpig.files import publish
 from kpig.sweep.plan import Sweep
 from kpig.sweep.sources import PlannedRun
 from kpig.sweep.state import is_done
@@ -38,15 +38,7 @@ def keep_spec(sweep: Sweep, out: Path) -> None:
     path = out / SPEC
     if path.is_file() and path.read_text(encoding="utf-8") == sweep.text:
         return
-    temporary = out / f".{SPEC}.{os.getpid()}.tmp"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(sweep.text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror or error}); mend that, or give --out another folder"
-        ) from error
+    publish(path, sweep.text)
 
 
 def _changes(run: PlannedRun, folder: Path) -> list[str]:

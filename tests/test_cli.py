@@ -10,8 +10,9 @@ import pytest
 
 from kpig import config
 from kpig.annotate.job import WAYS
-from kpig.cli import COMMANDS, annotate, compare
+from kpig.cli import annotate, compare
 from kpig.cli.app import Device, app
+from kpig.cli.commands import COMMANDS
 from kpig.compare import FORMATS
 from kpig.scoring.scores import read_evaluation, read_run
 
@@ -56,14 +57,14 @@ def test_help_of_every_command_shows_an_example():
 
 
 def test_help_loads_neither_torch_nor_transformers():
-    code = "import sys, kpig.cli, kpig.runs.check\n"
+    code = "import sys, kpig.cli.commands, kpig.runs.check\n"
     code += "print([m for m in ('torch', 'transformers', 'plotly', 'scipy') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 
 def test_help_waits_for_no_room_but_that_of_the_recipe():
-    code = "import sys, kpig.cli\n"
+    code = "import sys, kpig.cli.commands\n"
     code += "print(*[m for m in ('pydantic', 'numpy', 'psutil', 'sqlite3') if m in sys.modules])"
     code += "\nprint(*sorted({m.split('.')[1] for m in sys.modules if m.startswith('kpig.')}))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

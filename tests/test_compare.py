@@ -630,7 +630,7 @@ def test_real_runs_compare_from_the_command_line(tmp_path):
 
 
 def test_help_of_the_command_loads_nothing_heavy():
-    code = "import sys; sys.argv = ['kpig', 'compare', '--help']\nfrom kpig.cli import app\n"
+    code = "import sys; sys.argv = ['kpig', 'compare', '--help']\nfrom kpig.cli.commands import app\n"
     code += "import kpig.compare\nheavy = ('torch', 'transformers', 'plotly', 'jinja2', 'scipy')\n"
     code += "try: app()\nfinally: print([m for m in heavy if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

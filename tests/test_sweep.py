@@ -16,10 +16,10 @@ import tomli_w
 from kpig import config, processes, sweep
 from kpig.errors import ConfigError, RunError
 from kpig.methods import chosen
-from kpig.runs import job
+from kpig.runs import job, lock
 from kpig.scoring.records import RunScores
 from kpig.scoring.scores import read_run
-from kpig.sweep import lock, queue, state
+from kpig.sweep import queue
 from test_job import without_seconds
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -523,7 +523,7 @@ def test_a_run_that_is_killed_takes_no_other_along_and_one_killed_while_beginnin
     process = start(tmp_path)
     folder = out / planned.runs[1].name
     wait_for(lambda: (folder / "events.jsonl").exists())
-    os.kill(json.loads(state.lock_path(folder).read_text())["pid"], signal.SIGKILL)
+    os.kill(json.loads(lock.path_of(folder).read_text())["pid"], signal.SIGKILL)
     _, errors = finished(process, code=1)
     assert "killed by SIGKILL" in errors and "1 of 2 runs failed" in errors
 

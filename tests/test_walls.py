@@ -39,6 +39,7 @@ FACE = "kpig"
 HEAVY = ("torch", "transformers", "accelerate", "peft", "safetensors.torch")
 LIGHT_ENTRIES = (
     "kpig.cli",
+    "kpig.cli.commands",
     "kpig.config",
     "kpig.tasks.stream",
     "kpig.tasks.suite",

@@ -2,50 +2,31 @@
 
 import importlib
 import sys
-from typing import Annotated
+from typing import NoReturn
 
-import typer
-
-from kpig import __version__
-from kpig.cli.app import app
+from kpig.cli import failures, pipes, stops
 from kpig.errors import KpigError
 
-COMMANDS = (
-    "quickstart",
-    "run",
-    "check",
-    "report",
-    "methods",
-    "sweep",
-    "compare",
-    "annotate",
-    "diversify",
-    "show",
-    "eval",
-    "score",
-    "gain",
-    "pretrain",
-)
-"""Each has a module of its name; they join the app, and its help, in this order."""
 
-for _name in COMMANDS:
-    importlib.import_module(f"kpig.cli.{_name}")
+def main() -> NoReturn:
+    """Entry point: whatever ends a command becomes one message and its exit code, never a traceback.
 
-
-@app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    if version:
-        print(f"kpig {__version__}")
-        raise typer.Exit
-
-
-def main() -> None:
-    """Entry point: a KpigError becomes one message and its exit code, never a traceback."""
+    Typer is loaded inside, so that a signal during the imports finds its handler too.
+    """
     try:
-        app()
+        stops.heed()
+        pipes.outlast_readers()
+        importlib.import_module("kpig.cli.commands").app()
+    except stops.Stopped as stop:
+        stops.tell()
+        sys.exit(stop.exit_code)
     except KpigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        failures.tell(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("stopped; continue a run with the same command and --resume", file=sys.stderr)
-        sys.exit(130)
+    except Exception as error:
+        words = failures.in_words(error)
+        if words is None:
+            raise
+        failures.tell(words)
+        sys.exit(1)
+    raise AssertionError("typer ends the process itself")

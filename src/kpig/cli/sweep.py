@@ -1,6 +1,5 @@
 """The command `sweep`: many runs as one queue."""
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,11 +53,7 @@ def sweep_runs(
         show_table(_sweep_table(out, [sweep.look(run, out) for run in runs]))
         return
     sweep.keep_spec(planned, out)
-    try:
-        states = sweep.work(runs, out, workers, Bars())
-    except KeyboardInterrupt:
-        print("stopped; continue with the same command", file=sys.stderr)
-        raise typer.Exit(130) from None
+    states = sweep.work(runs, out, workers, Bars())
     show_table(_sweep_table(out, states))
     failed = [found for found in states if found.word == sweep.FAILED]
     if failed:

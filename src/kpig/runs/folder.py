@@ -12,6 +12,8 @@ from kpig.config import RunConfig, differing_keys, dump, load_resolved
 from kpig.errors import ConfigError, RunError
 from kpig.files import as_json, as_line, disk_error, publish
 from kpig.model import identity
+from kpig.runs import lock
+from kpig.runs.lock import Claim
 
 DONE = "DONE"
 FIRST_FILES = ("config.toml", "environment.json", "stream.json")
@@ -20,9 +22,10 @@ FIRST_FILES = ("config.toml", "environment.json", "stream.json")
 
 @dataclass(frozen=True)
 class RunDir:
-    """Paths inside one run folder and the few ways to write there."""
+    """Paths inside one run folder and the few ways to write there, under its lock where a run goes on."""
 
     path: Path
+    claim: Claim | None = None
 
     def step(self, number: int) -> Path:
         """The folder of a step; 0 is the untuned model."""
@@ -34,12 +37,23 @@ class RunDir:
 
     def finish(self, number: int) -> None:
         """Mark a step as done, then drop the checkpoints that it no longer needs."""
+        self.check_ours()
         publish(self.step(number) / DONE, "")
+        self.drop_checkpoints(number)
+
+    def drop_checkpoints(self, number: int) -> None:
+        """Remove what a step that is done needs no more; a kill meanwhile leaves it to the next start."""
         for folder in self.step(number).glob("checkpoint*"):
             shutil.rmtree(folder, ignore_errors=True)
 
+    def check_ours(self) -> None:
+        """Raise BusyError once another process has taken the run over: from then on it alone may write."""
+        if self.claim is not None:
+            self.claim.check()
+
     def log(self, event: Mapping[str, Any]) -> None:
         """Append one line to events.jsonl."""
+        self.check_ours()
         line = as_line({"t": round(time.time(), 3), **event})
         try:
             with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
@@ -131,14 +145,18 @@ def _environment(path: Path) -> dict[str, Any]:
 
 
 def open_run(
-    path: Path, config: RunConfig, stream: Mapping[str, Any], environment: Mapping[str, Any]
+    path: Path,
+    config: RunConfig,
+    stream: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    claim: Claim | None = None,
 ) -> RunDir:
     """The run in a folder that `check_free` found usable, begun if it was not."""
     if not (path / "stream.json").is_file():
         publish(path / "config.toml", dump(config))
         publish(path / "environment.json", as_json(environment))
         publish(path / "stream.json", as_json(stream))
-    return RunDir(path)
+    return RunDir(path, claim)
 
 
 def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], resume: bool) -> None:
@@ -169,7 +187,7 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
 def _refuse_foreign(path: Path) -> None:
     """A kill can leave a run without its stream.json, the last of its first files; all else is not ours."""
     begun = tuple(f".{name}." for name in FIRST_FILES)
-    names = {file.name for file in path.iterdir()} - {*FIRST_FILES}
+    names = {file.name for file in path.iterdir()} - {*FIRST_FILES, lock.INSIDE}
     if any(not name.startswith(begun) for name in names):
         raise RunError(
             f"{path} is not empty and holds no run that can be continued; give --out another folder"

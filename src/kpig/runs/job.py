@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +25,9 @@ from kpig.model.folder import resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
-from kpig.runs import check
+from kpig.runs import check, lock
 from kpig.runs.folder import RunDir, begun_at, check_free, check_same_model, open_run
+from kpig.runs.lock import Claim
 from kpig.scoring import answers, predictions, scores
 from kpig.scoring.records import Cost, RunScores
 from kpig.tasks import stream
@@ -35,13 +37,22 @@ PACKAGES = ("kpig", "torch", "transformers", "peft", "accelerate", "tokenizers",
 """Those whose version can change a run's numbers; environment.json records it."""
 
 
-def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher | None = None) -> RunScores:
+def run(
+    config: RunConfig,
+    out: str | Path,
+    resume: bool = False,
+    watch: Watcher | None = None,
+    claim: Claim | None = None,
+) -> RunScores:
     """Learn the stream with one method; the scores of the run, which is kept in folder `out`.
 
-    A run that was interrupted goes on with `resume=True`, on CPU to the same bits. Raises a KpigError
-    that says what to do for anything the user can mend.
+    A run that was interrupted goes on with `resume=True`, on CPU to the same bits. The folder is
+    locked as long as it is written to; `claim` is its lock where the caller holds it already. Raises a
+    KpigError that says what to do for anything the user can mend, BusyError where another process does it.
     """
     watch, path = watch or Watcher(), Path(out)
+    if claim is None:
+        lock.check_idle(path)
     config = chosen.complete(config)
     tasks = stream.configured(config)
     summary = stream.summary(tasks)
@@ -61,7 +72,23 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
             f"model {config.model.path} has no trainable weights; give a whole model, not an adapter"
         )
     num_cut = _check_lengths(learner, tasks, config)
-    folder = open_run(path, config, summary, environment(config, model, clock))
+    with nullcontext(claim) if claim else lock.held(path) as ours:
+        check_free(path, config, summary, resume)
+        folder = open_run(path, config, summary, environment(config, model, clock), ours)
+        return _stream(folder, learner, method, plan, tasks, config, num_cut, watch)
+
+
+def _stream(
+    folder: RunDir,
+    learner: Learner,
+    method: Method,
+    plan: Sequence[Step],
+    tasks: Stream,
+    config: RunConfig,
+    num_cut: int,
+    watch: Watcher,
+) -> RunScores:
+    """Every step of the plan that is not done yet, and the scores of them all."""
     cautions = check.cautions(config, tasks)
     for caution in cautions:
         watch.say(f"note: {caution}")
@@ -72,6 +99,7 @@ def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher
     for note in notes:
         watch.say(note)
     result = _run_scores(folder, config, plan, num_cut, [*cautions, *notes])
+    folder.check_ours()
     scores.write_run(folder.path / "scores.json", result)
     return result
 
@@ -170,6 +198,7 @@ def _learn(
     """Train one step, save the model, score it; or take over what an earlier session finished."""
     step_dir = folder.step(step.number)
     if folder.is_done(step.number):
+        folder.drop_checkpoints(step.number)
         if step.number == len(plan) or not folder.is_done(step.number + 1):
             _take_over(step_dir, learner, method)
         return
@@ -183,14 +212,21 @@ def _learn(
             step,
             config,
             log=lambda event: _heed(event, folder, watch),
-            save=lambda state: checkpoint.publish(state, step_dir),
+            save=lambda state: _keep(state, folder, step_dir),
             resume_from=begun,
         )
+    folder.check_ours()
     _save(step_dir, learner, method)
     seen = [task for earlier in plan[: step.number] for task in earlier.tasks]
     later = plan[step.number].tasks if step.number < len(plan) else ()
     _score(folder, step.number, learner, {SEEN: seen, LATER: later, HELD_OUT: tasks.held_out}, config, watch)
     folder.finish(step.number)
+
+
+def _keep(state: checkpoint.Checkpoint, folder: RunDir, step_dir: Path) -> None:
+    """Publish a checkpoint, unless the run is another process's by now."""
+    folder.check_ours()
+    checkpoint.publish(state, step_dir)
 
 
 def _heed(event: dict[str, Any], folder: RunDir, watch: Watcher) -> None:
@@ -217,6 +253,7 @@ def _score(
     tasks = [task for members in groups.values() for task in members]
     result = scores.step_scores(number, answered, tasks)
     step_dir = folder.step(number)
+    folder.check_ours()
     predictions.write_by_task(step_dir / "predictions", answered)
     scores.write_step(step_dir / "scores.json", result, Cost(**learner.ledger.as_dict()))
 

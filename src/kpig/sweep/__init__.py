@@ -2,7 +2,7 @@
 
 Each run is done by a process of its own, in a folder of its own, under a lock of its own, so that neither a
 crash nor a second sweep in the same folder spoils one. What is finished is never done again.
-The files import downwards only: queue, child; state, folder; lock, plan; sources, spec.
+The files import downwards only: queue, child; state, folder; plan; sources, spec.
 """
 
 from kpig.sweep.folder import check_folder, keep_spec

@@ -19,8 +19,9 @@ import psutil
 from kpig.config import RunConfig, build
 from kpig.errors import KpigError
 from kpig.progress import Bars
-from kpig.sweep import lock, state
-from kpig.sweep.lock import Claim
+from kpig.runs import lock
+from kpig.runs.lock import Claim
+from kpig.sweep import state
 
 LOOK_SECONDS = 1.0
 """Between two looks whether the sweep is still there. Chosen: where the system does not end a run with its
@@ -40,26 +41,21 @@ def main() -> None:
     sys.argv = ["kpig", "run", str(folder / "config.toml"), "--out", str(folder), "--resume"]
     config = build(tomllib.loads(sys.stdin.read()), where=folder.name)
     try:
-        claim = lock.claim(state.lock_path(folder))
-        if claim is None:
-            sys.exit(lock.BUSY)
-        threading.Thread(target=_keep, args=(claim, sweep), daemon=True).start()
-        try:
-            _run(config, folder)
-        finally:
-            claim.release()
+        with lock.held(folder) as claim:
+            threading.Thread(target=_watch, args=(claim, sweep), daemon=True).start()
+            _run(config, folder, claim)
     except KpigError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 
-def _run(config: RunConfig, folder: Path) -> None:
+def _run(config: RunConfig, folder: Path, claim: Claim) -> None:
     if (folder / "scores.json").is_file():
         return
     state.failure_path(folder).unlink(missing_ok=True)
     from kpig.runs.job import run
 
-    run(config, folder, resume=folder.exists(), watch=Bars())
+    run(config, folder, resume=folder.exists(), watch=Bars(), claim=claim)
 
 
 def _die_with(parent: int) -> psutil.Process:
@@ -81,17 +77,14 @@ def _has_ended(sweep: psutil.Process) -> bool:
     return os.getppid() != sweep.pid or not sweep.is_running()
 
 
-def _keep(claim: Claim, sweep: psutil.Process) -> None:
-    """Touch the lock now and then; end the process when its sweep is gone or its lock is lost."""
-    beaten = time.monotonic()
+def _watch(claim: Claim, sweep: psutil.Process) -> None:
+    """End the process when its sweep is gone or its lock is lost."""
     while True:
         time.sleep(LOOK_SECONDS)
         if _has_ended(sweep):
             os._exit(1)
-        if time.monotonic() - beaten >= lock.BEAT_SECONDS:
-            beaten = time.monotonic()
-            if not claim.beat():
-                os._exit(lock.BUSY)
+        if claim.lost.is_set():
+            os._exit(lock.BUSY)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from kpig.config import dump
 from kpig.progress import Watcher
-from kpig.sweep import lock, state
+from kpig.runs import lock
+from kpig.sweep import state
 from kpig.sweep.sources import PlannedRun
 from kpig.sweep.state import State
 
@@ -127,7 +128,7 @@ class _Queue:
     def _note_elsewhere(self, run: PlannedRun) -> None:
         if run.name not in self.elsewhere:
             self.elsewhere.add(run.name)
-            who = lock.holder(state.lock_path(self.out / run.name), time.time()) or "just ended"
+            who = lock.holder(lock.path_of(self.out / run.name), time.time()) or "just ended"
             self.watch.say(f"{run.name}: another sweep is doing it ({who})")
 
     def _tell(self, found: State, note: str) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from kpig.errors import RunError
 from kpig.files import publish_json
+from kpig.runs import lock
 from kpig.scoring import scores
 from kpig.scoring.records import GroupScore, RunScores
-from kpig.sweep import lock
 from kpig.sweep.sources import PlannedRun
 
 DONE, RUNNING, FAILED, BEGUN, TO_DO = "done", "running", "failed", "begun", "to do"
@@ -68,7 +68,7 @@ def look(run: PlannedRun, out: Path) -> State:
         except RunError:
             why = "scores.json is damaged; restore it, or delete the folder to run it again"
             return State(run, FAILED, error=why)
-    if lock.holder(lock_path(folder), time.time()):
+    if lock.holder(lock.path_of(folder), time.time()):
         return State(run, RUNNING)
     if failure_path(folder).is_file():
         return State(run, FAILED, error=str(_read(failure_path(folder)).get("error", "unknown")))
@@ -83,11 +83,6 @@ def is_done(folder: Path) -> bool:
 def record_failure(folder: Path, error: str) -> None:
     """Keep why the last attempt failed, beside the run folder; the next attempt removes it."""
     publish_json(failure_path(folder), {"error": error, "t": round(time.time(), 3)})
-
-
-def lock_path(folder: Path) -> Path:
-    """The lock of the run in a folder."""
-    return folder.with_name(folder.name + ".lock")
 
 
 def log_path(folder: Path) -> Path:

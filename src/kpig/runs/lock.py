@@ -1,4 +1,4 @@
-"""One lock file per run, so that two sweeps in one folder never do the same run at once. No torch.
+"""One lock file per run, so that two processes never do the same run at once. No torch.
 
 The lock names its process and is touched every few seconds. It is taken over when that process is gone
 from this machine, or, whatever the machine, when nothing has touched it for STALE_SECONDS.
@@ -8,15 +8,19 @@ import contextlib
 import json
 import os
 import secrets
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import RunError
+from kpig.files import disk_error
 from kpig.processes import here, is_gone
 
 BUSY = 75
-"""The exit code of a process that found its run in the hands of another."""
+"""The exit code of a process that found its run in the hands of another: EX_TEMPFAIL of sysexits.h."""
 
 BEAT_SECONDS = 10.0
 
@@ -24,29 +28,96 @@ STALE_SECONDS = 300.0
 """Thirty beats missed: no hiccup of a network folder (its clients may see a file's time a minute late) nor of
 a machine that swaps lasts so long, and it is little beside the runs that a dead machine would hold up."""
 
+INSIDE = ".lock"
+"""The lock's name inside the run folder."""
+
 GUARD_SECONDS = 60.0
 """A takeover reads one file and renames one: a minute is long for that even on a network folder."""
 
 
+class BusyError(RunError):
+    """A run that another process is doing."""
+
+    exit_code = BUSY
+
+
 @dataclass(frozen=True)
 class Claim:
-    """A lock that this process holds."""
+    """A lock that this process holds, or has held: `lost` is set once another one is seen to have it."""
 
     path: Path
     token: str
+    lost: threading.Event = field(default_factory=threading.Event, compare=False)
 
     def beat(self) -> bool:
         """Touch the lock; False where another process has taken it over."""
         if (_read(self.path) or {}).get("token") != self.token:
+            self.lost.set()
             return False
         with contextlib.suppress(OSError):
             os.utime(self.path)
         return True
 
+    def check(self) -> None:
+        """Raise BusyError once the lock is lost: nothing may be written any more."""
+        if self.lost.is_set():
+            who = "another process took the run over while this one slept, or its lock file was removed"
+            raise BusyError(f"{self.path}: {who}; this one ends, and nothing is lost")
+
     def release(self) -> None:
         """Give the lock back, unless another process has taken it over."""
         if (_read(self.path) or {}).get("token") == self.token:
             self.path.unlink(missing_ok=True)
+
+
+def path_of(folder: Path) -> Path:
+    """The lock of the run in a folder: beside it, or inside where the folder around it is read-only."""
+    folder = folder.resolve()
+    beside = not folder.parent.exists() or os.access(folder.parent, os.W_OK)
+    return folder.parent / f"{folder.name}.lock" if beside else folder / INSIDE
+
+
+def check_idle(folder: Path) -> None:
+    """Raise BusyError where another process does the run in a folder; writes nothing."""
+    who = holder(path_of(folder), time.time())
+    if who is not None:
+        raise _busy(folder, who)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[Claim]:
+    """Hold the lock of the run in a folder, touched every few seconds, as long as the block lasts.
+
+    Raises BusyError where another process holds it, RunError where the disk does not take it.
+    """
+    path = path_of(folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    claimed = claim(path)
+    if claimed is None:
+        raise _busy(folder, holder(path, time.time()) or "another process")
+    ended = threading.Event()
+    threading.Thread(target=_keep, args=(claimed, ended), daemon=True).start()
+    try:
+        yield claimed
+    finally:
+        ended.set()
+        claimed.release()
+
+
+def _keep(claimed: Claim, ended: threading.Event) -> None:
+    """Touch the lock now and then until the run has ended or its lock is lost."""
+    while not ended.wait(BEAT_SECONDS) and claimed.beat():
+        pass
+
+
+def _busy(folder: Path, who: str) -> BusyError:
+    return BusyError(
+        f"{folder}: {who} is doing this run; wait until it ends, or give --out another folder. The lock of "
+        "a process that was killed is taken over by itself."
+    )
 
 
 def claim(path: Path) -> Claim | None:

@@ -1,0 +1,38 @@
+"""All commands, joined to the app."""
+
+import importlib
+from typing import Annotated
+
+import typer
+
+from kpig import __version__
+from kpig.cli.app import app
+
+COMMANDS = (
+    "quickstart",
+    "run",
+    "check",
+    "report",
+    "methods",
+    "sweep",
+    "compare",
+    "annotate",
+    "diversify",
+    "show",
+    "eval",
+    "score",
+    "gain",
+    "pretrain",
+)
+"""Each has a module of its name; they join the app, and its help, in this order."""
+
+for _name in COMMANDS:
+    importlib.import_module(f"kpig.cli.{_name}")
+app.registered_commands.sort(key=lambda one: COMMANDS.index(str(one.callback.__module__).rpartition(".")[2]))
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"kpig {__version__}")
+        raise typer.Exit

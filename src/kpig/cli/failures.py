@@ -1,0 +1,71 @@
+"""What a machine runs out of, in words: memory, disk, files, depth. What is left is a fault of ours."""
+
+import errno
+import os
+import re
+import sys
+import traceback
+
+TRACEBACK = "KPIG_TRACEBACK"
+"""The environment variable that shows where in the program an error came from."""
+
+DETAILS = f"Set {TRACEBACK}=1 and repeat it to see where."
+
+MEMORY = (
+    "Lower train.tokens_per_micro_batch, then model.max_length or train.batch_size "
+    "(--set SECTION.KEY=VALUE), set model.adapter=lora, take a smaller model, or fewer --workers"
+)
+ADVICE = {
+    errno.ENOSPC: "free some space, then give the command again",
+    errno.EDQUOT: "free some of your quota, then give the command again",
+    errno.EMFILE: "allow more open files (ulimit -n 4096), or lower --workers, then give the command again",
+    errno.ENFILE: "end other programs, or lower --workers, then give the command again",
+    errno.EAGAIN: "allow more processes (ulimit -u), or lower --workers, then give the command again",
+    errno.ENOMEM: MEMORY,
+    errno.EROFS: "give a folder on a disk that can be written",
+}
+"""What to do about an error of the system, by its number."""
+
+OTHER_ADVICE = "look at the path, its permissions and the free space, then give the command again"
+OUT_OF_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|out of memory|bad_alloc|bad alloc", re.I)
+OF_RUST = re.compile(r"\(os error (\d+)\)")
+"""How libraries written in Rust (tokenizers, safetensors) name an error of the system."""
+
+
+def tell(words: str) -> None:
+    """One message on standard error; the way there before it where `KPIG_TRACEBACK` asks for it."""
+    if os.environ.get(TRACEBACK, "0") not in ("", "0"):
+        traceback.print_exc()
+    print(f"error: {words}", file=sys.stderr)
+
+
+def in_words(error: Exception) -> str | None:
+    """What the machine ran out of and what to lower; None where the error is none of the machine's."""
+    if isinstance(error, MemoryError) or _is_memory_of_torch(error):
+        return f"out of memory ({_first_line(error)}). {MEMORY}. {DETAILS}"
+    if isinstance(error, RecursionError):
+        return (
+            f"something is nested too deep ({_first_line(error)}): look for a value, a task file or a "
+            f"template with hundreds of brackets or blocks inside each other, and flatten it. {DETAILS}"
+        )
+    number = error.errno if isinstance(error, OSError) else _number_of_rust(error)
+    if number is None and not isinstance(error, OSError):
+        return None
+    advice = ADVICE.get(number or 0, OTHER_ADVICE)
+    return f"{_first_line(error)}; {advice} (a run goes on with --resume). {DETAILS}"
+
+
+def _is_memory_of_torch(error: Exception) -> bool:
+    """torch need not be loaded to know its errors: torch.OutOfMemoryError is a RuntimeError."""
+    return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+
+
+def _number_of_rust(error: Exception) -> int | None:
+    found = OF_RUST.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

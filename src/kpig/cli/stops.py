@@ -1,0 +1,64 @@
+"""Ctrl-C and SIGTERM: one line that says what is safe and how to go on, and the usual exit code."""
+
+import os
+import shlex
+import signal
+import sys
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CONTINUED = ("run", "pretrain")
+"""Commands that go on with --resume."""
+
+REPEATED = ("sweep", "quickstart")
+"""Commands that go on when they are given again."""
+
+SHOW_CURSOR = "\x1b[?25h"
+"""What a terminal is told to show the cursor that a live bar hides."""
+
+_begun: list[int] = []
+"""The signals heeded so far: the first unwinds the command, the next one ends the process."""
+
+
+class Stopped(BaseException):
+    """The command was asked to stop. No KeyboardInterrupt: typer would make an exit without a word of it."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+def heed() -> None:
+    """Turn the signals into `Stopped`; those that whoever started us has silenced (nohup) stay silent."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def tell() -> None:
+    """Say on standard error what is safe and how to go on."""
+    print(message(sys.argv[1:]), file=sys.stderr)
+    _begun.append(0)
+
+
+def message(arguments: list[str]) -> str:
+    """What is safe, and the command that goes on, as one line."""
+    command = arguments[0] if arguments else ""
+    again = shlex.join(["kpig", *arguments])
+    if command in CONTINUED:
+        more = "" if "--resume" in arguments else " --resume"
+        return f"stopped; finished steps and the last checkpoint are kept; continue with: {again}{more}"
+    if command in REPEATED:
+        return f"stopped; finished steps and checkpoints are kept; continue with the same command: {again}"
+    return "stopped; nothing is lost: no file was left half written. Give the same command again"
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Unwind at the first signal. At a second one end at once: every file on disk is whole at any moment."""
+    _begun.append(number)
+    if len(_begun) == 1:
+        raise Stopped(number)
+    if 0 not in _begun:
+        cursor = SHOW_CURSOR if os.isatty(2) else ""
+        os.write(2, f"{cursor}{message(sys.argv[1:])}\n".encode(errors="backslashreplace"))
+    os._exit(128 + number)

@@ -1,0 +1,104 @@
+"""A run has one process at a time, and goes on after a stop, a kill or damage, or says which file and why."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kpig import config
+from kpig.progress import Watcher
+from kpig.runs import job, lock
+from test_job import kill_after, read_scores, small, start, weights
+
+
+def left_by_a_dead_process(path: Path) -> None:
+    """A lock whose process was killed."""
+    code = f"from kpig.runs import lock; from pathlib import Path; lock.claim(Path({str(path)!r}))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert path.exists()
+
+
+def test_a_run_that_another_process_does_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "my.toml").write_text(config.dump(small("init")))
+    with lock.held(tmp_path / "run"):
+        for more in ([], ["--resume"]):
+            command = [sys.executable, "-m", "kpig", "run", str(tmp_path / "my.toml"), *more]
+            found = subprocess.run(
+                [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False
+            )
+            assert found.returncode == lock.BUSY
+            assert f"process {os.getpid()} on" in found.stderr and "--out another folder" in found.stderr
+        assert {path.name for path in tmp_path.iterdir()} == {"my.toml", "run.lock"}
+    assert not (tmp_path / "run.lock").exists()
+
+
+def test_of_two_that_begin_at_once_the_later_one_is_refused(tmp_path, monkeypatch):
+    """It looked when the folder was free, and finds it taken when it is about to write."""
+    monkeypatch.setattr(lock, "check_idle", lambda folder: None)
+    with lock.held(tmp_path / "run"), pytest.raises(lock.BusyError, match="is doing this run"):
+        job.run(small("init"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_names_of_one_folder_have_one_lock(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to("run")
+    monkeypatch.chdir(tmp_path / "run")
+    paths = {lock.path_of(Path(one)) for one in (".", "../run", "../link", str(tmp_path / "run"))}
+    assert paths == {tmp_path / "run.lock"}
+
+
+def test_where_the_folder_around_cannot_be_written_the_lock_is_inside(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock.os, "access", lambda path, mode: Path(path) != tmp_path)
+    for name in ("run", "again"):
+        (tmp_path / name).mkdir()
+    straight = job.run(small("init"), tmp_path / "run")
+    assert straight.method == "init" and not list(tmp_path.rglob("*.lock"))
+    left_by_a_dead_process(lock.path_of(tmp_path / "again"))
+    job.run(small("init"), tmp_path / "again")
+
+
+def test_the_lock_of_a_killed_run_is_taken_over(tmp_path):
+    left_by_a_dead_process(tmp_path / "run.lock")
+    job.run(small("init"), tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+class Thief(Watcher):
+    """Another process that takes the lock over at the third update."""
+
+    def __init__(self, path: Path):
+        self.path, self.updates = path, 0
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.updates += note.startswith("loss")
+        if self.updates == 3 and "thief" not in self.path.read_text():
+            self.path.write_text(json.dumps({"token": "thief"}))
+            time.sleep(0.3)
+
+
+def test_a_run_whose_lock_was_taken_over_writes_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.01)
+    with pytest.raises(lock.BusyError, match="took the run over"):
+        job.run(small(), tmp_path / "run", watch=Thief(tmp_path / "run.lock"))
+    assert (tmp_path / "run/events.jsonl").read_text().count("\n") == 3
+    assert "thief" in (tmp_path / "run.lock").read_text()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_asked_to_stop_gives_its_lock_back_and_goes_on_to_the_same_bits(number, code, tmp_path):
+    (tmp_path / "my.toml").write_text(config.dump(small()))
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    assert start(tmp_path, straight).wait() == 0
+    process = start(tmp_path, stopped)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(process, "send_signal", lambda _: os.kill(process.pid, number))
+        kill_after(process, stopped / "events.jsonl", 3, 0.0)
+    assert process.returncode == code and not (tmp_path / "stopped.lock").exists()
+    assert start(tmp_path, stopped, "--resume").wait() == 0
+    assert weights(stopped, 2) == weights(straight, 2) and read_scores(stopped) == read_scores(straight)

@@ -1,0 +1,171 @@
+"""What a command says when it is stopped, when the machine runs out of something, when nobody reads it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kpig.cli import failures, stops
+from test_compare import write_run
+
+AT_IMPORT = """
+import os, signal, sys
+class Sender:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            {send}
+sys.meta_path.insert(0, Sender())
+sys.argv = ["kpig", *{arguments!r}]
+from kpig.cli import main
+main()
+"""
+"""A command that gets a real signal at the moment when it begins to import a module."""
+
+ONCE = "os.kill(os.getpid(), signal.{name})"
+TWICE = f"\n            try: {ONCE}\n            finally: {ONCE}"
+
+
+def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The code in a process whose signals are as a terminal leaves them."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=_default_signals,
+    )
+
+
+def _default_signals() -> None:
+    for number in stops.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def at_import(module: str, send: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return python(AT_IMPORT.format(module=module, send=send, arguments=arguments), folder)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize("send", [ONCE, TWICE], ids=["once", "twice"])
+@pytest.mark.parametrize("module", ["typer", "rich.table", "kpig.runs.check", "kpig.config.tree"])
+def test_a_stop_at_any_moment_is_one_line_and_no_traceback(module, send, name, code, tmp_path):
+    (tmp_path / "my own.toml").write_text("")
+    arguments = ("run", "my own.toml", "--set", "seed=3", "--out", "o")
+    found = at_import(module, send.format(name=name), tmp_path, *arguments)
+    assert found.returncode == code
+    assert found.stderr.splitlines() == [stops.message(list(arguments))]
+    assert "kpig run 'my own.toml' --set seed=3 --out o --resume" in found.stderr
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "words"),
+    [
+        (
+            "kpig.sweep",
+            ("sweep", "a.toml", "--out", "o"),
+            "continue with the same command: kpig sweep a.toml --out o",
+        ),
+        ("kpig.pretrain.job", ("pretrain", "--tasks", "t", "--out", "o"), "--tasks t --out o --resume"),
+        ("kpig.runs.check", ("run", "a.toml", "--resume"), "continue with: kpig run a.toml --resume"),
+        ("kpig.compare", ("compare", "runs"), "nothing is lost"),
+        ("kpig.tasks", ("show", "suite"), "nothing is lost"),
+    ],
+)
+def test_each_command_says_how_it_goes_on(module, arguments, words, tmp_path):
+    found = at_import(module, ONCE.format(name="SIGINT"), tmp_path, *arguments)
+    assert found.returncode == 130, found.stderr
+    (line,) = found.stderr.splitlines()
+    assert line.endswith(words) or words in line
+    assert line.count("--resume") == ("--resume" in words)
+
+
+def test_a_signal_that_was_silenced_stays_silent(tmp_path):
+    code = AT_IMPORT.format(module="typer", send=ONCE.format(name="SIGINT"), arguments=("methods",))
+    silenced = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    assert python(silenced + code, tmp_path).returncode == 0
+
+
+def test_misuse_and_refusals_keep_their_exit_codes(tmp_path):
+    for arguments, code in (
+        (("run",), 2),
+        (("nonsense",), 2),
+        (("run", "missing.toml"), 1),
+        (("--version",), 0),
+    ):
+        found = at_import("nothing", "pass", tmp_path, *arguments)
+        assert found.returncode == code and "Traceback" not in found.stderr
+
+
+FAILING = """
+import errno, sys
+import kpig.runs.check
+def fail(*_): {statement}
+kpig.runs.check.check = fail
+sys.argv = ["kpig", "run", "a.toml"]
+from kpig.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("raise MemoryError", "out of memory"),
+        ("bytearray(1 << 62)", "tokens_per_micro_batch"),
+        ("import torch; torch.empty(1 << 55)", "out of memory"),
+        ("raise RuntimeError('CUDA out of memory. Tried to allocate 20.00 MiB')", "model.adapter=lora"),
+        ("fail()", "nested too deep"),
+        ("raise OSError(errno.EMFILE, 'Too many open files', '/a/b')", "ulimit -n"),
+        ("raise OSError(errno.ENOSPC, 'No space left on device')", "free some space"),
+        ("raise Exception('No space left on device (os error 28)')", "free some space"),
+        ("raise OSError(errno.EROFS, 'Read-only file system', '/a')", "/a: Read-only file system"),
+        ("raise PermissionError(errno.EACCES, 'Permission denied', 'x')", "permissions"),
+    ],
+)
+def test_what_the_machine_runs_out_of_is_one_message(statement, words, tmp_path, monkeypatch):
+    monkeypatch.delenv(failures.TRACEBACK, raising=False)
+    found = python(FAILING.format(statement=statement), tmp_path)
+    assert found.returncode == 1
+    assert words in found.stderr and found.stderr.count("\n") == 1 and failures.TRACEBACK in found.stderr
+    monkeypatch.setenv(failures.TRACEBACK, "1")
+    assert "Traceback (most recent call last)" in python(FAILING.format(statement=statement), tmp_path).stderr
+
+
+def test_a_fault_of_ours_keeps_its_traceback(tmp_path):
+    found = python(FAILING.format(statement="raise ZeroDivisionError('ours')"), tmp_path)
+    assert found.returncode == 1 and "ZeroDivisionError: ours" in found.stderr
+
+
+def unread(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command whose standard output nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [sys.executable, "-m", "kpig", *map(str, arguments)]
+        return subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+        )
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize("arguments", [("methods",), ("--help",), ("--version",), ("show", "suite")])
+def test_nobody_reading_is_no_error(arguments):
+    found = unread(*arguments)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_a_comparison_that_nobody_reads_is_written_all_the_same(tmp_path):
+    for method in ("kpig", "replay"):
+        for seed in range(3):
+            write_run(tmp_path / "runs" / f"{method}{seed}", method, seed)
+    found = unread("compare", tmp_path / "runs", "--out", tmp_path / "o")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert {path.suffix for path in (tmp_path / "o").iterdir()} == {".html", ".md", ".csv", ".tex"}

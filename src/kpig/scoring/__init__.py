@@ -1,0 +1,1 @@
+"""Answers to test examples, judged and counted: predictions, scores, and their files."""

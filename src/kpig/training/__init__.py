@@ -1,0 +1,1 @@
+"""One step of the stream: the one loop, its checkpoints, the watch over penalties."""

@@ -1,0 +1,1 @@
+"""What several methods share: memory, choices, gradients, distances, embeddings, writers."""

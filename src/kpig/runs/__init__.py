@@ -1,1 +1,1 @@
-"""The main job and its folder: begun, resumed, finished; what is checked before, and models judged by themselves."""
+"""The main job and its folder: begun, resumed, finished; what is checked before; models judged."""

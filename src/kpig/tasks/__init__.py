@@ -1,1 +1,1 @@
-"""What is learned and tested: streams of tasks, read from files or built in, and what their answers must meet. No torch."""
+"""What is learned and tested: streams of tasks, read from files or built in; checks on answers. No torch."""

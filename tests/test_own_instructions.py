@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kpig.annotate.job import _examples
 from kpig.config import EvaluateSection, RunConfig
 from kpig.errors import ConfigError, DataError
 from kpig.methods.base import Clock, Step
@@ -17,7 +18,7 @@ from kpig.methods.inscl import _shares
 from kpig.methods.parts.memory import Memory, reworded
 from kpig.methods.ssr import Ssr
 from kpig.records import KeySpan, Task
-from kpig.runs.check import own_instruction_cautions
+from kpig.runs.check import cautions, own_instruction_cautions
 from kpig.scoring.answers import probes
 from kpig.tasks import stream
 from kpig.tasks.show import html
@@ -188,3 +189,16 @@ def test_ssr_refuses_tasks_without_one_instruction(tmp_path):
     task = stream.load(questions(tmp_path / "qa.jsonl")).tasks[0]
     with pytest.raises(ConfigError, match="instructions of their own"):
         Ssr(RunConfig.model_validate({"method": {"name": "ssr"}})).arrange([(task,)])
+
+
+def test_kpig_is_told_of_examples_without_key_parts_of_their_own(tmp_path):
+    rows = [row(f"Name the {c} flag.", n, key_parts=[c] if n % 2 else None) for n, c in enumerate(CAPITALS)]
+    found = stream.load(written(tmp_path / "qa.jsonl", *rows))
+    bare = sum(not one.instruction.key_parts for one in found.tasks[0].train)
+    told = [one for one in cautions(RunConfig(), found) if one.startswith(f"{bare} of 8 training examples")]
+    assert len(told) == 1 and "'key_parts' in their rows" in told[0]
+
+
+def test_gain_annotates_the_seed_with_its_own_examples_only(tmp_path):
+    task = stream.load(questions(tmp_path / "qa.jsonl")).tasks[0]
+    assert [one.instruction for one in _examples(task, 5)] == [task.instruction]

@@ -128,4 +128,8 @@ def _finder(by: str, learner: Learner | None, num_examples: int) -> Finder:
 
 
 def _examples(task: Task, count: int) -> tuple[Example, ...]:
-    return (task.train or task.test)[:count]
+    """Training examples, else test ones, of the seed instruction: others have nothing to say about it."""
+    splits = (
+        [one for one in split if one.instruction in task.instructions] for split in (task.train, task.test)
+    )
+    return tuple(next((split for split in splits if split), ()))[:count]

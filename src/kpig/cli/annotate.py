@@ -82,6 +82,11 @@ def annotate_tasks(
         f"key parts of {len(entries)} tasks: {out} ({len(kept)} made by hand were kept); "
         f"look: kpig show {tasks}"
     )
+    if own := [task.name for task in chosen if task.own_instructions]:
+        print(
+            f"note: in {len(own)} of them ({some(own)}) examples have instructions of their own; only the "
+            "first was annotated: state 'key_parts' in the rows of the others"
+        )
     nothing = [name for name, one in entries.items() if not one.key_parts]
     if nothing:
         print(

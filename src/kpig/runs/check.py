@@ -95,6 +95,7 @@ def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """Sentences about what a run will do, that whoever starts it may not expect; there may be none."""
     found = [*weight_cautions(config), *scorer_cautions((*tasks.tasks, *tasks.held_out))]
     found += own_instruction_cautions((*tasks.tasks, *tasks.held_out))
+    found += _bare_example_cautions(config, tasks)
     bare = [task.name for task in tasks.tasks if not _has_key_parts(task)]
     if config.method.name != "kpig" or not bare:
         return found
@@ -107,6 +108,20 @@ def cautions(config: RunConfig, tasks: Stream) -> list[str]:
 
 def _has_key_parts(task: Task) -> bool:
     return any(one.key_parts for one in (*task.instructions, *task.own_instructions))
+
+
+def _bare_example_cautions(config: RunConfig, tasks: Stream) -> list[str]:
+    """A sentence where examples with instructions of their own have no key parts, though kpig needs them."""
+    own = [task for task in tasks.tasks if task.own_instructions and _has_key_parts(task)]
+    examples = [example for task in own for example in task.train]
+    bare = sum(not example.instruction.key_parts for example in examples)
+    if config.method.name != "kpig" or not bare:
+        return []
+    return [
+        f"{bare} of {len(examples)} training examples in tasks with instructions per example have no key "
+        "parts: kpig learns these as replay does; state 'key_parts' in their rows, kpig annotate finds those "
+        "of a task's first instruction only"
+    ]
 
 
 def own_instruction_cautions(tasks: Sequence[Task]) -> list[str]:

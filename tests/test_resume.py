@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from kpig import config
+from kpig.errors import RunError
 from kpig.progress import Watcher
 from kpig.runs import job, lock
-from test_job import kill_after, read_scores, small, start, weights
+from test_job import kill_after, read_scores, small, start, weights, without_seconds
 
 
 def left_by_a_dead_process(path: Path) -> None:
@@ -102,3 +104,83 @@ def test_a_run_that_is_asked_to_stop_gives_its_lock_back_and_goes_on_to_the_same
     assert process.returncode == code and not (tmp_path / "stopped.lock").exists()
     assert start(tmp_path, stopped, "--resume").wait() == 0
     assert weights(stopped, 2) == weights(straight, 2) and read_scores(stopped) == read_scores(straight)
+
+
+def until(path: Path, update: int, chosen: config.RunConfig) -> None:
+    """A run that ends as by a kill when step 1 is done, or at an update of step 2."""
+
+    class Killer(Watcher):
+        count = 0
+
+        def advance(self, count: int = 1, note: str = "") -> None:
+            self.count += note.startswith("loss")
+            if self.count == 5 + update:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job.run(chosen, path, watch=Killer())
+
+
+class Listener(Watcher):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory):
+    """A run that goes on straight, and one that was killed at the fifth update of step 2."""
+    folder = tmp_path_factory.mktemp("cut")
+    straight = job.run(small(), folder / "straight")
+    until(folder / "cut", 5, small())
+    return straight, folder / "cut"
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "state.json", "method.safetensors"])
+def test_a_damaged_new_checkpoint_falls_back_on_the_whole_one(file, cut, tmp_path):
+    straight, run = cut[0], Path(shutil.copytree(cut[1], tmp_path / "run"))
+    step = run / "steps/02"
+    shutil.copytree(step / "checkpoint", step / "checkpoint.new")
+    (step / "checkpoint.new" / file).write_bytes((step / "checkpoint" / file).read_bytes()[:5])
+    shutil.copytree(step / "checkpoint", run / "steps/01/checkpoint.old")
+    listener = Listener()
+    assert without_seconds(job.run(small(), run, resume=True, watch=listener)) == without_seconds(straight)
+    assert [line for line in listener.lines if "damaged" in line and "checkpoint, which is whole" in line]
+    assert not list(run.glob("steps/*/checkpoint*"))
+
+
+def without_key(path: Path, key: str) -> None:
+    kept = json.loads(path.read_text())
+    kept["method"].pop(key)
+    path.write_text(json.dumps(kept))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "word"),
+    [
+        ("state/state.json", lambda path: path.write_bytes(path.read_bytes()[:20]), "state.json"),
+        ("state/state.json", lambda path: path.write_text("[1]"), "state"),
+        ("state/state.json", lambda path: path.write_text("{}"), "method"),
+        ("state/state.json", lambda path: without_key(path, "memory"), "memory"),
+        ("state/state.json", lambda path: path.write_bytes(b"\xff\xfe"), "state.json"),
+        ("state/method.safetensors", lambda path: path.write_bytes(b"bad"), "method.safetensors"),
+        ("state/method.safetensors", Path.unlink, "method.safetensors"),
+        ("scores.json", Path.unlink, "scores.json"),
+        ("scores.json", lambda path: path.write_text("{}"), "scores.json"),
+        ("model/model.safetensors", lambda path: path.write_bytes(b"bad"), "model"),
+    ],
+)
+def test_a_damaged_step_is_named_and_learned_again_when_it_is_deleted(file, damage, word, cut, tmp_path):
+    run = Path(shutil.copytree(cut[1], tmp_path / "run"))
+    damage(run / "steps/01" / file)
+    with pytest.raises(RunError, match=r"(?s)steps/01 cannot be gone on from.*delete the folder") as raised:
+        job.run(small(), run, resume=True)
+    assert word in str(raised.value)
+
+
+def test_a_deleted_step_is_learned_again_to_the_same_numbers(cut, tmp_path):
+    run = Path(shutil.copytree(cut[1], tmp_path / "run"))
+    shutil.rmtree(run / "steps/01")
+    assert without_seconds(job.run(small(), run, resume=True)) == without_seconds(cut[0])

@@ -1,8 +1,10 @@
 """Whole files or none: the only way in which the package writes a file that others read."""
 
+import errno
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,47 @@ def publish_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk hold every file under a folder, and their names, before this returns.
+
+    What is renamed or marked as done afterwards is whole after a power loss too. Raises OSError.
+    """
+    for path in (*folder.rglob("*"), folder):
+        _sync(path)
+
+
+def replace_folder(new: Path, current: Path, old: Path) -> None:
+    """Put the whole folder `new` in the place of `current`; a kill leaves one of the three names whole.
+
+    `old` is where `current` waits meanwhile. Raises OSError.
+    """
+    sync_folder(new)
+    shutil.rmtree(old, ignore_errors=True)
+    if current.exists():
+        current.rename(old)
+    new.rename(current)
+    _sync(current.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """fsync a file or a folder; Windows syncs no folders, and some network folders refuse to."""
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY if folder or os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not folder or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def publish_json(path: Path, value: Any) -> None:

@@ -16,7 +16,8 @@ import torch
 from safetensors import SafetensorError
 
 from kpig.config import RunConfig, flat
-from kpig.errors import RunError
+from kpig.errors import KpigError, RunError
+from kpig.files import sync_folder
 from kpig.methods import chosen
 from kpig.methods.base import Method, Step
 from kpig.model import identity, loading
@@ -202,8 +203,7 @@ def _learn(
         if step.number == len(plan) or not folder.is_done(step.number + 1):
             _take_over(step_dir, learner, method)
         return
-    found = checkpoint.find(step_dir)
-    begun = checkpoint.read(found) if found else None
+    begun = checkpoint.newest(step_dir, watch.say)
     done = begun.update if begun else 0
     with watch.phase(f"step {step.number}/{len(plan)} {config.method.name}: train", step.num_updates, done):
         loop.fit_step(
@@ -260,12 +260,15 @@ def _score(
 
 def _save(step_dir: Path, learner: Learner, method: Method) -> None:
     target = step_dir / ("adapter" if learner.is_adapter else "model")
-    for folder in (target, step_dir / "state"):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    folders = (target, step_dir / "state")
     try:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
         learner.save(target)
         checkpoint.write_state(method.state_dict(), step_dir / "state", ledger=learner.ledger.as_dict())
+        for folder in folders:
+            sync_folder(folder)
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"{target}: the model could not be written ({error}); free some space, then --resume"
@@ -273,10 +276,17 @@ def _save(step_dir: Path, learner: Learner, method: Method) -> None:
 
 
 def _take_over(step_dir: Path, learner: Learner, method: Method) -> None:
-    learner.restore(step_dir / ("adapter" if learner.is_adapter else "model"))
-    state = checkpoint.read_state(step_dir / "state")
-    checkpoint.restore_method(method, state["method"])
-    _, cost = scores.read_step(step_dir / "scores.json")
+    """Go on from a finished step; RunError that names the file where one of its files is damaged."""
+    try:
+        learner.restore(step_dir / ("adapter" if learner.is_adapter else "model"))
+        state = checkpoint.read_state(step_dir / "state")
+        checkpoint.restore_method(method, state["method"])
+        _, cost = scores.read_step(step_dir / "scores.json")
+    except KpigError as error:
+        raise RunError(
+            f"{step_dir} cannot be gone on from: {error}\nRestore it, or delete the folder {step_dir} and "
+            "give the command again with --resume: that step is learned again, to the same numbers on a CPU."
+        ) from error
     learner.ledger.restore(asdict(cost))
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kpig.errors import RunError
-from kpig.files import as_line
+from kpig.files import as_line, disk_error, replace_folder, sync_folder
 from kpig.methods.base import Method
 from kpig.model.learner import Learner
 
 READY = "READY"
 TENSOR = "tensor in method.safetensors"
 """The key of the object that stands for a tensor in state.json."""
+
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError)
+"""What reading a damaged file may raise: cut, of other bytes, or sound JSON of another shape."""
 
 CURRENT, NEW, OLD = "checkpoint", "checkpoint.new", "checkpoint.old"
 
@@ -51,6 +54,7 @@ def publish(checkpoint: Checkpoint, step_dir: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         _write(checkpoint, new)
+        sync_folder(new)
         (new / READY).touch()
     except (OSError, SafetensorError) as error:
         shutil.rmtree(new, ignore_errors=True)
@@ -58,24 +62,47 @@ def publish(checkpoint: Checkpoint, step_dir: Path) -> None:
             f"{new}: the checkpoint could not be written ({error}); the previous one is unharmed. "
             "Free some space and continue with --resume."
         ) from error
-    shutil.rmtree(old, ignore_errors=True)
-    if current.exists():
-        current.rename(old)
-    new.rename(current)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        replace_folder(new, current, old)
+    except OSError as error:
+        raise disk_error(current, error) from error
 
 
 def find(step_dir: Path) -> Path | None:
     """The newest complete checkpoint of a step, wherever a kill left it."""
-    return next(
-        (step_dir / name for name in (NEW, CURRENT, OLD) if (step_dir / name / READY).is_file()), None
-    )
+    return next(iter(_complete(step_dir)), None)
+
+
+def newest(step_dir: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint of a step that can be read; `say` is told of damaged ones that are passed over.
+
+    None where there is none. Raises RunError where all that there are are damaged.
+    """
+    damaged: list[RunError] = []
+    for folder in _complete(step_dir):
+        try:
+            found = read(folder)
+        except RunError as error:
+            damaged.append(error)
+            continue
+        for one in damaged:
+            say(f"{one}; going on from {folder}, which is whole (update {found.update})")
+        return found
+    if damaged:
+        raise damaged[0]
+    return None
+
+
+def _complete(step_dir: Path) -> list[Path]:
+    """The checkpoints of a step that were written to their end, the newest first."""
+    folders = (step_dir / name for name in (NEW, CURRENT, OLD))
+    return [folder for folder in folders if (folder / READY).is_file()]
 
 
 def read(folder: Path) -> Checkpoint:
     """Load a checkpoint; RunError when it is damaged."""
     try:
-        state = read_state(folder)
+        state = _read_state(folder)
         return Checkpoint(
             update=state["update"],
             weights=load_file(folder / "weights.safetensors"),
@@ -83,7 +110,7 @@ def read(folder: Path) -> Checkpoint:
             method=state["method"],
             ledger=state["ledger"],
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except DAMAGE as error:
         raise RunError(
             f"{folder}: damaged checkpoint ({error}); delete this folder and continue with --resume"
         ) from error
@@ -105,7 +132,7 @@ def restore_method(method: Method, state: dict[str, Any]) -> None:
     """Give a method its state back; RunError where it is that of another version, or damaged."""
     try:
         method.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RunError(
             f"the saved state of {type(method).__name__} cannot be used ({type(error).__name__}: {error}): "
             "it is damaged, or of another version of kpig. Finish the run with the version that began it "
@@ -130,11 +157,29 @@ def parted(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """What `write_state` wrote: {"method": ..., **more}. Tuples come back as lists."""
-    state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    tensors = load_file(folder / "method.safetensors")
+    """What `write_state` wrote: {"method": ..., **more}. Tuples come back as lists.
+
+    Raises RunError where one of its files is missing or damaged.
+    """
+    try:
+        return _read_state(folder)
+    except DAMAGE as error:
+        raise RunError(f"{folder}: damaged state ({type(error).__name__}: {error})") from error
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    state: dict[str, Any] = _named(folder / "state.json", lambda path: json.loads(path.read_bytes()))
+    tensors: dict[str, Tensor] = _named(folder / "method.safetensors", load_file)
     method = {key: _with_tensors(value, tensors) for key, value in state["method"].items()}
     return state | {"method": method | tensors}  # earlier versions kept tensors under their own keys only
+
+
+def _named(path: Path, load: Callable[[Path], Any]) -> Any:
+    """What `load` makes of a file; ValueError that names the file where it is missing or damaged."""
+    try:
+        return load(path)
+    except DAMAGE as error:
+        raise ValueError(f"{path.name}: {error}") from error
 
 
 def _without_tensors(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:

@@ -54,10 +54,10 @@ SOUND = [
 )
 @pytest.mark.parametrize("kind", ["regex", "not_regex"])
 def test_a_pattern_beyond_the_bounds_is_refused_by_name_and_limit_at_once(pattern, kind):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(DataError, match="'pattern' must be") as caught:
         constraints.parse({"type": kind, "pattern": pattern}, "constraints.json: task 't'")
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert repr(pattern)[1:30] in str(caught.value) and len(str(caught.value)) < 600
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from misbehaving_server import MisbehavingServer, says
 from test_cli import TASK, kpig, refused, write_tasks
 
 INSTRUCTION = "You are given a word. Your task is to say the word twice. Answer in capital letters."
@@ -81,3 +82,40 @@ def test_a_missing_key_names_its_variable_and_a_dead_server_its_address(tasks, m
     monkeypatch.setenv("OPENAI_API_KEY", "sk-this-is-secret")
     message = refused("annotate", tasks, *options)
     assert "http://127.0.0.1:9/v1" in message and "sk-this-is-secret" not in message
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A chat model that names one key part, or writes a variant that no check accepts."""
+    part = {"key_parts": [{"text": "say the word", "kind": "operation"}]}
+    with MisbehavingServer(then=says(json.dumps(part))) as running:
+        monkeypatch.setenv("SOME_KEY", "secret")
+        yield ["--llm", "m", "--base-url", running.url, "--key-variable", "SOME_KEY"]
+
+
+@pytest.mark.parametrize("limit", [("--max-requests", 2), ("--max-tokens", 1)])
+@pytest.mark.parametrize("command", ["annotate", "diversify"])
+def test_a_spent_budget_is_told_and_no_success_and_what_was_paid_for_is_kept(
+    command, limit, server, tmp_path
+):
+    rows = [
+        TASK | {"task": f"t{n}", "instruction": INSTRUCTION.replace("twice", f"{n} times"), "input": f"w{m}"}
+        for n in range(5)
+        for m in range(4)
+    ]
+    tasks, out = write_tasks(tmp_path / "tasks", *rows), tmp_path / "o"
+    way = ["--by", "llm", "--out", out / "keyparts.json"]
+    if command == "diversify":
+        kpig("annotate", tasks, "--by", "rules", "--out", tasks / "keyparts.json")
+        way = ["--ways", "concretizing", "--n", 1, "--out", out]
+    common = [command, tasks, *way, *server, "--cache", tmp_path / "cache"]
+    found = kpig(*common, *limit)
+    assert found.returncode == 1, found.stdout
+    assert f"the budget of {limit[1]} " in found.stderr and "unanswered" in found.stderr
+    assert "run again to go on" in found.stderr and "Traceback" not in found.stderr
+    written = out / ("keyparts.json" if command == "annotate" else "variants.json")
+    assert written.is_file()
+    if command == "annotate":
+        assert len(json.loads(written.read_text())) == (2 if limit[0] == "--max-requests" else 0)
+        assert kpig(*common).returncode == 0
+        assert len(json.loads(written.read_text())) == 5

@@ -93,6 +93,8 @@ def annotate_tasks(
             f"note: none were found in {len(nothing)} of them ({some(nothing)}); the rules read English: "
             "write them by hand, or try --by gain with a model of yours, or --by llm"
         )
+    if backend is not None:
+        backend.raise_if_spent()
 
 
 def _learner(model: str, device: Device) -> "Learner | None":

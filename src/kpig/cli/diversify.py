@@ -82,6 +82,8 @@ def diversify_tasks(
     if report.num_unchecked:
         print(f"{report.num_unchecked} added rules cannot be checked by a program; read them")
     print(f"variants: {out / 'variants.json'}")
+    if backend is not None:
+        backend.raise_if_spent()
 
 
 def _spent(progress: "Progress") -> str:

@@ -45,6 +45,7 @@ class TextBackend:
         self.cache = AnswerCache(cache_dir)
         self.budget = budget or Budget()
         self._turn = threading.RLock()
+        self._unanswered: list[Outcome] = []
 
     @property
     def usage(self) -> Usage:
@@ -67,7 +68,16 @@ class TextBackend:
                 with self.cache.asking():
                     while job.waiting:
                         self._ask(job)
-            return job.outcomes()
+            outcomes = job.outcomes()
+            self._unanswered += [one for one in outcomes if isinstance(one, Failure)]
+            return outcomes
+
+    def raise_if_spent(self) -> None:
+        """Raise BudgetError when any request of this object's life was left unanswered for want of budget.
+
+        For the end of a job, after what it has is written: without it, a spent budget looks like success.
+        """
+        self.budget.raise_if_spent(self._unanswered)
 
     def _ask(self, job: "_Job") -> None:
         """Ask for what nobody else is asking for, then look what others were given, or wait for them."""

@@ -49,7 +49,6 @@ class Learner:
         self.ledger = Ledger()
         self.is_adapter = hasattr(model, "peft_config")
         self._core = model.get_base_model() if self.is_adapter else model
-        self._num_rows: int = self._core.get_input_embeddings().weight.shape[0]
         self._takes_positions = "position_ids" in inspect.signature(self._core.forward).parameters
         self.initial: Weights | None = None
         if keep_initial and not self.is_adapter:
@@ -63,10 +62,10 @@ class Learner:
 
     @property
     def pad_id(self) -> int:
-        """The id that fills padding, which attention never sees; one that has a row in the embedding."""
+        """The id that fills padding; attention never sees it."""
         found: int | None = self.tokenizer.pad_token_id
         end: int = self.tokenizer.eos_token_id
-        return end if found is None or found >= self._num_rows else found
+        return end if found is None else found
 
     @property
     def ends(self) -> tuple[int, ...]:

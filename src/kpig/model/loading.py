@@ -49,6 +49,8 @@ def load(
     limit = kind.length_limit(model.config.get_text_config()) or section.max_length
     longest = min(section.max_length, limit)
     num_rows = model.get_input_embeddings().weight.shape[0]
+    if (tokenizer.pad_token_id or 0) >= num_rows:
+        tokenizer.pad_token = tokenizer.eos_token
     encoder = Encoder(tokenizer, longest, section.mask_text, section.chat_template, clock, num_rows)
     model = model.to(device)
     probe.require_causal(Learner(model, tokenizer, encoder), base)

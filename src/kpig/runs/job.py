@@ -166,7 +166,7 @@ def _check_lengths(learner: Learner, tasks: Stream, config: RunConfig) -> int:
     num_cut = 0
     for task in tasks.tasks:
         for example in task.train:
-            longest = max(task.wordings(example), key=lambda one: len(one.text))
+            longest = task.longest_wording(example)
             num_cut += learner.encoder.encode(example).num_cut > 0
             if longest != example.instruction:
                 learner.encoder.encode(replace(example, instruction=longest))

@@ -1,5 +1,6 @@
 """Turn what a task file states into a checked Task: key parts, split, metric, caps."""
 
+import bisect
 import itertools
 import logging
 import random
@@ -38,10 +39,26 @@ log = logging.getLogger(__name__)
 
 
 class Problems:
-    """The problems found so far, so that a user learns of all of them at once."""
+    """The problems found so far, so that a user learns of all of them at once.
+
+    `found` are those that are shown; of further ones, of which bad data may hold millions, only the number
+    is kept.
+    """
 
     def __init__(self) -> None:
         self.found: list[str] = []
+        self.num_more = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further problem will not be shown, so that no time need go into its words."""
+        return len(self.found) >= MOST_PROBLEMS_SHOWN
+
+    def add(self, *lines: str) -> None:
+        """Keep problems, one per line, as long as they are shown."""
+        room = MOST_PROBLEMS_SHOWN - len(self.found)
+        self.found += lines[:room]
+        self.num_more += len(lines[room:])
 
     @contextmanager
     def collected(self) -> Iterator[None]:
@@ -49,16 +66,14 @@ class Problems:
         try:
             yield
         except DataError as error:
-            self.found += str(error).splitlines()
+            self.add(*str(error).splitlines())
 
     def check(self) -> None:
         """Raise one DataError naming the problems, one per line, if there are any."""
         if not self.found:
             return
-        lines = self.found[:MOST_PROBLEMS_SHOWN]
-        if len(self.found) > len(lines):
-            lines.append(f"... and {len(self.found) - len(lines)} more problems")
-        raise DataError("\n".join(lines))
+        more = [f"... and {self.num_more} more problems"] if self.num_more else []
+        raise DataError("\n".join([*self.found, *more]))
 
 
 @dataclass(frozen=True)
@@ -231,12 +246,15 @@ def locate(text: str, parts: object, where: str) -> tuple[KeySpan, ...]:
     if not isinstance(parts, Sequence) or isinstance(parts, str):
         raise DataError(f"{where}: key_parts is {_shown(parts)}; expected a list of texts or mappings")
     stated = [_stated_part(part, where) for part in parts]
-    spans = [_fixed_span(text, part, where) for part in stated if "start" in part]
+    spans = sorted(_fixed_span(text, part, where) for part in stated if "start" in part)
     _refuse_overlap(text, spans, where)
+    searched: dict[str, int] = {}
     for part in stated:
         if "start" not in part:
-            spans.append(_free_span(text, part, spans, where))
-    return tuple(sorted(spans))
+            span = _free_span(text, part, spans, searched.get(part["text"], 0), where)
+            bisect.insort(spans, span)
+            searched[part["text"]] = span.end
+    return tuple(spans)
 
 
 def _stated_part(part: object, where: str) -> dict[str, Any]:
@@ -271,23 +289,35 @@ def _fixed_span(text: str, part: Mapping[str, Any], where: str) -> KeySpan:
     return KeySpan(start, end, part["kind"])
 
 
-def _free_span(text: str, part: Mapping[str, Any], taken: Sequence[KeySpan], where: str) -> KeySpan:
-    start = text.find(part["text"])
-    if start < 0:
+def _free_span(
+    text: str, part: Mapping[str, Any], taken: Sequence[KeySpan], searched: int, where: str
+) -> KeySpan:
+    """The first place at or behind `searched` that overlaps none of `taken`, which are in order.
+
+    Where a place overlaps a taken span, so do all up to that span's end: the search goes on there.
+    """
+    start = text.find(part["text"], searched)
+    if start < 0 and part["text"] not in text:
         raise DataError(
             f"{where}: key part {_shown(part['text'])} is not a span of the instruction "
             f"{_shown(text)}; copy it exactly, case and spaces included"
         )
     while start >= 0:
         span = KeySpan(start, start + len(part["text"]), part["kind"])
-        if not any(span.start < other.end and other.start < span.end for other in taken):
+        other = overlapped(span, taken)
+        if other is None:
             return span
-        start = text.find(part["text"], start + 1)
+        start = text.find(part["text"], other.end)
     raise DataError(f"{where}: key part {_shown(part['text'])} overlaps another key part; leave one out")
 
 
-def _refuse_overlap(text: str, spans: Sequence[KeySpan], where: str) -> None:
-    ordered = sorted(spans)
+def overlapped(span: KeySpan, ordered: Sequence[KeySpan]) -> KeySpan | None:
+    """The last of the spans, which are in order and clear of each other, that the span overlaps, or None."""
+    number = bisect.bisect_left(ordered, span.end, key=lambda other: other.start) - 1
+    return ordered[number] if number >= 0 and ordered[number].end > span.start else None
+
+
+def _refuse_overlap(text: str, ordered: Sequence[KeySpan], where: str) -> None:
     for left, right in itertools.pairwise(ordered):
         if right.start < left.end:
             raise DataError(

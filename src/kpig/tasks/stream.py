@@ -1,6 +1,7 @@
 """Load a stream of tasks: read, check, split, cap, put in order, and give it a digest."""
 
 import hashlib
+import itertools
 import json
 import random
 from collections import Counter
@@ -135,7 +136,7 @@ def _read(path: str | Path, kind: str, problems: Problems, wordings: Wordings | 
         drafts = readers.read(Path(path).expanduser(), kind, problems, wordings)
     for name, count in Counter(draft.name for draft in drafts).items():
         if count > 1:
-            problems.found.append(f"{path}: {count} tasks are named '{name}'; names must differ")
+            problems.add(f"{path}: {count} tasks are named '{name}'; names must differ")
     return list({draft.name: draft for draft in drafts}.values())
 
 
@@ -188,7 +189,7 @@ def _check_apart(drafts: Sequence[Draft], held_out: Sequence[Draft], problems: P
     learned = {draft.name: draft for draft in drafts}
     for draft in held_out:
         if draft.name in learned:
-            problems.found.append(
+            problems.add(
                 f"{draft.where}: held-out task '{draft.name}' is also in the stream "
                 f"({learned[draft.name].where}); leave it out of one"
             )
@@ -197,7 +198,7 @@ def _check_apart(drafts: Sequence[Draft], held_out: Sequence[Draft], problems: P
 def _check_trainable(tasks: Iterable[Task], path: str | Path, problems: Problems) -> None:
     for task in tasks:
         if not task.train:
-            problems.found.append(
+            problems.add(
                 f"{path}: task '{task.name}': has no training examples ({len(task.test)} test examples); "
                 "add some (other inputs than those of its test examples), or load these tasks as held_out"
             )
@@ -219,8 +220,7 @@ def _steps(drafts: Sequence[Draft], tasks_per_step: int | None) -> list[list[Dra
     if without or tasks_per_step:
         size = tasks_per_step or 1
         return [list(drafts[start : start + size]) for start in range(0, len(drafts), size)]
-    numbers = dict.fromkeys(draft.step for draft in drafts)
-    return [[draft for draft in drafts if draft.step == number] for number in numbers]
+    return [list(members) for _, members in itertools.groupby(drafts, key=lambda draft: draft.step)]
 
 
 def _ordered(steps: list[Step], order: str | Sequence[int], seed: int) -> list[Step]:

@@ -5,7 +5,8 @@ import json
 import logging
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -143,7 +144,8 @@ def kept_rows(rows: Sequence[Row | None], where: str) -> tuple[Row, ...]:
         raise DataError(f"{where}: has no examples; expected at least one")
     ids = [row.id for row in kept]
     if len(set(ids)) < len(ids):
-        repeated = next(example_id for example_id in ids if ids.count(example_id) > 1)
+        counts = Counter(ids)
+        repeated = next(example_id for example_id in ids if counts[example_id] > 1)
         raise DataError(f"{where}: the id '{repeated}' stands for several examples; ids must differ")
     return tuple(kept)
 
@@ -197,13 +199,19 @@ class Annotations:
     def refuse_strangers(self, known: Iterable[str], problems: Problems) -> None:
         """Collect a problem for each annotated task that is not among the `known` names."""
         known = set(known)
-        for path, entries in (
-            (self.key_parts_path, self.key_parts),
-            (self.constraints_path, self.constraints),
-        ):
-            for name in entries:
-                if name not in known:
-                    problems.found.append(f"{path}: there is no task '{name}'{did_you_mean(name, known)}")
+        refuse_strangers(self.key_parts_path, self.key_parts, known, problems)
+        refuse_strangers(self.constraints_path, self.constraints, known, problems)
+
+
+def refuse_strangers(path: Path, names: Iterable[str], known: Set[str], problems: Problems) -> None:
+    """Collect a problem for each of the `names` in a file that is not a `known` task.
+
+    A name that is like it is sought for those only that will be shown: there may be thousands.
+    """
+    for name in names:
+        if name not in known:
+            hint = "" if problems.is_full else did_you_mean(name, known)
+            problems.add(f"{path}: there is no task '{name}'{hint}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

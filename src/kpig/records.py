@@ -45,7 +45,7 @@ class Instruction:
         return "".join(pieces) + self.text[position:]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """One input with its reference responses, under the instruction it came with or a rewording of that."""
 

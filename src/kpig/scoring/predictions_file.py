@@ -21,7 +21,7 @@ from kpig.scoring import scores
 from kpig.scoring.judge import judge
 from kpig.scoring.records import Coverage, Evaluation
 from kpig.tasks.drafts import Problems
-from kpig.tasks.readers.files import parse_object, read_text, typed
+from kpig.tasks.readers.files import parse_object, read_lines, typed
 
 RESPONSE_KEYS, ID_KEYS = ("response", "prediction"), ("example", "id")
 OUTPUT = "output"
@@ -185,9 +185,7 @@ def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     if path.is_dir():
         raise DataError(f"{path} is a folder; give the file of predictions itself")
-    for number, text in enumerate(read_text(path).split("\n"), start=1):
-        if text.strip():
-            yield number, text
+    yield from read_lines(path)
 
 
 def _response(fields: Fields) -> str:

@@ -76,7 +76,7 @@ class Problems:
         raise DataError("\n".join([*self.found, *more]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One example as its file states it; `split` is "train", "test" or None where nothing is stated."""
 

@@ -5,7 +5,7 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -253,18 +253,29 @@ def digest(stream: Stream) -> str:
 
 def task_digest(task: Task) -> str:
     """SHA-256, in hex, of everything the task holds."""
-    return _sha256(
-        {
-            "name": task.name,
-            "metric": task.metric,
-            "categories": task.categories,
-            "constraints": [[one.type, one.params, one.kind] for one in task.constraints],
-            "instructions": [_instruction_fields(one) for one in task.instructions],
-            "evaluation_instructions": [_instruction_fields(one) for one in task.evaluation_instructions],
-            "train": [_example_fields(example, task) for example in task.train],
-            "test": [_example_fields(example, task) for example in task.test],
-        }
-    )
+    found = hashlib.sha256()
+    for piece in _pieces(task):
+        found.update(piece.encode())
+    return found.hexdigest()
+
+
+def _pieces(task: Task) -> Iterator[str]:
+    """The task as one JSON object with its keys in order, example by example: there may be a million."""
+    head = {
+        "name": task.name,
+        "metric": task.metric,
+        "categories": task.categories,
+        "constraints": [[one.type, one.params, one.kind] for one in task.constraints],
+        "instructions": [_instruction_fields(one) for one in task.instructions],
+        "evaluation_instructions": [_instruction_fields(one) for one in task.evaluation_instructions],
+    }
+    yield _json(head).removesuffix("}")
+    for split, examples in (("test", task.test), ("train", task.train)):
+        yield f',"{split}":['
+        for number, example in enumerate(examples):
+            yield "," * (number > 0) + _json(_example_fields(example, task))
+        yield "]"
+    yield "}"
 
 
 def summary(stream: Stream) -> dict[str, Any]:
@@ -305,8 +316,11 @@ def _example_fields(example: Example, task: Task) -> list[object]:
 
 
 def _sha256(value: object) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_json(value).encode()).hexdigest()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: object) -> object:

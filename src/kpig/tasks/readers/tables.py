@@ -14,10 +14,10 @@ from kpig.tasks.readers.files import (
     checked_metric,
     kept_rows,
     parse_constraints,
-    parse_object,
+    parse_line,
     read_annotations,
+    read_lines,
     read_row,
-    read_text,
     texts_of,
     typed,
 )
@@ -40,7 +40,7 @@ OTHER_NAMES = {"definition": "instruction", "category": "categories"}
 """Names that other mixtures use for the fields above."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Record:
     """One line of a JSONL file, or one row of a dataset; `source` names the task where it states none."""
 
@@ -66,11 +66,10 @@ def read_jsonl(path: Path, problems: Problems) -> list[Draft]:
 def _jsonl_records(path: Path, problems: Problems) -> list[_Record]:
     records = []
     name = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            with problems.collected():
-                fields = parse_object(line, str(path), first_line=number)
-                records.append(_checked_record(f"{path}: line {number}", name, fields))
+    for number, line in read_lines(path):
+        with problems.collected():
+            fields = parse_line(line, path, number)
+            records.append(_checked_record(f"{path}: line {number}", name, fields))
     return records
 
 

@@ -10,7 +10,7 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,9 +37,9 @@ BYTE_ORDER_MARK = "\ufeff"
 UNPACKED_LIMIT = "KPIG_MAX_UNPACKED_GIB"
 """The environment variable that allows a .gz to hold more."""
 
-MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO, ANY_UNPACKED_BYTES = 4 << 30, 100, 64 << 20
+MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO, ANY_UNPACKED_BYTES = 4 << 30, 50, 64 << 20
 """What a .gz may hold: so much, and no more than so many times its size, but so much at any rate. 3 MB can
-hold 3 GB of nothing. Chosen: text is packed to a third or a tenth, and a million examples have about 1 GiB."""
+hold 3 GB of nothing. Chosen: text is packed to a third or a tenth; a million examples have about 1 GiB."""
 
 MAX_LINE_BYTES = 64 << 20
 """Of a line, which is one example. Chosen: no model reads a hundredth of that."""
@@ -91,9 +91,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                     f"{path}: line {number} is longer than {MAX_LINE_BYTES >> 20} MiB; expected one JSON "
                     "object per line: put each example on a line of its own, or shorten it"
                 )
-            text = _decoded(line, path, position).removeprefix(BYTE_ORDER_MARK if number == 1 else "")
-            if text.strip():
-                yield number, text.removesuffix("\n")
+            if line != b"\n":
+                text = _decoded(line, path, position).removeprefix(BYTE_ORDER_MARK if number == 1 else "")
+                if text.strip():
+                    yield number, text.removesuffix("\n")
             position += len(line)
             _refuse_beyond(limit, position, path)
 
@@ -101,8 +102,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked where its name ends in .gz; DataError where it cannot be read."""
+    opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else Path.open
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        with opened(path, "rb") as file:
             yield file
     except FileNotFoundError:
         raise missing(path) from None

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from kpig.config import ModelSection
@@ -61,6 +61,29 @@ def load(
     learner = Learner(adapters.saved(model, path).to(device), tokenizer, encoder, keep_initial)
     probe.require_inside(learner, path)
     return learner
+
+
+def encoder(section: ModelSection) -> Encoder:
+    """The encoder of a whole model in a folder, without its weights; ModelError as `load` raises it."""
+    path = resolve(section.path)
+    with explained(path):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+    limit = kind.length_limit(config.get_text_config()) or section.max_length
+    return Encoder(tokenizer, min(section.max_length, limit), section.mask_text, section.chat_template)
+
+
+def outline(section: ModelSection) -> Any:
+    """The model that its config.json describes with a fresh LoRA adapter, shapes without numbers.
+
+    Raises ModelError where it makes none.
+    """
+    path = resolve(section.path)
+    with explained(path), torch.device("meta"):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+        made: Any = AutoModelForCausalLM
+        model = made.from_config(config, trust_remote_code=section.trust_remote_code)
+        return adapters.fresh(model, section, seed=0)
 
 
 def check_vocabulary(model: Any, tokenizer: Any, path: str) -> None:

@@ -170,9 +170,24 @@ def split_by_rule(name: str, rows: Sequence[Row], num_test: int | None = None) -
     tested = set(map(identity, test))
     train = [row for row in candidates if identity(row) not in tested]
     if len(train) < len(candidates):
-        num_dropped = len(candidates) - len(train)
-        log.warning("task '%s': %d training examples repeat a test input; dropped", name, num_dropped)
+        log.warning(
+            "task '%s': %d training examples repeat a test input (%d in other case or spacing); dropped",
+            name,
+            len(candidates) - len(train),
+            _num_alike(candidates, test, identity),
+        )
     return train, test
+
+
+def _num_alike(rows: Sequence[Row], test: Sequence[Row], identity: Callable[[Row], tuple[str, ...]]) -> int:
+    """How many rows are a test row's example by their `identity` alone, and not letter by letter."""
+    tested, letters = set(map(identity, test)), set(map(_letters, test))
+    return sum(identity(row) in tested and _letters(row) not in letters for row in rows)
+
+
+def _letters(row: Row) -> tuple[str, ...]:
+    """What `_identity` compares, as it stands."""
+    return (_own_instruction(row), row.input, *(() if row.input.strip() else row.references))
 
 
 def _identity(rows: Sequence[Row]) -> Callable[[Row], tuple[str, ...]]:
@@ -207,7 +222,8 @@ def _refuse_shared_examples(draft: Draft, train: Sequence[Row], test: Sequence[R
         pairs = ", ".join(f"'{left}' = '{right}'" for left, right in shared[:3])
         raise DataError(
             f"{draft.where}: task '{draft.name}': {len(shared)} examples are in train and in test "
-            f"(same input: {pairs}{', ...' if len(shared) > 3 else ''}); leave them out of one"
+            f"(same input, case and spacing aside: {pairs}{', ...' if len(shared) > 3 else ''}); leave them "
+            "out of one"
         )
 
 

@@ -4,6 +4,7 @@ import json
 import random
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -209,3 +210,14 @@ def test_thousands_of_runs_get_labels_that_differ(tmp_path):
     names = [f"method {number % 3}" for number in range(12_000)]
     runs = [record.RunRecord(tmp_path, name, None, {}, {}) for name in names]
     assert len({run.name for run in record.distinct(runs)}) == len(runs)
+
+
+def test_every_line_of_the_benchmark_runs(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    import growth
+
+    for number, (name, (size, make)) in enumerate(growth.CASES.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        make(folder, size // 10)()
+        assert name.islower()

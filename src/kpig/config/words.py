@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kpig.errors import nearest
+from kpig.errors import nearest, shown
 
 
 def listed(where: str, problems: Sequence[str]) -> str:
@@ -31,7 +31,7 @@ def explained(
     if problem["type"] == "extra_forbidden":
         return f"{table}has no key {key!r}{did_you_mean(key, _keys_of(model, inside))}"
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{table}{key} = {problem['input']!r}: {message[0].lower() + message[1:]}"
+    return f"{table}{key} = {shown(repr(problem['input']))}: {message[0].lower() + message[1:]}"
 
 
 def _keys_of(model: type[BaseModel], parents: Sequence[str]) -> list[str]:

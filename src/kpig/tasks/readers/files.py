@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from kpig.errors import ConfigError, DataError, nearest
+from kpig.errors import ConfigError, DataError, nearest, shown
 from kpig.records import Constraint, KeySpan
 from kpig.tasks import constraints
 from kpig.tasks.drafts import Problems, Row, locate
@@ -51,6 +51,19 @@ NO_TASK_FILES = (STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, R
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
+
+
+def place(path: str | Path) -> Path:
+    """The path with its home folder filled in. Raises DataError where no file can be called so."""
+    try:
+        found = Path(path).expanduser()
+        found.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{shown(Path(path))}: cannot be a path ({reason}); correct it") from None
+    return found
 
 
 def missing(path: Path) -> DataError:
@@ -110,8 +123,9 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise missing(path) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cannot be unpacked ({error}); expected a whole gzip file") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a readable file") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{shown(path)}: cannot be read ({reason}); expected a readable file") from error
 
 
 def _decoded(content: bytes, path: Path, position: int) -> str:

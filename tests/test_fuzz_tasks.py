@@ -224,6 +224,14 @@ def test_any_config_is_taken_or_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize(
+    "override", ["\udcff=1", "model.\udcff=1", "model.path=\udcff", "seed=\udcff", "=", ".=1"]
+)
+def test_any_override_in_another_encoding_is_taken_or_refused(tmp_path, override):
+    (tmp_path / "run.toml").write_text("")
+    holds(lambda: load_config(tmp_path / "run.toml", [override]))
+
+
+@pytest.mark.parametrize(
     "name", ["\x00", "a" * 5_000, "a/" * 5_000, "\udcff", "~no-such-user/x", ".", "", "/dev/null"]
 )
 def test_any_path_is_read_or_refused(tmp_path, name):

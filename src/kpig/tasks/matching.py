@@ -4,9 +4,8 @@ The last two are as Super-NaturalInstructions has them.
 """
 
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from types import MappingProxyType
 
 
 def normalize(text: str) -> str:
@@ -57,14 +56,6 @@ def _rouge_l_measure() -> Callable[[str, str], float]:
 
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     return lambda reference, response: float(scorer.score(reference, response)["rougeL"].fmeasure)
-
-
-MEASURES: Mapping[str, Callable[[str, Sequence[str]], float]] = MappingProxyType(
-    {"exact": exact, "accuracy": exact_match, "rougeL": rouge_l}
-)
-"""The metrics of a task by name: each takes a response and its references, and is within [0, 1]."""
-
-METRICS = tuple(MEASURES)
 
 
 def collisions(examples: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:

@@ -29,6 +29,8 @@ def score(
 
     A line is {"task": ..., "example": ..., "response": ...}; instead of the example's id its "input", and
     {"id": ..., "prediction": ...} alone, as the Super-NaturalInstructions evaluation has it, will do too.
+    Lines of Tk-Instruct (predict_eval_predictions.jsonl), LLaMA-Factory (generated_predictions.jsonl) and
+    lm-evaluation-harness (samples_*.jsonl) are read as they are.
     Optional: "finished" (false: cut off), "prompt", "masked_response", "wording" ("seed" or "new").
 
     Example: [bold]kpig score scores/predictions.jsonl --tasks suite --out scored[/bold]

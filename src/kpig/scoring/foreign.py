@@ -6,8 +6,8 @@
 | LLaMA-Factory | generated_predictions.jsonl | prompt, predict, label |
 | lm-evaluation-harness | samples_*.jsonl | doc, arguments, target, filtered_resps, resps |
 
-The last two name no example of ours. It is found by its instruction and input, which the prompt must hold, and
-by the label, which must be one of its references.
+The last two name no example of ours. It is found by its instruction and input, which the prompt must hold,
+and by the label, which must be one of its references.
 """
 
 from collections.abc import Mapping, Sequence

@@ -164,9 +164,9 @@ def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
     found: dict[Key, _Line] = {}
     for number, text in _lines(path):
         with problems.collected():
-            fields = parse_object(text, str(path), first_line=number)
+            given = parse_object(text, str(path), first_line=number)
             try:
-                fields = ours(fields)
+                fields = ours(given)
                 line = _Line(number, _response(fields), _options(fields))
                 example = index.find(fields)
                 key = (example.task, example.id, line.fields.get("wording", SEED_WORDING))

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kpig.errors import RunError
+from kpig.errors import RunError, UsageError
 from kpig.records import Task
 
 if TYPE_CHECKING:
@@ -37,6 +37,15 @@ ModelPath = Annotated[
 TasksOption = Annotated[
     str,
     typer.Option("--tasks", help="A file or folder of tasks, 'suite', or a run folder for that run's own."),
+]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="[TASK=]METRIC",
+        help="Another metric: exact, accuracy, rougeL, json, number, token_f1, chrf or a module:function of "
+        "yours; for one task or all. May be repeated.",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there, hand-made entries too.")]
 TasksPath = Annotated[str, typer.Argument(help="A file or folder of tasks, or 'suite'.", metavar="TASKS")]
@@ -90,11 +99,34 @@ def quiet() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False) -> tuple[Task, ...]:
+def metrics_of(values: Sequence[str] | None) -> dict[str, str]:
+    """What `--metric` says, by task name or "*" for every task; UsageError for one that is no assignment."""
+    found: dict[str, str] = {}
+    for value in values or ():
+        name, separator, metric = value.rpartition("=")
+        if (separator and not name) or not metric or (name or "*") in found:
+            raise UsageError(
+                f"--metric {value!r:.80}: expected METRIC for all tasks, or TASK=METRIC, each task once"
+            )
+        found[name or "*"] = metric
+    return found
+
+
+def read_tasks(
+    path: str, test_per_task: int = 0, for_training: bool = False, metrics: Sequence[str] | None = None
+) -> tuple[Task, ...]:
     """The tasks at a path, the built-in suite's, or those of a run, capped as it capped them.
 
-    `for_training` splits examples that state no split. RunError for a run whose data have changed.
+    `for_training` splits examples that state no split; `metrics` are the values of `--metric`. RunError for
+    a run whose data have changed.
     """
+    from kpig.tasks import stream
+
+    tasks = _tasks_at(path, test_per_task, for_training)
+    return tuple(stream.measured({task.name: task for task in tasks}, metrics_of(metrics)).values())
+
+
+def _tasks_at(path: str, test_per_task: int, for_training: bool) -> tuple[Task, ...]:
     from kpig.config import SUITE
     from kpig.runs.folder import RunDir, is_run
     from kpig.tasks import stream, suite

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import Device, DeviceOption, ModelPath, TasksOption, app, quiet, read_tasks, show_table
+from kpig.cli.app import (
+    Device,
+    DeviceOption,
+    MetricOption,
+    ModelPath,
+    TasksOption,
+    app,
+    quiet,
+    read_tasks,
+    show_table,
+)
 from kpig.cli.score_table import print_cautions, score_table
 
 
@@ -22,6 +32,7 @@ def evaluate(
     test_per_task: Annotated[
         int, typer.Option("--test-per-task", min=0, help="Test examples per task; 0: all.")
     ] = 0,
+    metric: MetricOption = None,
     device: DeviceOption = Device.AUTO,
 ) -> None:
     """Score any model on any tasks: P-score, V-score by kind, half-listening rate, gain.
@@ -38,7 +49,7 @@ def evaluate(
     quiet()
     if out is not None:
         check_no_run(out)
-    section, chosen = ModelSection(path=path), read_tasks(tasks, test_per_task)
+    section, chosen = ModelSection(path=path), read_tasks(tasks, test_per_task, metrics=metric)
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
     result, answered = evaluate_model(section, chosen, settings, choose_device(device.value), Bars())
     show_table(score_table(path, result))

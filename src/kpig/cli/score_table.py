@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from kpig.records import Task
+from kpig.scoring.metrics import averaged
 
 if TYPE_CHECKING:
     from kpig.scoring.records import Evaluation, GroupScore, TaskScore
@@ -22,7 +23,10 @@ def score_table(path: str, result: "Evaluation") -> Table:
     table.add_section()
     total = sum(score.n for score in result.tasks.values())
     table.add_row("mean over tasks", "", *_cells(result.all), str(total))
-    table.caption = f"V-score: lower is better; {result.all.constrained:.0f} % of the tasks have constraints"
+    table.caption = (
+        f"P-score: the mean of {averaged(result.tasks)}\n"
+        f"V-score: lower is better; {result.all.constrained:.0f} % of the tasks have constraints"
+    )
     table.caption_justify = "left"
     return table
 

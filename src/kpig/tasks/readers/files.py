@@ -20,7 +20,7 @@ from kpig.errors import ConfigError, DataError, nearest, shown
 from kpig.records import Constraint, KeySpan
 from kpig.tasks import constraints
 from kpig.tasks.drafts import Problems, Row, locate
-from kpig.tasks.matching import METRICS
+from kpig.tasks.measures import METRICS, is_own
 
 STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE = "stream.json", "keyparts.json", "constraints.json"
 VARIANTS_FILE, REJECTED_FILE = "variants.json", "variants_rejected.json"
@@ -263,9 +263,14 @@ def texts_of(value: object, what: str) -> tuple[str, ...]:
 
 
 def checked_metric(value: object, where: str) -> str | None:
-    """The metric as stated, or None; raises DataError for an unknown one."""
-    if value is not None and value not in METRICS:
-        raise DataError(f"{where}: metric is {value!r}; expected one of {', '.join(METRICS)}")
+    """The metric as stated, or None; raises DataError for an unknown one.
+
+    Data are not trusted to name code that is run: a `module:function` is refused here.
+    """
+    if value is not None and (not isinstance(value, str) or value not in METRICS):
+        own = isinstance(value, str) and is_own(value)
+        advice = "; a function of your own is named in the config, [stream.metrics]" if own else ""
+        raise DataError(f"{where}: metric is {value!r:.80}; expected one of {', '.join(METRICS)}{advice}")
     return value
 
 

@@ -107,7 +107,10 @@ def _become(arguments: Sequence[str], folder: Path, trouble: Trouble, said: Path
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        sys.stdout, sys.stderr = (
+            os.fdopen(1, "w", closefd=False),
+            os.fdopen(2, "w", errors="backslashreplace", closefd=False),
+        )
         os.environ.pop(TRACEBACK, None)
         torch.set_num_threads(1)
         sys.argv = ["kpig", *arguments]

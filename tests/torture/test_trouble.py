@@ -1,4 +1,4 @@
-"""A run that met trouble goes on to the bits of a run that met none, and says what happened in one message."""
+"""A run that met trouble goes on to the bits of one that met none, and says in one message what happened."""
 
 import errno
 import random
@@ -11,8 +11,8 @@ import pytest
 
 import child
 from child import BROKEN, FULL, READ_ONLY, Ended, Trouble, failing, killed, stopping
-from conftest import times  # of this folder
 from kpig import config
+from scale import times
 from test_job import read_scores, small
 
 SECONDS = re.compile(rb'"\w+_seconds": [-\d.e]+')

@@ -151,7 +151,10 @@ def open_run(
     environment: Mapping[str, Any],
     claim: Claim | None = None,
 ) -> RunDir:
-    """The run in a folder that `check_free` found usable, begun if it was not; kills' leavings are removed."""
+    """The run in a folder that `check_free` found usable, begun if it was not.
+
+    What kills left half written there is removed.
+    """
     drop_unpublished(path)
     if not (path / "stream.json").is_file():
         publish(path / "config.toml", dump(config))

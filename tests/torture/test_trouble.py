@@ -170,7 +170,7 @@ def half_done(straight, tmp_path_factory):
 
 @pytest.mark.parametrize("seed", times(2, 100))
 def test_a_damaged_file(seed, straight, half_done, tmp_path, tried):
-    """The run goes on, or one message says which file; a changed file is never taken for a whole one."""
+    """The run goes on, or one message says which file. What was changed in place may not be seen."""
     chance = random.Random(f"damage {seed}")
     name = METHODS[seed % len(METHODS)]
     out = Path(shutil.copytree(half_done(name), tmp_path / "run"))

@@ -156,7 +156,7 @@ def test_hand_made_constraints_are_kept_unless_asked_otherwise(limited):
     assert kpig("annotate", limited, "--by", "rules", "--no-constraints", "--overwrite").returncode == 0
     assert json.loads(path.read_text()) == {"say": [{"type": "min_words", "n": 1}]}
     assert kpig("annotate", limited, "--by", "rules", "--overwrite").returncode == 0
-    assert [one["type"] for one in json.loads(path.read_text())["say"]][0] == "max_words"
+    assert json.loads(path.read_text())["say"][0]["type"] == "max_words"
 
 
 def test_constraints_go_beside_the_key_parts_where_a_place_is_named(limited, tmp_path):

@@ -56,5 +56,6 @@ def said(pattern: regex.Pattern[str], text: str) -> Iterator[regex.Match[str]]:
     for found in pattern.finditer(text):
         before = text[max(0, found.start() - _LONGEST_SENTENCE) : found.start()]
         sentence = _SENTENCE_STOP.split(before)[-1]
-        if not _OF_INPUT.match(sentence) or _TURN.search(sentence + found[0]):
+        opener = _OF_INPUT.match(sentence)
+        if opener is None or _TURN.search(sentence + found[0], opener.end()):
             yield found

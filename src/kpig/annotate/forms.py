@@ -81,13 +81,15 @@ _SIMPLE: tuple[tuple[str, Entry], ...] = (
         {"type": "regex", "pattern": r"[-+−]?\d+(?:[.,/]\d+)*"},
     ),
     (
-        r"(?i)\b(?:no|without|not use|n't use|never use|avoid)(?: \w+){0,4} (?:digits?"
-        r"|numbers?|numerals)\b|\bno amounts\b",
+        r"(?i)(?:(?<!\b(?:is|are|was|if|has|have|with)\s)(?<![\w-])(?:no|without(?: any)?)"
+        r"|\b(?:not|n't|never) use(?: \w+){0,4}|\bavoid(?: using)?)"
+        r" (?:any )?(?:digits|numbers?|numerals|amounts)\b(?!\s+(?:in|of|that|which|is|are)\b)",
         {"type": "not_regex", "pattern": r"(?s).*\d.*"},
     ),
     (
-        r"(?i)\b(?:(?:not|n't|never) ask(?: any| a| the)?(?: [\w-]+)?|(?:no"
-        r"|without)(?: any)?(?: [\w-]+)?) questions?(?: marks?)?\b"
+        r"(?i)(?<![\w-])(?:(?:do not|don't|never) ask(?: any| a| the)?(?: [\w-]+)?"
+        r"|(?<!\b(?:is|are|was|if|has|have|with)\s)(?:no|without)(?: any)?(?: [\w-]+)?)"
+        r" questions?(?: marks?)?\b"
         r"(?!\s+(?:that|which|whose|about|from|where|with|in|on|is|are)\b)",
         {"type": "forbidden_words", "values": ["?", "？", "؟"]},
     ),
@@ -95,7 +97,6 @@ _SIMPLE: tuple[tuple[str, Entry], ...] = (
 )
 _FORMS = tuple((regex.compile(pattern), entry) for pattern, entry in _SIMPLE)
 _DATE = regex.compile(r"\b(?:YYYY|DD|MM|YY)(?:[-/. ](?:YYYY|DD|MM|YY)){1,2}\b")
-_CAPITALS_KEPT = regex.compile(r"(?i)\b(?:input|text|words?|letters?)\b[^.;]{0,20}$")
 
 
 def forms(text: str) -> Iterator[Demand]:
@@ -205,7 +206,8 @@ _CHANGED = regex.compile(
     r"|translated|rephrased|simplified)\b"
 )
 _SHORTENED = regex.compile(
-    r"(?i)\b(?:summari[sz]e|sum up|boil\b.{0,20}\bdown|shorten|condense|summary|tl;?dr)\b"
+    r"(?i)\b(?:summari[sz]e|sum up|boil\b.{0,20}\bdown|shorten|condense|tl;?dr|"
+    r"(?:write|generate|give|provide|produce|make|create|output)\b[^.;\n]{0,30}\bsummary)\b"
 )
 _COPIED = regex.compile(
     r"(?i)\b(?:cop(?:y|ied)\b[^.;\n]{0,30}\b(?:from|exactly)\b|(?:exact"

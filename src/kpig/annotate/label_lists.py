@@ -32,6 +32,7 @@ def find(text: str) -> tuple[LabelList, ...]:
         _numbered_within,
         _between_marks,
         _quoted,
+        _apart,
         _keyed,
         _scales,
         _in_words,
@@ -92,6 +93,18 @@ def _quoted(text: str) -> Iterator[Found]:
 
 def _inside(quote: regex.Match[str]) -> str:
     return unquoted(quote[0]).strip().rstrip(".,;")
+
+
+_SAID = regex.compile(
+    r"(?i:\b(?:output|return|answer|respond|reply|print|say|write|generate|label|classify|mark|else|otherwise|and|or)\s+"
+    r"(?:(?:with|it|them|as|only|the (?:word|label|number))\s+)*)(?P<label>[A-Z][\w-]{0,30}|\d{1,4})\b"
+)
+
+
+def _apart(text: str) -> Iterator[Found]:
+    """Labels that stand apart, each after a word for answering: output 1 if it is, else output 0."""
+    found = [(one["label"], one[0]) for one in _SAID.finditer(text)]
+    yield [label for label, _ in found], "; ".join(words for _, words in found)[:MAX_LIST_CHARACTERS], False
 
 
 # --- lists in a sentence -----------------------------------------------------------------------------

@@ -54,7 +54,8 @@ class Proposals:
 def propose(task: Task) -> Proposals:
     """The checkable demands of the task's seed instruction that its training responses meet.
 
-    Without training responses none is kept: nothing would bear it out.
+    Where labels are kept, what a verb implies is left out: they say more. Without training
+    responses none is kept: nothing would bear it out.
     """
     examples = [one for one in task.train if one.instruction in task.instructions]
     kept: list[Entry] = []
@@ -65,16 +66,23 @@ def propose(task: Task) -> Proposals:
             unread.append(demand)
             continue
         held = [one for one in demand.readings if _holds(one, examples)]
-        if held:
+        if not held:
+            dropped += _told_dropped(demand, examples)
+        elif not (demand.guess and any(one["type"] == "one_of" for one in kept)):
             best = _best(held, examples)
             kept.append({**best, "source": best.get("source", demand.source)})
-        else:
-            tried = demand.readings[:1] if demand.guess else demand.readings
-            best = max(tried, key=lambda one: _share(one, examples))
-            failed = Dropped(best.get("source", demand.source), best["type"], _share(best, examples))
-            dropped += [failed] if not demand.guess or failed.share >= LEAST_SHARE_TOLD else []
     num_responses = sum(len(one.references) for one in examples)
     return Proposals(tuple(kept), tuple(dropped), tuple(unread), num_responses)
+
+
+def _told_dropped(demand: Demand, examples: Sequence[Example]) -> tuple[Dropped, ...]:
+    """The demand as it is told, by its best reading; of guesses only labels that most responses meet."""
+    if demand.guess and demand.readings[0]["type"] != "one_of":
+        return ()
+    tried = demand.readings[:1] if demand.guess else demand.readings
+    best = max(tried, key=lambda one: _share(one, examples))
+    failed = Dropped(best.get("source", demand.source), best["type"], _share(best, examples))
+    return () if demand.guess and failed.share < LEAST_SHARE_TOLD else (failed,)
 
 
 def _holds(entry: Entry, examples: Sequence[Example]) -> bool:

@@ -18,7 +18,6 @@ from kpig.tasks.constraints import (
     MAX_MATCHED_CHARACTERS,
     UNDECIDED,
     is_degenerate,
-    languages,
     parse,
     satisfied,
     violations,
@@ -501,45 +500,6 @@ def test_a_pattern_that_would_take_for_ever_is_given_up_without_a_verdict():
 )
 def test_a_limit_within_what_a_script_leaves_open_gets_no_verdict(name, n, verdict):
     assert satisfied(parse({"type": name, "n": n}, "here"), "", "ฉันชอบแมว เธอชอบหมา") is verdict
-
-
-def test_a_language_without_the_detector_is_refused_with_what_to_install(monkeypatch):
-    monkeypatch.setattr("kpig.tasks.constraints.languages.is_installed", lambda: False)
-    with pytest.raises(DataError, match=r"here: language: .* pip install 'kpig\[languages\]'"):
-        parse({"type": "language", "language": "de"}, "here")
-
-
-def test_every_language_of_the_detector_can_be_named_and_no_other():
-    from lingua import Language
-
-    codes = {one.name.capitalize(): one.iso_code_639_1.name.lower() for one in Language.all()}
-    assert codes.items() <= languages.CODES.items()
-    assert set(languages.CODES.values()) == {*codes.values(), "no"}
-
-
-SENTENCES = {
-    "en": "She walked to the market early in the morning and bought fresh bread.",
-    "de": "Sie ging früh am Morgen zum Markt und kaufte frisches Brot.",
-    "fr": "Elle est allée au marché tôt le matin et a acheté du pain frais.",
-    "es": "Fue al mercado temprano por la mañana y compró pan fresco.",
-    "it": "È andata al mercato la mattina presto e ha comprato del pane fresco.",
-    "nl": "Ze ging vroeg in de ochtend naar de markt en kocht vers brood.",
-    "pl": "Poszła wcześnie rano na targ i kupiła świeży chleb.",
-    "ru": "Она рано утром пошла на рынок и купила свежий хлеб.",
-    "uk": "Вона рано вранці пішла на ринок і купила свіжий хліб.",
-    "tr": "Sabah erkenden pazara gitti ve taze ekmek aldı.",
-    "fi": "Hän meni aikaisin aamulla torille ja osti tuoretta leipää.",
-    "ja": "彼女は朝早く市場へ行って焼きたてのパンを買いました。",
-    "zh": "她一大早去市场买了新鲜的面包。",
-    "ko": "그녀는 아침 일찍 시장에 가서 신선한 빵을 샀다.",
-    "ar": "ذهبت إلى السوق في الصباح الباكر واشترت خبزا طازجا.",
-}
-
-
-@pytest.mark.parametrize("stated", SENTENCES)
-def test_a_sentence_is_in_its_language_and_in_no_other(stated):
-    constraint = parse({"type": "language", "language": stated}, "here")
-    assert [code for code, text in SENTENCES.items() if satisfied(constraint, "", text)] == [stated]
 
 
 @pytest.mark.parametrize(

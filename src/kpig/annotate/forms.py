@@ -77,7 +77,8 @@ _SIMPLE: tuple[tuple[str, Entry], ...] = (
         r"(?i)\b(?:only|just) (?:the |a |with the |with a )?(?:\w+ )?number\b(?! of)"
         r"|\bnumber only\b|\b(?:a )?single number\b"
         r"|\bonly (?:\w+ )?(?:the )?(?:final )?numeric(?:al)? (?:answer|value|result)\b"
-        r"|\b(?:digits|numbers?) only\b(?!\))",
+        r"|\b(?:digits|numbers?) only\b(?!\))"
+        r"|\b(?:answer|respond|reply|return|output)(?: \w+){0,2} an? (?:integer|whole number|number)\b",
         {"type": "regex", "pattern": r"[-+−]?\d+(?:[.,/]\d+)*"},
     ),
     (
@@ -126,6 +127,10 @@ _FORBIDDEN = regex.compile(
     rf"{_CALLED}(?:{_QUOTES}|(?<=words?\s+)(?P<word>[\p{{L}}'-]+(?:\s*(?:,|or"
     rf"|and)\s*[\p{{L}}'-]+)*)(?=\s*[.,;!\n]|\s*$))"
 )
+_BANNED = regex.compile(
+    rf"(?i)\b(?:words?|terms?|phrases?|expressions?)\s+{_QUOTES}\s+(?:is|are)\s+"
+    r"(?:forbidden|banned|prohibited|taboo|not allowed|not permitted)\b"
+)
 _STARTS = regex.compile(
     rf"(?i)\b(?:start|begin|prefix|open)(?:s|ing|ning)?\b(?:\s+(?:it|(?:your|the|every"
     rf"|each)\s+\w+|\w+))?\s+with\s+{_CALLED}{_QUOTES}"
@@ -152,6 +157,8 @@ def words(text: str) -> Iterator[Demand]:
         values = _quoted(found["values"]) if found["values"] else [_MARKS[found["mark"][0].lower()]]
         yield Demand(({"type": "ends_with", "values": values},), found[0])
     forbidden = list(said(_FORBIDDEN, text))
+    for found in said(_BANNED, text):
+        yield Demand(({"type": "forbidden_words", "values": _quoted(found["values"])},), found[0])
     for found in forbidden:
         values = (
             _quoted(found["values"])
@@ -181,13 +188,13 @@ _LANGUAGE = regex.compile(
     rf"|British|American|Simplified|"
     rf"Traditional|Canadian|Latin American)\s+){{0,2}}?(?P<one>{_NAMES})\b(?!\s+(?:script"
     rf"|letters?|alphabet|characters?|names?|"
-    rf"words?|speakers?|class|abbreviation|language\s+\w+))|\b(?P<two>{_NAMES}),?\s+(?:please|only)\b"
+    rf"words?|speakers?|class|abbreviation|language\s+\w+))|(?:->|→)\s*(?P<three>{_NAMES})\b|\b(?P<two>{_NAMES}),?\s+(?:please|only)\b"
 )
 
 
 def language(text: str) -> Iterator[Demand]:
     for found in said(_LANGUAGE, text):
-        name = found["one"] or found["two"]
+        name = found["one"] or found["two"] or found["three"]
         yield Demand(({"type": "language", "language": CODES[name]},), found[0])
 
 

@@ -118,7 +118,7 @@ _CUE = regex.compile(
     r"|print)(?: only)?(?: with)?(?: the (?:word|letter|number|label)s?)?(?: between| from"
     r"| one of)?:?\s+)"
     r"|:\s*|\b(?:as|into|is|are|whether|between|in|of|be|with|a|an|the|was|if|from|or|about"
-    r"|than|for|letters|words|–|-)\s+|\(|\n+|^"
+    r"|than|for|letters|words|–|-)\s+|[(\[{]|\n+|^"
 )
 _SEPARATOR = regex.compile(
     r"\s*[,;]\s*(?:and\s+|or\s+|&\s+)?(?:else\s+)?|\s+(?:and|or|vs\.?|versus)\s+|\s*[/|]\s*"
@@ -179,6 +179,8 @@ def _with_first_cut(values: list[str], is_sure: bool) -> Iterator[list[str]]:
         return
     first, others = values[0].split(), values[1:]
     longest = max(len(value.split()) for value in others)
+    if is_sure and (tail := _TAIL.search(values[0])):
+        yield [_bare(values[0][: tail.start()]), *others]
     lengths = (len(first), longest, 1) if is_sure else (longest, 1, 2, 3, len(first))
     for length in dict.fromkeys(min(length, len(first)) for length in lengths):
         yield [_bare(" ".join(first[-length:])), *others]
@@ -200,13 +202,15 @@ def _in_words(text: str) -> Iterator[Found]:
 
 
 _MARKED = regex.compile(
-    r"[\w'’+#-]{1,40}(?:\s?[/|]\s?[\w'’+#-]{1,40}){1,30}|[\w'’+# -]{1,40}(?:\s*\|\s*[\w'’+# -]{1,40}){1,30}"
+    r"[\w'’+#/-][\w'’+#/ -]{0,40}(?:\|[\w'’+#/ -]{1,40}){1,30}"
+    r"|[\w'’+#-]{1,40}(?:\s?/\s?[\w'’+#-]{1,40}){1,30}"
 )
 
 
 def _between_marks(text: str) -> Iterator[Found]:
     for found in _MARKED.finditer(text):
-        yield [part.strip(_EDGES) for part in regex.split(r"[/|]", found[0])], found[0], True
+        parts = found[0].split("|" if "|" in found[0] else "/")
+        yield [part.strip(_EDGES) for part in parts], found[0].strip(), True
 
 
 # --- lists in lines ----------------------------------------------------------------------------------
@@ -252,7 +256,7 @@ def _goes_on(before: str, after: str) -> bool:
 
 
 def _first(words: str) -> str:
-    return str(regex.split(r"[.;,\n](?:\s|$)", words.strip())[0])
+    return str(regex.split(r"[.;,\n!?](?:\s|$)", words.strip())[0])
 
 
 def _of_marks(pairs: Sequence[tuple[str, str]]) -> Iterator[Found]:

@@ -15,8 +15,21 @@ _NUMBERS = {
             "sixteen seventeen eighteen nineteen twenty",
         )
     )
-} | {"thirty": 30, "forty": 40, "fifty": 50, "hundred": 100, "a hundred": 100, "a single": 1, "single": 1}
-_N = r"(?:\d{1,3}(?:,\d{3})+|\d{1,6}|" + "|".join(sorted(_NUMBERS, key=len, reverse=True)) + ")"
+} | {
+    "thirty": 30,
+    "forty": 40,
+    "fifty": 50,
+    "hundred": 100,
+    "a": 1,
+    "a hundred": 100,
+    "a single": 1,
+    "single": 1,
+}
+_N = (
+    r"(?:\d{1,3}(?:,\d{3})+|\d{1,6}|a(?=\s(?:word|sentence)\b)|"
+    + "|".join(sorted(_NUMBERS, key=len, reverse=True))
+    + ")"
+)
 _UNITS = r"(?P<unit>words?|sentences?|characters?|chars?)\b"
 _UP_TO = (
     r"at most|no more than|not more than|up to|a? ?max(?:imum)?(?:\.| of)?:?|(?:not|never"
@@ -53,6 +66,8 @@ def limits(text: str) -> Iterator[Demand]:
         if after in ("each", "apiece", "per") or _EACH.search(
             text[max(0, found.start() - 40) : found.start()]
         ):
+            continue
+        if found["n"] and found["n"].lower() == "a" and not found["most"]:
             continue
         unit = {"w": "words", "s": "sentences", "c": "characters"}[found["unit"][0].lower()]
         least, most = _range_of(found, unit, after)
@@ -103,7 +118,7 @@ _AMOUNT = (
     rf"(?P<exact>{_EXACT})\s+)?(?:(?P<low>{_N})\s*(?:-|–|to|or)\s*(?P<high>{_N})|(?P<n>{_N}))\s+"
 )
 _COUNTED = regex.compile(
-    rf"(?i)(?:\b(?:{_VERBS})\s+(?:me\s+|us\s+|out\s+)?(?:the\s+)?(?:top\s+)?|(?<=^|[.!?\n]"
+    rf"(?i)(?:\b(?:{_VERBS})\s+(?:me\s+|us\s+|out\s+)?(?:an?\s+(?:list|set)\s+of\s+)?(?:the\s+)?(?:top\s+)?|(?<=^|[.!?\n]"
     rf"|format:|output:)\s*)"
     rf"{_AMOUNT}(?P<noun>(?:[\w-]+\s+){{0,2}}?[\p{{L}}-]+s)\b(?!\s+(?:that|which|are|is|were"
     rf"|was|will|have|has|can)\b)"

@@ -4,6 +4,8 @@ import json
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kpig.annotate import demands, proposals
 from kpig.records import Example, Instruction, Task
@@ -153,12 +155,18 @@ def test_a_proposal_is_kept_from_98_percent_of_the_responses_on_and_else_told():
     )
 
 
-def test_every_reference_of_an_example_counts_and_own_instructions_do_not():
-    seed, own = Instruction("Answer in at most 2 words."), Instruction("Tell a long story.", origin="own")
+def test_every_reference_of_an_example_counts():
+    seed = Instruction("Answer in at most 2 words.")
     two = Example("1", "t", seed, "", ("a b", "a b c"))
-    other = Example("2", "t", own, "", ("a b c d e f",))
-    found = proposals.propose(Task("t", (seed,), (two, other), (two,), "rougeL"))
+    found = proposals.propose(Task("t", (seed,), (two,), (two,), "rougeL"))
     assert found.num_responses == 2 and found.dropped[0].share == 0.5
+
+
+def test_nothing_is_proposed_where_examples_have_instructions_of_their_own():
+    seed, own = Instruction("Answer in at most 2 words."), Instruction("Tell a story.", origin="own")
+    short, story = Example("1", "t", seed, "", ("a b",)), Example("2", "t", own, "", ("a b c d",))
+    assert proposals.propose(Task("t", (seed,), (short, story), (short,), "rougeL")).kept == ()
+    assert proposals.propose(Task("t", (seed,), (short,), (short,), "rougeL")).kept != ()
 
 
 def test_without_training_responses_nothing_is_kept_and_it_is_said():
@@ -176,6 +184,60 @@ def test_a_demand_of_a_language_waits_for_the_detector(monkeypatch):
     found = proposals.propose(task("Answer in Spanish.", "El gato duerme en la cama."))
     assert found.kept == () and len(found.unread) == 1
     assert "pip install 'kpig[languages]'" in list(proposals.told({"t": found}))[-1]
+
+
+WORDS = st.sampled_from(
+    (
+        "at most",
+        "exactly",
+        "one",
+        "a",
+        "two",
+        "sentences",
+        "words",
+        "in",
+        "JSON",
+        "keys",
+        "name",
+        "or",
+        ",",
+        ".",
+        ":",
+        "\n",
+        "- ",
+        "1)",
+        "2)",
+        "'x'",
+        '"',
+        "“",
+        "{",
+        "}",
+        "yes",
+        "no",
+        "not use the word",
+        "start with",
+        "French",
+        "a hundred",
+        "1,000",
+        "/",
+        "|",
+        "-",
+        "999999",
+        "猫",
+        "A-Z",
+    )
+)
+
+
+@given(st.lists(st.one_of(WORDS, st.text(max_size=4)), max_size=40).map(" ".join))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_read_and_every_reading_is_a_constraint_of_any_response(text):
+    for demand in demands.read(text):
+        assert demand.readings and isinstance(demand.source, str)
+        for entry in demand.readings:
+            constraint = constraints.parse(entry, "here")
+            if entry["type"] != "language":
+                assert constraints.satisfied(constraint, "given", text) in (True, False, None)
 
 
 # --- constraints.json ----------------------------------------------------------------------------------

@@ -55,9 +55,11 @@ def propose(task: Task) -> Proposals:
     """The checkable demands of the task's seed instruction that its training responses meet.
 
     Where labels are kept, what a verb implies is left out: they say more. Without training
-    responses none is kept: nothing would bear it out.
+    responses none is kept: nothing would bear it out. None is read where examples have instructions of
+    their own: a constraint holds for all examples of its task.
     """
-    examples = [one for one in task.train if one.instruction in task.instructions]
+    if task.own_instructions:
+        return Proposals()
     kept: list[Entry] = []
     dropped: list[Dropped] = []
     unread: list[Demand] = []
@@ -65,13 +67,13 @@ def propose(task: Task) -> Proposals:
         if demand.readings[0]["type"] == "language" and not languages.is_installed():
             unread.append(demand)
             continue
-        held = [one for one in demand.readings if _holds(one, examples)]
+        held = [one for one in demand.readings if _holds(one, task.train)]
         if not held:
-            dropped += _told_dropped(demand, examples)
+            dropped += _told_dropped(demand, task.train)
         elif not (demand.guess and any(one["type"] == "one_of" for one in kept)):
-            best = _best(held, examples)
+            best = _best(held, task.train)
             kept.append({**best, "source": best.get("source", demand.source)})
-    num_responses = sum(len(one.references) for one in examples)
+    num_responses = sum(len(one.references) for one in task.train)
     return Proposals(tuple(kept), tuple(dropped), tuple(unread), num_responses)
 
 

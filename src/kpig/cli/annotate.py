@@ -98,7 +98,8 @@ def annotate_tasks(
     if own := [task.name for task in chosen if task.own_instructions]:
         print(
             f"note: in {len(own)} of them ({some(own)}) examples have instructions of their own; only the "
-            "first was annotated: state 'key_parts' in the rows of the others"
+            "first was annotated: state 'key_parts' in the rows of the others; constraints hold for all "
+            "examples of a task, so none were proposed for them"
         )
     nothing = [name for name, one in entries.items() if not one.key_parts]
     if nothing:

@@ -4,7 +4,7 @@
 
 Each folder holds tasks and a constraints.json written by hand. All responses of a task count as training
 responses, those of test examples too. A proposal and a written constraint count as the same demand where
-their verdicts correlate by LEAST_CORRELATION or more over the probes: the responses of the task, those of
+their verdicts correlate by --correlation or more over the probes: the responses of the task, those of
 the others, and all of them damaged. So a regular expression for one sentence may be met by a limit of
 sentences. A proposal may also be met by all written constraints of its task together, as JSON with keys is
 by "JSON" and "contains these keys".
@@ -69,14 +69,14 @@ def verdicts(constraint: Constraint, probes: Sequence[tuple[str, str]]) -> list[
     return [constraints.satisfied(constraint, given, response) for given, response in probes]
 
 
-def alike(first: Sequence[bool | None], second: Sequence[bool | None]) -> bool:
-    """Whether the Matthews correlation of the two is at least LEAST_CORRELATION."""
+def alike(first: Sequence[bool | None], second: Sequence[bool | None], least: float) -> bool:
+    """Whether the Matthews correlation of the two is at least `least`."""
     counts = Counter(zip(first, second, strict=True))
     both, one, other, none = (
         counts[pair] for pair in ((True, True), (True, False), (False, True), (False, False))
     )
     scale = math.sqrt((both + one) * (both + other) * (none + one) * (none + other))
-    return scale > 0 and (both * none - one * other) / scale >= LEAST_CORRELATION
+    return scale > 0 and (both * none - one * other) / scale >= least
 
 
 def probes_of(task: Task, others: Sequence[Example]) -> list[tuple[str, str]]:
@@ -91,7 +91,7 @@ def probes_of(task: Task, others: Sequence[Example]) -> list[tuple[str, str]]:
     return [(given, worse) for given, response in pairs for worse in damaged(response)]
 
 
-def tally(folder: Path) -> tuple[Tally, list[str]]:
+def tally(folder: Path, least: float) -> tuple[Tally, list[str]]:
     """The counts of one folder, and a line for each demand that only one side has."""
     tasks = [replace(one, train=(*one.train, *one.test)) for one in stream.load_tasks(folder)]
     everything = [example for task in tasks for example in task.train]
@@ -105,12 +105,12 @@ def tally(folder: Path) -> tuple[Tally, list[str]]:
         for one, judged in proposed:
             result.proposed[one.type] += 1
             theirs = [*(their for _, their in written), *([together] if together else [])]
-            hit = any(alike(judged, their) for their in theirs)
+            hit = any(alike(judged, their, least) for their in theirs)
             result.right[one.type] += hit
             lines += [] if hit else [f"only proposed: {task.name}: {one.type} {dict(one.params)}"]
         for one, judged in written:
             result.written[one.type] += 1
-            hit = any(alike(judged, ours) for _, ours in proposed)
+            hit = any(alike(judged, ours, least) for _, ours in proposed)
             result.found[one.type] += hit
             lines += [] if hit else [f"only written: {task.name}: {one.type} {dict(one.params)}"]
     return result, lines
@@ -122,12 +122,13 @@ def main() -> None:
     )
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--show", action="store_true", help="list what only one side has")
+    parser.add_argument("--correlation", type=float, default=LEAST_CORRELATION)
     arguments = parser.parse_args()
     print("| set | proposed | of them written | precision | written | of them proposed | recall |")
     print("|---|---|---|---|---|---|---|")
     details = []
     for folder in arguments.folders:
-        result, lines = tally(folder)
+        result, lines = tally(folder, arguments.correlation)
         print(
             f"| {folder.name} | {result.proposed.total()} | {result.right.total()} "
             f"| {result.precision():.2f} "

@@ -4,7 +4,13 @@ from pathlib import Path
 
 from kpig.errors import ConfigError, DataError
 from kpig.tasks.drafts import Draft, Problems
-from kpig.tasks.readers.files import STREAM_FILE, missing
+from kpig.tasks.readers.files import (
+    CONSTRAINTS_FILE,
+    KEY_PARTS_FILE,
+    STREAM_FILE,
+    annotation_path,
+    missing,
+)
 from kpig.tasks.readers.superni import read_superni, task_files
 from kpig.tasks.readers.tables import read_hf, read_jsonl
 from kpig.tasks.readers.variants import Wordings, read_wordings, reworded, wordings_beside
@@ -12,7 +18,18 @@ from kpig.tasks.readers.variants import Wordings, read_wordings, reworded, wordi
 KINDS = ("auto", "superni", "jsonl", "hf")
 
 
-__all__ = ["KINDS", "detect", "read", "read_wordings"]
+__all__ = ["KINDS", "annotation_paths", "detect", "read", "read_wordings"]
+
+
+def annotation_paths(path: Path) -> tuple[Path, Path]:
+    """The files of key parts and of constraints that are read with the tasks at `path`."""
+    folder = _folder(path, detect(path))
+    return annotation_path(folder, KEY_PARTS_FILE), annotation_path(folder, CONSTRAINTS_FILE)
+
+
+def _folder(path: Path, kind: str) -> Path:
+    """Where the files beside the tasks lie: in their folder, but not inside a dataset."""
+    return path if path.is_dir() and kind != "hf" else path.parent
 
 
 def read(path: Path, kind: str, problems: Problems, wordings: Wordings | None = None) -> list[Draft]:
@@ -30,8 +47,7 @@ def read(path: Path, kind: str, problems: Problems, wordings: Wordings | None = 
     readers = {"superni": read_superni, "jsonl": read_jsonl, "hf": read_hf}
     drafts = readers[found](path, problems)
     if wordings is None:
-        folder = path if path.is_dir() and found != "hf" else path.parent
-        wordings = wordings_beside(folder, problems)
+        wordings = wordings_beside(_folder(path, found), problems)
         if path.is_dir() and not problems.found:
             wordings.refuse_strangers(_names(drafts, path), problems)
     return reworded(drafts, wordings, problems)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from kpig.cli.app import Device, DeviceOption, Overwrite, TasksPath, app, print_counts, read_tasks, show_table
+from kpig.cli.app import Device, DeviceOption, Overwrite, TasksPath, app, print_counts, read_tasks
 from kpig.cli.chat_model import ChatModel, takes_chat_model
+from kpig.cli.screen import say, show
 
 if TYPE_CHECKING:
     from kpig.diversify import Report
@@ -69,14 +70,14 @@ def diversify_tasks(
             on_progress=lambda progress: bars.advance(0, _spent(progress)),
         )
     write(report, out, overwrite)
-    show_table(_diversified(report))
+    show(_diversified(report))
     print_counts("accepted", report.by_way)
     print_counts(
         "rejected", Counter({f"{way}: {reason}": n for (way, reason), n in report.by_reason.items()})
     )
     if report.num_unchecked:
-        print(f"{report.num_unchecked} added rules cannot be checked by a program; read them")
-    print(f"variants: {path}")
+        say(f"{report.num_unchecked} added rules cannot be checked by a program; read them")
+    say(f"variants: {path}")
     if backend is not None:
         backend.raise_if_spent(f"Give --overwrite then: {path} holds what there is so far.")
 

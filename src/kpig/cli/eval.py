@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import Device, DeviceOption, ModelPath, TasksOption, app, quiet, read_tasks, show_table
+from kpig.cli.app import Device, DeviceOption, ModelPath, TasksOption, app, quiet, read_tasks
 from kpig.cli.score_table import print_cautions, score_table
+from kpig.cli.screen import say, show
 
 
 @app.command("eval")
@@ -41,9 +42,9 @@ def evaluate(
     section, chosen = ModelSection(path=path), read_tasks(tasks, test_per_task)
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
     result, answered = evaluate_model(section, chosen, settings, choose_device(device.value), Bars())
-    show_table(score_table(path, result))
+    show(score_table(path, result))
     print_cautions(chosen)
     if out is not None:
         scores.write_evaluation(out / "scores.json", result)
         predictions.write(out / "predictions.jsonl", answered)
-        print(f"scores and predictions: {out}")
+        say(f"scores and predictions: {out}")

@@ -6,6 +6,8 @@ import re
 import sys
 import traceback
 
+from kpig.cli.screen import say
+
 TRACEBACK = "KPIG_TRACEBACK"
 """The environment variable that shows where in the program an error came from."""
 
@@ -35,8 +37,8 @@ OF_RUST = re.compile(r"\(os error (\d+)\)")
 def tell(words: str) -> None:
     """One message on standard error; the way there before it where `KPIG_TRACEBACK` asks for it."""
     if os.environ.get(TRACEBACK, "0") not in ("", "0"):
-        traceback.print_exc()
-    print(f"error: {words}", file=sys.stderr)
+        say(traceback.format_exc(), file=sys.stderr)
+    say(f"error: {words}", file=sys.stderr)
 
 
 def in_words(error: Exception) -> str | None:

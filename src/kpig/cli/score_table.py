@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from kpig.cli.screen import say
 from kpig.records import Task
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def print_cautions(tasks: Sequence[Task]) -> None:
     from kpig.runs.check import scorer_cautions
 
     for caution in scorer_cautions(tasks):
-        print(f"note: {caution}")
+        say(f"note: {caution}")
 
 
 def _cells(score: "TaskScore | GroupScore") -> list[str]:

@@ -213,6 +213,6 @@ def test_the_labels_of_a_comparison_are_text_to_a_spreadsheet(tmp_path):
         test_compare.write_run(tmp_path / f"k{seed}", "kpig", seed)
     rows = test_compare.csv_rows(test_compare.compare([tmp_path], "", True))
     assert "'=HYPERLINK(1)" in {row[0] for row in rows}
-    cells = [cell for row in rows for cell in row if cell[:1] in "=+-@" and cell]
+    cells = [cell for row in rows.values() for cell in row.values() if cell.startswith(tuple("=+-@"))]
     assert all(re.fullmatch(r"-?[\d.e-]+", cell) for cell in cells)
     assert any(cell.startswith("-") for cell in cells), "negative numbers stay numbers"

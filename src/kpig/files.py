@@ -44,6 +44,20 @@ def sync_folder(folder: Path) -> None:
         _sync(path)
 
 
+def refuse_links(folder: Path) -> None:
+    """Raise RunError where a part of a folder is a symbolic link: what is written would land elsewhere.
+
+    The folder itself may be one, for whoever names it knows where it leads.
+    """
+    for parent, folders, names in os.walk(folder):
+        link = next((path for name in (*folders, *names) if (path := Path(parent) / name).is_symlink()), None)
+        if link is not None:
+            raise RunError(
+                f"{link} is a symbolic link to {os.readlink(link)}; nothing is written through one. Put what "
+                "it leads to in its place, or give --out another folder"
+            )
+
+
 def replace_folder(new: Path, current: Path, old: Path) -> None:
     """Put the whole folder `new` in the place of `current`; a kill leaves one of the three names whole.
 

@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from kpig.cli.screen import say
+from kpig.errors import clause
 
 TRACEBACK = "KPIG_TRACEBACK"
 """The environment variable that shows where in the program an error came from."""
@@ -44,17 +45,17 @@ def tell(words: str) -> None:
 def in_words(error: Exception) -> str | None:
     """What the machine ran out of and what to lower; None where the error is none of the machine's."""
     if isinstance(error, MemoryError) or _is_memory_of_torch(error):
-        return f"out of memory ({_first_line(error)}). {MEMORY}. {DETAILS}"
+        return f"out of memory ({clause(_first_line(error))}). {MEMORY}. {DETAILS}"
     if isinstance(error, RecursionError):
         return (
-            f"something is nested too deep ({_first_line(error)}): look for a value, a task file or a "
-            f"template with hundreds of brackets or blocks inside each other, and flatten it. {DETAILS}"
+            f"something is nested too deep ({clause(_first_line(error))}): look for a value, a task file or "
+            f"a template with hundreds of brackets or blocks inside each other, and flatten it. {DETAILS}"
         )
     number = error.errno if isinstance(error, OSError) else _number_of_rust(error)
     if number is None and not isinstance(error, OSError):
         return None
     advice = ADVICE.get(number or 0, OTHER_ADVICE)
-    return f"{_first_line(error)}; {advice} (a run goes on with --resume). {DETAILS}"
+    return f"{clause(_first_line(error))}; {advice} (a run goes on with --resume). {DETAILS}"
 
 
 def _is_memory_of_torch(error: Exception) -> bool:

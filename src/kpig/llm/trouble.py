@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kpig.errors import clause
 from kpig.llm.exchange import Failure
 
 TRANSIENT = (408, 409, 425, 429)
@@ -46,7 +47,9 @@ def cut_off(words: str) -> Trouble:
 
 def unreachable(base_url: str, words: str) -> Trouble:
     """No connection came about."""
-    message = f"cannot connect to {base_url}: {words}. Check base_url, and that the server is running."
+    message = (
+        f"cannot connect to {base_url}: {clause(words)}. Check base_url, and that the server is running."
+    )
     return Trouble(Failure("connection", words), again=True, hopeless=message)
 
 
@@ -78,7 +81,7 @@ def compressed(base_url: str, encoding: str) -> Trouble:
 
 def gives_up(base_url: str, count: int, last: Failure) -> str:
     """What to tell the user when requests fail one after another."""
-    why = f"{last.reason}: {last.detail}" if last.detail else last.reason
+    why = f"{last.reason}: {clause(last.detail)}" if last.detail else last.reason
     return (
         f"{base_url}: {count} requests in a row had no answer, each after its retries (the last: {why}); "
         "stopped. Answers so far are in the cache: give the same command again later to go on from them, or "
@@ -92,7 +95,8 @@ def of_status(status: int, code: str, words: str, wait_s: float) -> Trouble:
     text = f"HTTP {status}: {words}" if words else f"HTTP {status}"
     if status == 402 or code in NO_CREDIT:
         message = (
-            f"the account has no credit left ({text}). Top it up and run again: answers so far are kept."
+            f"the account has no credit left ({clause(text)}). Top it up and run again: answers so far are "
+            "kept."
         )
         return Trouble(Failure("refused", text), hopeless=message, certain=True, status=status)
     if status in TRANSIENT or status >= 500:
@@ -116,7 +120,7 @@ def rejected_key(base_url: str, key_variable: str, status: int) -> Trouble:
 def not_found(base_url: str, model: str, words: str) -> Trouble:
     """404, or another status that says that there is no such model."""
     message = (
-        f"{base_url} has no model {model!r}, or no chat completions ({words}). "
+        f"{base_url} has no model {model!r}, or no chat completions ({clause(words)}). "
         "Check model and base_url; most base URLs end in /v1."
     )
     return Trouble(Failure("refused", words), hopeless=message, certain=True, status=404)

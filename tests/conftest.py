@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from transformers import Gemma2Config, LlamaConfig, Qwen3Config
 
 from kpig.records import Example, Instruction, KeySpan
@@ -15,6 +16,9 @@ from kpig.testing.models import LONGEST
 ARCHITECTURES = ("llama", "qwen3", "gpt2", "gemma2")
 
 torch.set_num_threads(1)
+
+settings.register_profile("torture", max_examples=500, deadline=None, derandomize=True)
+"""For `pytest --hypothesis-profile=torture`: the fuzz tests with many examples, the same ones every time."""
 
 
 def architecture_config(name, dropout=0.0):

@@ -78,7 +78,7 @@ def test_a_missing_key_names_the_flag_as_it_is_typed():
 
 def test_the_same_fault_of_many_lines_is_told_once_with_their_number(tmp_path):
     instruction = Instruction("Say it.")
-    tests = tuple(Example("t", str(n), instruction, f"i{n}", ("x",)) for n in range(3))
+    tests = tuple(Example(str(n), "t", instruction, f"i{n}", ("x",)) for n in range(3))
     task = Task("t", (instruction,), (), tests, "exact")
     path = tmp_path / "p.jsonl"
     rows = [{"task": "nobody", "example": str(n), "response": "r"} for n in range(500)]

@@ -4,12 +4,16 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import RunError
+
+HALVES = re.compile("[\\ud800-\\udfff]")
+"""Lone surrogates, which a JSON text can hold as escapes and UTF-8 cannot hold at all."""
 
 
 def publish(path: Path, text: str) -> None:
@@ -112,7 +116,8 @@ def as_line(value: Any) -> str:
 
 def _dumped(value: Any, indent: int | None = None) -> str:
     try:
-        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+        return HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
     except ValueError as error:
         place = next(_not_finite(value), None)
         if place is None:

@@ -16,6 +16,7 @@ from kpig.llm import LlmError, trouble
 from kpig.llm.settings import HttpSettings, read_key
 from kpig.model.folder import check_folder, explained
 from kpig.records import Example, Instruction, Task
+from kpig.runs.check import scorer_cautions
 from kpig.scoring import predictions_file
 
 
@@ -102,3 +103,19 @@ def test_what_is_logged_twice_or_for_each_task_is_told_once_with_a_count(capsys)
     notes.count()
     told = capsys.readouterr().err
     assert len(told.splitlines()) == 2 and "and 6 more" in told and "\x1b" not in told
+
+
+def test_what_is_true_of_many_tasks_is_told_in_one_line_with_their_number():
+    def task(number, metric, *references):
+        instruction = Instruction("Judge it.")
+        rows = tuple(
+            Example(f"{n}", f"t{number}", instruction, f"i{n}", (one,)) for n, one in enumerate(references)
+        )
+        return Task(f"t{number}", (instruction,), (), rows, metric)
+
+    signs = [task(number, "exact", "+", "-", "+") for number in range(7)]
+    told = scorer_cautions([*signs, task(8, "accuracy", "C", "C++"), task(9, "exact", "yes", "no")])
+    assert len(told) == 2
+    assert told[0].startswith("7 tasks (t0, t1, t2 and 4 more): ") and "in 21 of 21 examples" in told[0]
+    assert told[1].startswith("task 't8': ") and "2 of 2" in told[1]
+    assert scorer_cautions(signs[:1])[0].startswith("task 't0': ")

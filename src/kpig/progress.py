@@ -33,7 +33,7 @@ class Screen(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         """As in Console; replaced before it is measured, so that columns stay straight."""
         return super().render_str(visible(text), **options)
 

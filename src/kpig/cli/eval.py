@@ -27,7 +27,7 @@ def evaluate(
 ) -> None:
     """Score any model on any tasks: P-score, V-score by kind, half-listening rate, gain.
 
-    Example: [bold]kpig eval tiny --tasks suite[/bold]
+    Example: [bold]kpig eval tiny --tasks suite --out scores[/bold]
     """
     from kpig.config import EvaluateSection, ModelSection
     from kpig.progress import Bars

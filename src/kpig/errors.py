@@ -45,6 +45,11 @@ class TrainingError(KpigError):
     """Training that must not go on, such as a loss that is not finite."""
 
 
+def clause(words: object) -> str:
+    """Words of another's, such as an error's, without the full stop at their end: to stand in a sentence."""
+    return str(words).rstrip().rstrip(".")
+
+
 def nearest(word: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known word that `word` is most likely a slip of, if there is one.
 

@@ -15,6 +15,8 @@ from kpig.errors import RunError
 
 UNPUBLISHED = re.compile(r"\..+\.\d+\.tmp")
 """Names of files that are being written: the name to be, and the number of the process."""
+HALVES = re.compile("[\\ud800-\\udfff]")
+"""Lone surrogates, which a JSON text can hold as escapes and UTF-8 cannot hold at all."""
 
 
 def publish(path: Path, text: str) -> None:
@@ -62,6 +64,20 @@ def sync_folder(folder: Path) -> None:
     """
     for path in (*folder.rglob("*"), folder):
         _sync(path)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise RunError where a part of a folder is a symbolic link: what is written would land elsewhere.
+
+    The folder itself may be one, for whoever names it knows where it leads.
+    """
+    for parent, folders, names in os.walk(folder):
+        link = next((path for name in (*folders, *names) if (path := Path(parent) / name).is_symlink()), None)
+        if link is not None:
+            raise RunError(
+                f"{link} is a symbolic link to {os.readlink(link)}; nothing is written through one. Put what "
+                "it leads to in its place, or give --out another folder"
+            )
 
 
 def replace_folder(new: Path, current: Path, old: Path) -> None:
@@ -118,7 +134,8 @@ def as_line(value: Any) -> str:
 
 def _dumped(value: Any, indent: int | None = None) -> str:
     try:
-        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+        return HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
     except ValueError as error:
         place = next(_not_finite(value), None)
         if place is None:

@@ -2,7 +2,8 @@
 
 from rich.table import Table
 
-from kpig.cli.app import ConfigPath, Overrides, app, show_table
+from kpig.cli.app import ConfigPath, Overrides, app
+from kpig.cli.screen import say, show
 
 
 @app.command("check")
@@ -31,7 +32,7 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
             len(task.constraints),
         )
         table.add_row(step, task.name, task.metric, *map(str, counts))
-    show_table(table)
+    show(table)
     for note in notes:
-        print(f"note: {note}")
-    print(f"method {settings.method.name}, model {settings.model.path}; run it with: kpig run {config}")
+        say(f"note: {note}")
+    say(f"method {settings.method.name}, model {settings.model.path}; run it with: kpig run {config}")

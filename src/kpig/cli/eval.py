@@ -5,18 +5,9 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import (
-    Device,
-    DeviceOption,
-    MetricOption,
-    ModelPath,
-    TasksOption,
-    app,
-    quiet,
-    read_tasks,
-    show_table,
-)
+from kpig.cli.app import Device, DeviceOption, MetricOption, ModelPath, TasksOption, app, quiet, read_tasks
 from kpig.cli.score_table import print_cautions, score_table
+from kpig.cli.screen import say, show
 
 
 @app.command("eval")
@@ -37,7 +28,7 @@ def evaluate(
 ) -> None:
     """Score any model on any tasks: P-score, V-score by kind, half-listening rate, gain.
 
-    Example: [bold]kpig eval tiny --tasks suite[/bold]
+    Example: [bold]kpig eval tiny --tasks suite --out scores[/bold]
     """
     from kpig.config import EvaluateSection, ModelSection
     from kpig.progress import Bars
@@ -52,9 +43,9 @@ def evaluate(
     section, chosen = ModelSection(path=path), read_tasks(tasks, test_per_task, metrics=metric)
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
     result, answered = evaluate_model(section, chosen, settings, choose_device(device.value), Bars())
-    show_table(score_table(path, result))
+    show(score_table(path, result))
     print_cautions(chosen)
     if out is not None:
         scores.write_evaluation(out / "scores.json", result)
         predictions.write(out / "predictions.jsonl", answered)
-        print(f"scores and predictions: {out}")
+        say(f"scores and predictions: {out}")

@@ -6,6 +6,9 @@ import re
 import sys
 import traceback
 
+from kpig.cli.screen import say
+from kpig.errors import clause
+
 TRACEBACK = "KPIG_TRACEBACK"
 """The environment variable that shows where in the program an error came from."""
 
@@ -35,24 +38,24 @@ OF_RUST = re.compile(r"\(os error (\d+)\)")
 def tell(words: str) -> None:
     """One message on standard error; the way there before it where `KPIG_TRACEBACK` asks for it."""
     if os.environ.get(TRACEBACK, "0") not in ("", "0"):
-        traceback.print_exc()
-    print(f"error: {words}", file=sys.stderr)
+        say(traceback.format_exc(), file=sys.stderr)
+    say(f"error: {words}", file=sys.stderr)
 
 
 def in_words(error: Exception) -> str | None:
     """What the machine ran out of and what to lower; None where the error is none of the machine's."""
     if isinstance(error, MemoryError) or _is_memory_of_torch(error):
-        return f"out of memory ({_first_line(error)}). {MEMORY}. {DETAILS}"
+        return f"out of memory ({clause(_first_line(error))}). {MEMORY}. {DETAILS}"
     if isinstance(error, RecursionError):
         return (
-            f"something is nested too deep ({_first_line(error)}): look for a value, a task file or a "
-            f"template with hundreds of brackets or blocks inside each other, and flatten it. {DETAILS}"
+            f"something is nested too deep ({clause(_first_line(error))}): look for a value, a task file or "
+            f"a template with hundreds of brackets or blocks inside each other, and flatten it. {DETAILS}"
         )
     number = error.errno if isinstance(error, OSError) else _number_of_rust(error)
     if number is None and not isinstance(error, OSError):
         return None
     advice = ADVICE.get(number or 0, OTHER_ADVICE)
-    return f"{_first_line(error)}; {advice} (a run goes on with --resume). {DETAILS}"
+    return f"{clause(_first_line(error))}; {advice} (a run goes on with --resume). {DETAILS}"
 
 
 def _is_memory_of_torch(error: Exception) -> bool:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from kpig.cli.app import Device, DeviceOption, ModelPath, TasksOption, app, quiet, read_tasks, show_table
+from kpig.cli.app import Device, DeviceOption, ModelPath, TasksOption, app, quiet, read_tasks
+from kpig.cli.screen import say, show
 from kpig.files import publish_json
 from kpig.records import MASK_TEXT
 
@@ -37,10 +38,10 @@ def gain(
     section = ModelSection(path=path, mask_text=mask_text)
     gains = measure_tasks(section, read_tasks(tasks), probes, choose_device(device.value), Bars())
     result = gain_json(section, gains)
-    show_table(_gain_table(path, result))
+    show(_gain_table(path, result))
     if json_path is not None:
         publish_json(json_path, result)
-        print(f"numbers: {json_path}")
+        say(f"numbers: {json_path}")
 
 
 def _gain_table(path: str, result: dict[str, Any]) -> Table:

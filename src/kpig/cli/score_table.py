@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from kpig.cli.screen import say
 from kpig.records import Task
 from kpig.scoring.metrics import averaged
 
@@ -36,7 +37,7 @@ def print_cautions(tasks: Sequence[Task]) -> None:
     from kpig.runs.check import scorer_cautions
 
     for caution in scorer_cautions(tasks):
-        print(f"note: {caution}")
+        say(f"note: {caution}")
 
 
 def _cells(score: "TaskScore | GroupScore") -> list[str]:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from kpig.cli.app import TasksPath, app, read_tasks
+from kpig.cli.screen import say
 from kpig.errors import UsageError, nearest
 from kpig.files import publish
 
@@ -23,6 +23,7 @@ def show_tasks(
 
     Example: [bold]kpig show suite --task reverse-period[/bold]
     """
+    from kpig.progress import Screen
     from kpig.tasks import show
 
     chosen = {one.name: one for one in read_tasks(tasks)}
@@ -33,7 +34,7 @@ def show_tasks(
         )
     for one in [chosen[task]] if task else chosen.values():
         if html is None:
-            Console().print(show.terminal(one))
+            Screen().print(show.terminal(one))
         else:
             publish(html / f"{one.name}.html", show.html(one))
-            print(html / f"{one.name}.html")
+            say(html / f"{one.name}.html")

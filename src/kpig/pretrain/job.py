@@ -9,7 +9,7 @@ from typing import Any
 
 from kpig.config import ModelSection, RunConfig, build
 from kpig.errors import RunError
-from kpig.files import publish_json
+from kpig.files import publish_json, refuse_links
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
 from kpig.model.loading import load
@@ -128,6 +128,7 @@ def run(recipe: Recipe, out: Path, resume: bool = False, watch: Watcher | None =
         raise RunError(
             f"{out} is not empty; continue what is there with --resume, or give --out another folder"
         )
+    refuse_links(out)
     recipe = settled(recipe, out)
     prepared = prepare(recipe, out, watch)
     config = run_config(recipe, out.resolve(), prepared["tasks"])

@@ -10,7 +10,7 @@ from typing import Any
 
 from kpig.config import RunConfig, differing_keys, dump, load_resolved
 from kpig.errors import ConfigError, RunError
-from kpig.files import as_json, as_line, disk_error, drop_unpublished, publish
+from kpig.files import as_json, as_line, disk_error, drop_unpublished, publish, refuse_links
 from kpig.model import identity
 from kpig.runs import lock
 from kpig.runs.lock import Claim
@@ -97,13 +97,14 @@ def check_no_run(path: Path) -> None:
 def check_free(path: Path, config: RunConfig, stream: Mapping[str, Any], resume: bool) -> None:
     """Refuse a folder that this run may not use; writes nothing.
 
-    Raises RunError when the folder holds another run (or anything else) and `resume` is not given, and
-    when config or data differ from those the run began with.
+    Raises RunError when the folder holds another run (or anything else) and `resume` is not given, when
+    config or data differ from those the run began with, and where a part of it is a symbolic link.
     """
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; give a folder for the run")
     if path.exists() and any(path.iterdir()):
         _check_continues(RunDir(path), config, stream, resume)
+        refuse_links(path)
 
 
 def check_same_model(path: Path, model: str, found: Mapping[str, str | None]) -> None:

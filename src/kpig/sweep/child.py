@@ -19,6 +19,7 @@ import psutil
 from kpig.config import RunConfig, build
 from kpig.errors import KpigError
 from kpig.progress import Bars
+from kpig.rendering import say
 from kpig.runs import lock
 from kpig.runs.lock import Claim
 from kpig.sweep import state
@@ -45,7 +46,7 @@ def main() -> None:
             threading.Thread(target=_watch, args=(claim, sweep), daemon=True).start()
             _run(config, folder, claim)
     except KpigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 

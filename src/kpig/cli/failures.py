@@ -6,6 +6,8 @@ import re
 import sys
 import traceback
 
+from kpig.errors import is_out_of_memory
+
 TRACEBACK = "KPIG_TRACEBACK"
 """The environment variable that shows where in the program an error came from."""
 
@@ -27,7 +29,6 @@ ADVICE = {
 """What to do about an error of the system, by its number."""
 
 OTHER_ADVICE = "look at the path, its permissions and the free space, then give the command again"
-OUT_OF_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|out of memory|bad_alloc|bad alloc", re.I)
 OF_RUST = re.compile(r"\(os error (\d+)\)")
 """How libraries written in Rust (tokenizers, safetensors) name an error of the system."""
 
@@ -41,7 +42,7 @@ def tell(words: str) -> None:
 
 def in_words(error: Exception) -> str | None:
     """What the machine ran out of and what to lower; None where the error is none of the machine's."""
-    if isinstance(error, MemoryError) or _is_memory_of_torch(error):
+    if is_out_of_memory(error):
         return f"out of memory ({_first_line(error)}). {MEMORY}. {DETAILS}"
     if isinstance(error, RecursionError):
         return (
@@ -53,11 +54,6 @@ def in_words(error: Exception) -> str | None:
         return None
     advice = ADVICE.get(number or 0, OTHER_ADVICE)
     return f"{_first_line(error)}; {advice} (a run goes on with --resume). {DETAILS}"
-
-
-def _is_memory_of_torch(error: Exception) -> bool:
-    """torch need not be loaded to know its errors: torch.OutOfMemoryError is a RuntimeError."""
-    return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def _number_of_rust(error: Exception) -> int | None:

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 
 from kpig.config import RunConfig, TrainSection
-from kpig.errors import ModelError, TrainingError
+from kpig.errors import ModelError, TrainingError, is_out_of_memory
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts.memory import reworded
 from kpig.model import portions
@@ -24,6 +24,7 @@ from kpig.model.learner import Learner
 from kpig.records import Example, Task
 from kpig.training import checkpoint
 from kpig.training.checkpoint import Checkpoint
+from kpig.training.passes import Passes, require_finite, require_own_names
 from kpig.training.penalty_watch import PenaltyWatch, ratios
 
 HELD_OUT_LOSS_EXAMPLES = 256
@@ -69,11 +70,12 @@ def fit_step(
         checkpoint.restore(resume_from, learner, optimizer, method)
         first = resume_from.update
     learner.model.train()
+    passes = Passes(accelerator, learner, method, settings, log)
     penalty_watch = PenaltyWatch(method.penalties, step.num_updates)
     for update in range(first, step.num_updates):
         clock = clock_at(config, step, update)
-        with learner.ledger.timed("train_seconds"), _memory_explained(clock, learner, settings):
-            record = _update(accelerator, learner, method, step, optimizer, clock, settings)
+        with learner.ledger.timed("train_seconds"), _memory_explained(clock, passes):
+            record = _update(passes, step, optimizer, clock)
         if settings.held_out_loss_every and (update + 1) % settings.held_out_loss_every == 0:
             record["held_out_loss"] = held_out_loss(learner, step.tasks, settings)
         log({"step": step.number, "update": update + 1, **record})
@@ -237,38 +239,21 @@ def precision(settings: TrainSection, device: torch.device) -> str:
     return "bf16" if settings.precision == "bfloat16" else "no"
 
 
-def _update(
-    accelerator: Accelerator,
-    learner: Learner,
-    method: Method,
-    step: Step,
-    optimizer: torch.optim.Optimizer,
-    clock: Clock,
-    settings: TrainSection,
-) -> dict[str, Any]:
+def _update(passes: Passes, step: Step, optimizer: torch.optim.Optimizer, clock: Clock) -> dict[str, Any]:
+    """One update of the optimizer; its record."""
+    learner, method, settings = passes.learner, passes.method, passes.settings
     torch.manual_seed(clock.rng("dropout").getrandbits(63))
-    with accelerator.autocast():
+    with passes.accelerator.autocast():
         replayed = list(method.replay(clock, learner))
     examples = current_examples(step, clock, settings.group_size) + replayed
-    batches = learner.training_batches(
-        examples, settings, method.paired, method.reading, num_replayed=len(replayed)
-    )
-    num_tokens = sum(batch.num_tokens for batch in batches)
-    totals: dict[str, torch.Tensor] = {}
-    for batch in batches:
-        with accelerator.autocast():
-            loss = method.loss(learner, batch)
-        _require_finite("loss", loss.sum, clock)
-        accelerator.backward(loss.sum / max(1, num_tokens))
-        for name, value in ({"loss": loss.sum.detach()} | loss.log).items():
-            totals[name] = totals.get(name, 0.0) + value
+    totals, num_tokens = passes.read(examples, len(replayed), clock)
     penalty = method.penalty(learner)
     if penalty is not None:
-        _require_finite("penalty", penalty, clock)
-        accelerator.backward(penalty)
+        require_finite("penalty", penalty, clock)
+        passes.accelerator.backward(penalty)
     method.shape_gradients(learner, clock)
-    norm = accelerator.clip_grad_norm_(list(learner.parameters().values()), settings.clip)
-    _require_finite("gradient", norm, clock)
+    norm = passes.accelerator.clip_grad_norm_(list(learner.parameters().values()), settings.clip)
+    require_finite("gradient", norm, clock)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(settings, clock.update, clock.num_updates)
     optimizer.step()
@@ -284,7 +269,9 @@ def _update(
         means["penalty_ratio"] = float(f"{sum(found.values()):.4g}")
     counts = {"tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
     by_task = {"replayed_tasks": Counter(example.task for example in replayed)} if replayed else {}
-    return {**means, **counts, **by_task, **method.measured(clock)}
+    measured = method.measured(clock)
+    require_own_names(method, "measured", measured)
+    return {**means, **counts, **by_task, **measured}
 
 
 def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
@@ -303,14 +290,18 @@ def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
 
 
 @contextmanager
-def _memory_explained(clock: Clock, learner: Learner, settings: TrainSection) -> Iterator[None]:
+def _memory_explained(clock: Clock, passes: Passes) -> Iterator[None]:
+    """Memory that runs out where no smaller batches help: what to lower, as a TrainingError."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        budget = portions.training(learner.device, settings.tokens_per_micro_batch)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        budget = portions.training(passes.learner.device, passes.settings.tokens_per_micro_batch)
         raise TrainingError(
-            f"the device ran out of memory at step {clock.step}, update {clock.update + 1}; lower "
-            f"train.tokens_per_micro_batch (now {budget}) in a new run: results stay the same"
+            f"memory ran out at step {clock.step}, update {clock.update + 1}; lower "
+            f"train.tokens_per_micro_batch (now {budget}) and continue with --resume: results stay the same "
+            'up to rounding. Or set model.adapter = "lora" in a new run'
         ) from error
 
 
@@ -342,12 +333,3 @@ def _order(sizes: tuple[int, ...], group_size: int, seed: str) -> list[int]:
         start += size
     rng.shuffle(runs)
     return [number for run in runs for number in run]
-
-
-def _require_finite(what: str, value: torch.Tensor, clock: Clock) -> None:
-    if not torch.isfinite(value).all():
-        raise TrainingError(
-            f"the {what} is not finite ({float(value.detach())}) at step {clock.step}, "
-            f"update {clock.update + 1}; no weight was changed by it. Lower train.learning_rate or "
-            "train.clip, or look at that step's data."
-        )

@@ -1,7 +1,7 @@
 """A finished run as its folder keeps it: reading, refusing what is no run, labels that tell runs apart."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from kpig.scoring.records import RunScores, TaskScore
 class RunRecord:
     """What a finished run left behind. `name` is its label: the method, and the folder where needed.
 
-    `config`, `environment` and `stream` are the run's files as plain dicts, `events` the lines of
+    `config`, `environment` and `stream` are the run's files as plain dicts, `events` the updates of
     events.jsonl; predictions stay on disk until a report shows some.
     """
 
@@ -43,7 +43,7 @@ def read_run(path: Path) -> RunRecord:
         scores=result,
         config=_read_config(run.path / "config.toml"),
         environment=_table(run, "environment.json"),
-        events=_losses(run.events()),
+        events=run.updates(),
         stream=_table(run, "stream.json"),
     )
 
@@ -75,14 +75,6 @@ def _read_config(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error}); the run folder is not whole") from error
-
-
-def _losses(events: Iterable[Any]) -> list[dict[str, Any]]:
-    """The events of updates in order; of an update done twice, before and after a resume, the later one."""
-    kept = {
-        (e["step"], e["update"]): e for e in events if isinstance(e, dict) and {"step", "update"} <= e.keys()
-    }
-    return [kept[key] for key in sorted(kept)]
 
 
 def distinct(runs: Sequence[RunRecord]) -> list[RunRecord]:

@@ -1,5 +1,6 @@
 """The run folder: whole files, events, DONE markers, and the refusal to mix two runs. No torch."""
 
+import itertools
 import json
 import shutil
 import time
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kpig.config import RunConfig, differing_keys, dump, load_resolved
+from kpig.config import PORTIONS, RunConfig, differing_keys, dump, load_resolved
 from kpig.errors import ConfigError, RunError
 from kpig.files import as_json, as_line, disk_error, drop_unpublished, publish
 from kpig.model import identity
@@ -18,6 +19,12 @@ from kpig.runs.lock import Claim
 DONE = "DONE"
 FIRST_FILES = ("config.toml", "environment.json", "stream.json")
 """What a run writes before anything else; the last of them says that it has begun."""
+
+DRAWN = ("loss", "cross_entropy", "divergence", "held_out_loss", "tokens")
+"""The numbers of an update's record that are read again."""
+
+MOST = 2**53
+"""Larger numbers are damage: no count of a run reaches it, and a float is not exact beyond."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +69,39 @@ class RunDir:
             raise disk_error(self.path / "events.jsonl", error) from error
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Every event, oldest first; a line cut short by a kill is passed over."""
+        """Every event, oldest first; what a kill cut short or damage made no event is passed over."""
         path = self.path / "events.jsonl"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        except OSError as error:
+            raise RunError(
+                f"{path}: cannot be read ({error.strerror or error}); restore or remove it"
+            ) from error
         for line in text.splitlines():
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
+                found = json.loads(line)
+            except (ValueError, RecursionError):
                 continue
+            if isinstance(found, dict):
+                yield found
+
+    def updates(self) -> list[dict[str, Any]]:
+        """The events of updates in order, each update once: as it was done last.
+
+        What was done of a step before it was begun anew is left out.
+        """
+        kept: dict[tuple[int, int], dict[str, Any]] = {}
+        for event in self.events():
+            if is_anew(event):
+                kept = {key: one for key, one in kept.items() if key[0] < event["step"]}
+            elif _is_update(event):
+                kept[event["step"], event["update"]] = event
+        return [kept[key] for key in sorted(kept)]
+
+    @property
+    def current(self) -> int:
+        """The number of the step that a resumed run learns next."""
+        return next(number for number in itertools.count(1) if not self.is_done(number))
 
     def read(self, name: str) -> Any:
         """A JSON file of the run; RunError when it is missing or damaged."""
@@ -79,6 +111,28 @@ class RunDir:
             raise RunError(
                 f"{self.path / name}: cannot be read ({error}); is {self.path} a finished run of kpig?"
             ) from error
+
+
+def is_anew(event: Mapping[str, Any]) -> bool:
+    """Whether an event says that a step was begun anew, with other settings of [train]."""
+    return event.get("anew") is True and _is_count(event.get("step"))
+
+
+def _is_update(event: Mapping[str, Any]) -> bool:
+    """Whether an event is the record of an update, with values that can be drawn and added up."""
+    numbers = [event[name] for name in DRAWN if event.get(name) is not None]
+    replayed = event.get("replayed_tasks", {})
+    return (
+        _is_count(event.get("step"))
+        and _is_count(event.get("update"))
+        and all(type(one) in (int, float) and abs(one) < MOST for one in numbers)
+        and isinstance(replayed, dict)
+        and all(_is_count(one) for one in replayed.values())
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < MOST
 
 
 def is_run(path: Path) -> bool:
@@ -98,12 +152,20 @@ def check_free(path: Path, config: RunConfig, stream: Mapping[str, Any], resume:
     """Refuse a folder that this run may not use; writes nothing.
 
     Raises RunError when the folder holds another run (or anything else) and `resume` is not given, and
-    when config or data differ from those the run began with.
+    when config or data differ from those the run began with; see `may_change`.
     """
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; give a folder for the run")
     if path.exists() and any(path.iterdir()):
         _check_continues(RunDir(path), config, stream, resume)
+
+
+def may_change(key: str) -> bool:
+    """Whether a run that is not finished may go on with another value of a key of its config.
+
+    What [train] says from the current step on may: that step is begun anew, unless only portions change.
+    """
+    return key.startswith("train.") or key in PORTIONS
 
 
 def check_same_model(path: Path, model: str, found: Mapping[str, str | None]) -> None:
@@ -176,10 +238,12 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
     except ConfigError as error:
         raise RunError(f"{run.path}: its config.toml cannot be used: {error}") from error
     keys = differing_keys(begun, config)
-    if keys:
+    is_finished = (run.path / "scores.json").is_file()
+    if keys and (is_finished or not all(map(may_change, keys))):
         raise RunError(
             f"{run.path}: the run began with another config; different: {', '.join(keys)}. "
-            "Resume with the same config and --set options, or give --out another folder."
+            "Resume with the same config and --set options, or give --out another folder. Only [train] may "
+            "change, and only before the run is finished."
         )
     if run.read("stream.json").get("digest") != stream["digest"]:
         raise RunError(

@@ -19,7 +19,7 @@ import psutil
 from kpig.config import RunConfig, build
 from kpig.errors import KpigError
 from kpig.progress import Bars
-from kpig.runs import lock
+from kpig.runs import lock, restart
 from kpig.runs.lock import Claim
 from kpig.sweep import state
 
@@ -55,7 +55,7 @@ def _run(config: RunConfig, folder: Path, claim: Claim) -> None:
     state.failure_path(folder).unlink(missing_ok=True)
     from kpig.runs.job import run
 
-    run(config, folder, resume=folder.exists(), watch=Bars(), claim=claim)
+    run(restart.going_on(folder, config), folder, resume=folder.exists(), watch=Bars(), claim=claim)
 
 
 def _die_with(parent: int) -> psutil.Process:

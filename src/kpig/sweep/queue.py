@@ -24,7 +24,7 @@ STOP_SECONDS = 10.0
 """How long runs that were asked to end may take before they are killed. Chosen: time to finish writing a
 file."""
 
-LONGEST_ERROR = 500
+LONGEST_ERROR = 1000
 """Characters of a failed run's error that are kept and shown. Chosen; the whole is in the run's log."""
 
 

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 
 from kpig.config import RunConfig, TrainSection
-from kpig.errors import ModelError, TrainingError, is_out_of_memory
+from kpig.errors import DivergedError, ModelError, TrainingError, is_out_of_memory
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts.memory import reworded
 from kpig.model import portions
@@ -26,6 +26,7 @@ from kpig.training import checkpoint
 from kpig.training.checkpoint import Checkpoint
 from kpig.training.passes import Passes, require_finite, require_own_names
 from kpig.training.penalty_watch import PenaltyWatch, ratios
+from kpig.training.soundness import Soundness
 
 HELD_OUT_LOSS_EXAMPLES = 256
 """Of twice as many test examples or more, every second, third, ... is read for the held-out loss, so that its
@@ -56,7 +57,9 @@ def fit_step(
 
     `log` receives one dict per update, and one with a "warning" where a penalty stays too small or too
     large beside the cross-entropy; `save` a checkpoint every `train.checkpoint_every` updates.
-    Raises TrainingError on a loss or gradient that is not finite, before the optimizer moves.
+    A checkpoint whose own loss has exploded is not saved, which a "warning" tells. Raises DivergedError on a
+    loss or gradient that is not finite, before the optimizer moves, and where the weights of a checkpoint, or
+    of the step's end, are not finite or have no finite loss.
     """
     settings = config.train
     accelerator = _accelerator(settings, learner.device)
@@ -71,18 +74,27 @@ def fit_step(
         first = resume_from.update
     learner.model.train()
     passes = Passes(accelerator, learner, method, settings, log)
+    soundness = Soundness(learner)
     penalty_watch = PenaltyWatch(method.penalties, step.num_updates)
     for update in range(first, step.num_updates):
         clock = clock_at(config, step, update)
         with learner.ledger.timed("train_seconds"), _memory_explained(clock, passes):
-            record = _update(passes, step, optimizer, clock)
+            record, examples = _update(passes, step, optimizer, clock)
         if settings.held_out_loss_every and (update + 1) % settings.held_out_loss_every == 0:
             record["held_out_loss"] = held_out_loss(learner, step.tasks, settings)
         log({"step": step.number, "update": update + 1, **record})
         if warning := penalty_watch.warning(record):
             log({"step": step.number, "warning": warning})
+        soundness.see(record.get("cross_entropy", record["loss"]))
         is_last = update + 1 == step.num_updates
-        if settings.checkpoint_every and (is_last or (update + 1) % settings.checkpoint_every == 0):
+        is_due = settings.checkpoint_every and (is_last or (update + 1) % settings.checkpoint_every == 0)
+        if not is_last and not is_due:
+            continue
+        with _memory_explained(clock, passes):
+            doubt = soundness.doubt(passes, examples, clock)
+        if doubt:
+            log({"step": step.number, "warning": f"{doubt}. These weights are no checkpoint to go on from"})
+        elif is_due:
             save(checkpoint.capture(update + 1, learner, optimizer, method))
     with learner.ledger.timed("train_seconds"):
         method.end_step(step, learner)
@@ -151,14 +163,14 @@ def current_examples(step: Step, clock: Clock, group_size: int = 1) -> list[Exam
 def held_out_loss(learner: Learner, tasks: Sequence[Task], settings: TrainSection) -> float:
     """Mean cross-entropy, in nats per response token, on an even choice of the tasks' test examples.
 
-    Raises TrainingError where it is not finite.
+    Raises DivergedError where it is not finite.
     """
     examples = [example for task in tasks for example in task.test]
     chosen = examples[:: max(1, len(examples) // HELD_OUT_LOSS_EXAMPLES)]
     with learner.ledger.unspent():
         found = learner.mean_loss(learner.training_batches(chosen, settings))
     if not math.isfinite(found):
-        raise TrainingError(f"the loss on the test examples is not finite ({found}): {NOT_FINITE}")
+        raise DivergedError(f"the loss on the test examples is not finite ({found}): {NOT_FINITE}")
     return round(found, 6)
 
 
@@ -239,8 +251,10 @@ def precision(settings: TrainSection, device: torch.device) -> str:
     return "bf16" if settings.precision == "bfloat16" else "no"
 
 
-def _update(passes: Passes, step: Step, optimizer: torch.optim.Optimizer, clock: Clock) -> dict[str, Any]:
-    """One update of the optimizer; its record."""
+def _update(
+    passes: Passes, step: Step, optimizer: torch.optim.Optimizer, clock: Clock
+) -> tuple[dict[str, Any], list[Example]]:
+    """One update of the optimizer: its record, and the examples that it read."""
     learner, method, settings = passes.learner, passes.method, passes.settings
     torch.manual_seed(clock.rng("dropout").getrandbits(63))
     with passes.accelerator.autocast():
@@ -271,7 +285,7 @@ def _update(passes: Passes, step: Step, optimizer: torch.optim.Optimizer, clock:
     by_task = {"replayed_tasks": Counter(example.task for example in replayed)} if replayed else {}
     measured = method.measured(clock)
     require_own_names(method, "measured", measured)
-    return {**means, **counts, **by_task, **measured}
+    return {**means, **counts, **by_task, **measured}, examples
 
 
 def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:

@@ -1,5 +1,6 @@
 """Whole files or none: the only way in which the package writes a file that others read."""
 
+import contextlib
 import errno
 import json
 import math
@@ -11,7 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kpig.errors import RunError
+from kpig.errors import KpigError, RunError
+
+OF_RUST = re.compile(r"\(os error (\d{1,9})\)")
+"""How libraries written in Rust name an error of the system."""
 
 UNPUBLISHED = re.compile(r"\..+\.\d+\.tmp")
 """Names of files that are being written: the name to be, and the number of the process."""
@@ -91,6 +95,31 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk does not take inside the block into a RunError that names `path`."""
+    try:
+        yield
+    except KpigError:
+        raise
+    except Exception as error:
+        found = of_system(error)
+        if found is None:
+            raise
+        raise disk_error(path, found) from error
+
+
+def of_system(error: Exception) -> OSError | None:
+    """The error of the system that an exception is or tells of; None where it is another one.
+
+    Libraries written in Rust (tokenizers, safetensors) raise exceptions of their own for it.
+    """
+    if isinstance(error, OSError):
+        return error
+    told = OF_RUST.search(str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
 
 
 def publish_json(path: Path, value: Any) -> None:

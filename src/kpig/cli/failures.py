@@ -2,11 +2,11 @@
 
 import errno
 import os
-import re
 import sys
 import traceback
 
 from kpig.errors import is_out_of_memory
+from kpig.files import of_system
 
 TRACEBACK = "KPIG_TRACEBACK"
 """The environment variable that shows where in the program an error came from."""
@@ -29,8 +29,6 @@ ADVICE = {
 """What to do about an error of the system, by its number."""
 
 OTHER_ADVICE = "look at the path, its permissions and the free space, then give the command again"
-OF_RUST = re.compile(r"\(os error (\d+)\)")
-"""How libraries written in Rust (tokenizers, safetensors) name an error of the system."""
 
 
 def tell(words: str) -> None:
@@ -49,16 +47,11 @@ def in_words(error: Exception) -> str | None:
             f"something is nested too deep ({_first_line(error)}): look for a value, a task file or a "
             f"template with hundreds of brackets or blocks inside each other, and flatten it. {DETAILS}"
         )
-    number = error.errno if isinstance(error, OSError) else _number_of_rust(error)
-    if number is None and not isinstance(error, OSError):
+    found = of_system(error)
+    if found is None:
         return None
-    advice = ADVICE.get(number or 0, OTHER_ADVICE)
+    advice = ADVICE.get(found.errno or 0, OTHER_ADVICE)
     return f"{_first_line(error)}; {advice} (a run goes on with --resume). {DETAILS}"
-
-
-def _number_of_rust(error: Exception) -> int | None:
-    found = OF_RUST.search(str(error))
-    return int(found[1]) if found else None
 
 
 def _first_line(error: Exception) -> str:

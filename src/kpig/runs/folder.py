@@ -4,7 +4,7 @@ import itertools
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from kpig.runs.lock import Claim
 DONE = "DONE"
 FIRST_FILES = ("config.toml", "environment.json", "stream.json")
 """What a run writes before anything else; the last of them says that it has begun."""
+
+LATER_FILES = ("events.jsonl", "steps", "starts")
+"""What a run that goes on writes beside its first files."""
 
 DRAWN = ("loss", "cross_entropy", "divergence", "held_out_loss", "tokens")
 """The numbers of an update's record that are read again."""
@@ -54,9 +57,18 @@ class RunDir:
             shutil.rmtree(folder, ignore_errors=True)
 
     def check_ours(self) -> None:
-        """Raise BusyError once another process has taken the run over: from then on it alone may write."""
-        if self.claim is not None:
-            self.claim.check()
+        """Raise BusyError once another process has taken the run over: from then on it alone may write.
+
+        Raises RunError where the folder was deleted meanwhile: what is written then would be no run.
+        """
+        if self.claim is None:
+            return
+        self.claim.check()
+        if not (self.path / "stream.json").is_file():
+            raise RunError(
+                f"{self.path}: the run's folder was deleted or moved while it ran; put it back and continue "
+                "with --resume, or delete what is left of it and give the command again"
+            )
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append one line to events.jsonl."""
@@ -107,7 +119,7 @@ class RunDir:
         """A JSON file of the run; RunError when it is missing or damaged."""
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(
                 f"{self.path / name}: cannot be read ({error}); is {self.path} a finished run of kpig?"
             ) from error
@@ -219,15 +231,25 @@ def open_run(
     """
     drop_unpublished(path)
     if not (path / "stream.json").is_file():
+        _drop_leftovers(path)
         publish(path / "config.toml", dump(config))
         publish(path / "environment.json", as_json(environment))
         publish(path / "stream.json", as_json(stream))
     return RunDir(path, claim)
 
 
+def _drop_leftovers(path: Path) -> None:
+    """Remove what is left of a run whose first files are gone; see `_refuse_foreign`."""
+    for name in LATER_FILES:
+        if (path / name).is_dir():
+            shutil.rmtree(path / name, ignore_errors=True)
+        else:
+            (path / name).unlink(missing_ok=True)
+
+
 def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], resume: bool) -> None:
     if not (run.path / "stream.json").is_file():
-        _refuse_foreign(run.path)
+        _refuse_foreign(run.path, resume)
         return
     if not resume:
         raise RunError(
@@ -245,18 +267,40 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
             "Resume with the same config and --set options, or give --out another folder. Only [train] may "
             "change, and only before the run is finished."
         )
-    if run.read("stream.json").get("digest") != stream["digest"]:
+    if not (run.path / "environment.json").is_file():
+        raise RunError(
+            f"{run.path}: its environment.json is missing, which says what the run began with; put it back, "
+            "or delete the folder and give the command again"
+        )
+    begun_stream = run.read("stream.json")
+    if not isinstance(begun_stream, dict) or begun_stream.get("digest") != stream["digest"]:
         raise RunError(
             f"{run.path}: the task data have changed since the run began (stream.json keeps the old "
             "digests). Restore them, or give --out another folder."
         )
 
 
-def _refuse_foreign(path: Path) -> None:
-    """A kill can leave a run without its stream.json, the last of its first files; all else is not ours."""
+def _refuse_foreign(path: Path, resume: bool) -> None:
+    """A kill can leave a run without its stream.json, the last of its first files; all else is not ours.
+
+    So can a deletion that was cut short, or that came while the run was writing: with `resume`, what is left
+    of a run begins anew, as long as no finished step is among it.
+    """
     begun = tuple(f".{name}." for name in FIRST_FILES)
     names = {file.name for file in path.iterdir()} - {*FIRST_FILES, lock.INSIDE}
-    if any(not name.startswith(begun) for name in names):
-        raise RunError(
-            f"{path} is not empty and holds no run that can be continued; give --out another folder"
-        )
+    strange = [name for name in names if not name.startswith(begun)]
+    if strange and not (resume and _is_leftover(path, strange)):
+        why = "holds no run that can be continued"
+        if (path / "steps").is_dir() and any(path.glob(f"steps/*/{DONE}")):
+            why = "holds finished steps but no stream.json: put that back, or delete the folder,"
+        raise RunError(f"{path} is not empty and {why}; give --out another folder")
+
+
+def _is_leftover(path: Path, names: Iterable[str]) -> bool:
+    """Whether names are those of a run's own files, without a finished step among them."""
+    steps = list(path.glob("steps/*"))
+    return (
+        set(names) <= set(LATER_FILES)
+        and all(one.is_dir() and one.name.isdecimal() for one in steps)
+        and not any((one / DONE).exists() for one in steps)
+    )

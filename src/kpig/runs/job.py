@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from kpig.config import RunConfig, flat
 from kpig.errors import DivergedError, KpigError, RunError
-from kpig.files import drop_unpublished, sync_folder
+from kpig.files import drop_unpublished, sync_folder, writing
 from kpig.methods import chosen
 from kpig.methods.base import Method, Step
 from kpig.model import adapters, identity, loading
@@ -272,7 +271,7 @@ def _score(
 def _save(step_dir: Path, learner: Learner, method: Method) -> None:
     target = step_dir / ("adapter" if learner.is_adapter else "model")
     folders = (target, step_dir / "state")
-    try:
+    with writing(target):
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -280,10 +279,6 @@ def _save(step_dir: Path, learner: Learner, method: Method) -> None:
         checkpoint.write_state(method.state_dict(), step_dir / "state", ledger=learner.ledger.as_dict())
         for folder in folders:
             sync_folder(folder)
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{target}: the model could not be written ({error}); free some space, then --resume"
-        ) from error
 
 
 def _take_over(step_dir: Path, learner: Learner, method: Method) -> None:

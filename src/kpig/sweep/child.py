@@ -50,9 +50,9 @@ def main() -> None:
 
 
 def _run(config: RunConfig, folder: Path, claim: Claim) -> None:
+    state.forget_failure(folder)
     if (folder / "scores.json").is_file():
         return
-    state.failure_path(folder).unlink(missing_ok=True)
     from kpig.runs.job import run
 
     run(restart.going_on(folder, config), folder, resume=folder.exists(), watch=Bars(), claim=claim)

@@ -57,6 +57,7 @@ def notes(run: RunDir) -> list[str]:
 def going_on(path: Path, planned: RunConfig) -> RunConfig:
     """The config to resume a run with that was planned with `planned`: its own, if it was begun anew since.
 
+    `planned` has every setting of its method written out.
     Raises RunError where the run's configs are damaged.
     """
     kept = _kept(path)

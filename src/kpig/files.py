@@ -24,9 +24,13 @@ UNPUBLISHED = re.compile(r"\..+\.\d+\.tmp")
 def publish(path: Path, text: str) -> None:
     """Write `path` so that a reader sees the old file or the new one, never half.
 
-    Raises RunError when the disk does not take it; the old file is unharmed then.
+    Raises RunError when the disk does not take it, or the text is none; the old file is unharmed then.
     """
-    publish_bytes(path, text.encode())
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise no_text(str(path), error) from error
+    publish_bytes(path, content)
 
 
 def publish_bytes(path: Path, content: bytes) -> None:
@@ -135,19 +139,32 @@ def disk_error(path: Path, error: OSError) -> RunError:
     )
 
 
+def no_text(where: str, error: UnicodeEncodeError) -> RunError:
+    """What a user can do where half a surrogate pair would be written: bytes of a path, or broken data."""
+    around = ascii(error.object[max(0, error.start - 30) : error.end + 30])
+    return RunError(
+        f"{where}: cannot be written: {around} holds a character that no UTF-8 file can hold. It comes from a "
+        "path with bytes that are no UTF-8, or from broken data; rename the path, or mend the data"
+    )
+
+
 def as_json(value: Any) -> str:
     """Indented JSON with a line break at its end. Raises RunError as `as_line` does."""
     return _dumped(value, indent=2)
 
 
 def as_line(value: Any) -> str:
-    """JSON on one line, with its line break. Raises RunError for NaN and infinity, which JSON cannot hold."""
+    """JSON on one line, with its line break. Raises RunError for NaN, infinity and halves of surrogates."""
     return _dumped(value)
 
 
 def _dumped(value: Any, indent: int | None = None) -> str:
     try:
-        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+        text.encode()
+        return text
+    except UnicodeEncodeError as error:
+        raise no_text("a JSON value", error) from error
     except ValueError as error:
         place = next(_not_finite(value), None)
         if place is None:

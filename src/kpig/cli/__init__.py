@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import NoReturn
 
-from kpig.cli import failures, pipes, stops
+from kpig.cli import arguments, failures, pipes, stops
 from kpig.errors import KpigError
 
 
@@ -16,6 +16,7 @@ def main() -> NoReturn:
     try:
         stops.heed()
         pipes.outlast_readers()
+        arguments.require_text(sys.argv[1:])
         importlib.import_module("kpig.cli.commands").app()
     except stops.Stopped as stop:
         stops.tell()

@@ -73,3 +73,15 @@ def test_notes_for_readers_may_stand_everywhere(tmp_path):
     places = ("top", "step", "task", "entry", "part")
     found = stream.load(folder_of(tmp_path, constraint={"note": "by hand"}, **dict.fromkeys(places, note)))
     assert len(found.tasks[0].train) == 7
+
+
+@pytest.mark.parametrize("number", [2, 0, -1, "1", None, True, 1.0])
+def test_a_step_that_states_another_number_than_its_place_is_refused(number, tmp_path):
+    with pytest.raises(DataError, match=r"step 1: states 'step' .* in the order of the file"):
+        stream.load(folder_of(tmp_path, step={"step": number}))
+
+
+@pytest.mark.parametrize("tasks", [[], [{"task": "beta"}], None])
+def test_a_stream_file_with_steps_and_tasks_is_refused(tasks, tmp_path):
+    with pytest.raises(DataError, match="has both 'steps' and 'tasks'"):
+        stream.load(folder_of(tmp_path, top={"tasks": tasks}))

@@ -143,7 +143,7 @@ def no_text(where: str, error: UnicodeEncodeError) -> RunError:
     """What a user can do where half a surrogate pair would be written: bytes of a path, or broken data."""
     around = ascii(error.object[max(0, error.start - 30) : error.end + 30])
     return RunError(
-        f"{where}: cannot be written: {around} holds a character that no UTF-8 file can hold. It comes from a "
+        f"{where}: cannot be written: {around} holds a character that no UTF-8 file can hold. It is from a "
         "path with bytes that are no UTF-8, or from broken data; rename the path, or mend the data"
     )
 

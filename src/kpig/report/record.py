@@ -42,9 +42,9 @@ def read_run(path: Path) -> RunRecord:
         name=result.method,
         scores=result,
         config=_read_config(run.path / "config.toml"),
-        environment=_table(run, "environment.json"),
+        environment=run.read("environment.json"),
         events=run.updates(),
-        stream=_table(run, "stream.json"),
+        stream=run.read("stream.json"),
     )
 
 
@@ -52,20 +52,13 @@ def why_unfinished(run: RunDir) -> str:
     """Why a folder without scores.json cannot be read, and what to do."""
     if not (run.path / "stream.json").is_file():
         return f"{run.path}: holds no run of kpig (no scores.json); give the folder of a finished run"
-    planned = f" of {len(_table(run, 'stream.json').get('steps', ()))}"
+    steps = run.read("stream.json").get("steps")
+    planned = f" of {len(steps)}" if isinstance(steps, list) else ""
     done = len(list(run.path.glob(f"steps/*/{DONE}"))) - run.is_done(0)
     return (
         f"{run.path}: the run is not finished ({max(done, 0)}{planned} steps done, no scores.json); "
         "finish it with --resume, then ask again"
     )
-
-
-def _table(run: RunDir, name: str) -> dict[str, Any]:
-    """A JSON file of the run that holds a table; RunError where it does not."""
-    found = run.read(name)
-    if not isinstance(found, dict):
-        raise RunError(f"{run.path / name}: is damaged (it holds no table); restore it, or leave the run out")
-    return found
 
 
 def _read_config(path: Path) -> dict[str, Any]:

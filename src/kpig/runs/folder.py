@@ -115,14 +115,21 @@ class RunDir:
         """The number of the step that a resumed run learns next."""
         return next(number for number in itertools.count(1) if not self.is_done(number))
 
-    def read(self, name: str) -> Any:
-        """A JSON file of the run; RunError when it is missing or damaged."""
+    def read(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run, which holds a table; RunError when it is missing or damaged."""
+        path = self.path / name
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise RunError(
-                f"{self.path / name}: cannot be read ({error}); is {self.path} a finished run of kpig?"
+                f"{path}: cannot be read ({error}); is {self.path} a finished run of kpig?"
             ) from error
+        if not isinstance(found, dict):
+            raise RunError(
+                f"{path}: is damaged (it is a {type(found).__name__}, no table); restore it, or leave the "
+                "run out"
+            )
+        return found
 
 
 def is_anew(event: Mapping[str, Any]) -> bool:
@@ -206,16 +213,10 @@ def begun_at(path: Path) -> str | None:
 
 
 def _environment(path: Path) -> dict[str, Any]:
-    """environment.json of a run that has begun, else {}; RunError where it is damaged."""
+    """What the run in a folder began in; empty before it begins. RunError where it is damaged."""
     if not all((path / name).is_file() for name in ("environment.json", "stream.json")):
         return {}
-    found = RunDir(path).read("environment.json")
-    if not isinstance(found, dict):
-        raise RunError(
-            f"{path / 'environment.json'}: is of type {type(found).__name__}; expected an object. Restore "
-            "it, or give --out another folder."
-        )
-    return found
+    return RunDir(path).read("environment.json")
 
 
 def open_run(
@@ -272,8 +273,7 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
             f"{run.path}: its environment.json is missing, which says what the run began with; put it back, "
             "or delete the folder and give the command again"
         )
-    begun_stream = run.read("stream.json")
-    if not isinstance(begun_stream, dict) or begun_stream.get("digest") != stream["digest"]:
+    if run.read("stream.json").get("digest") != stream["digest"]:
         raise RunError(
             f"{run.path}: the task data have changed since the run began (stream.json keeps the old "
             "digests). Restore them, or give --out another folder."

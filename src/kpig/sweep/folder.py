@@ -37,7 +37,7 @@ def check_folder(sweep: Sweep, out: Path) -> None:
 def keep_spec(sweep: Sweep, out: Path) -> None:
     """Make the folder and keep the spec in it, whole; RunError where the disk does not take it."""
     path = out / SPEC
-    if path.is_file() and path.read_text(encoding="utf-8") == sweep.text:
+    if path.is_file() and path.read_bytes() == sweep.text.encode():
         return
     publish(path, sweep.text)
 

@@ -125,10 +125,7 @@ class RunDir:
                 f"{path}: cannot be read ({error}); is {self.path} a finished run of kpig?"
             ) from error
         if not isinstance(found, dict):
-            raise RunError(
-                f"{path}: is damaged (it is a {type(found).__name__}, no table); restore it, or leave the "
-                "run out"
-            )
+            raise RunError(f"{path}: is damaged (it holds no table); restore it, or leave the run out")
         return found
 
 

@@ -64,11 +64,9 @@ def going_on(path: Path, planned: RunConfig) -> RunConfig:
     if not kept:
         return planned
     try:
-        return (
-            planned
-            if differing_keys(load_resolved(kept[0]), planned)
-            else load_resolved(path / "config.toml")
-        )
+        if differing_keys(load_resolved(kept[0]), planned):
+            return planned
+        return load_resolved(path / "config.toml")
     except ConfigError as error:
         raise RunError(f"{path}: a config of the run cannot be used: {error}") from error
 
@@ -81,15 +79,14 @@ def command(path: Path, config: RunConfig) -> str:
 
 
 def _keep(run: RunDir) -> None:
-    """Copy what the run was started with to `starts/`, once."""
+    """Copy what the run was started with to `starts/`, once: a kill may have come after it."""
     kept = _kept(run.path)
     text = (run.path / "config.toml").read_text(encoding="utf-8")
-    is_kept = bool(kept) and kept[-1].read_text(encoding="utf-8") == text
-    number = len(kept) + (not is_kept)
-    environment = run.read("environment.json")
-    if not is_kept:  # else a kill came between, and environment.json may be the new one already
-        publish_json(run.path / STARTS / f"environment.{number:02d}.json", environment)
-        publish(run.path / STARTS / f"config.{number:02d}.toml", text)
+    if kept and kept[-1].read_text(encoding="utf-8") == text:
+        return
+    number = f"{len(kept) + 1:02d}"
+    publish_json(run.path / STARTS / f"environment.{number}.json", run.read("environment.json"))
+    publish(run.path / STARTS / f"config.{number}.toml", text)
 
 
 def _kept(path: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from kpig.config import RunConfig, build
 from kpig.errors import KpigError
 from kpig.progress import Bars
 from kpig.rendering import say
-from kpig.runs import lock
+from kpig.runs import lock, restart
 from kpig.runs.lock import Claim
 from kpig.sweep import state
 
@@ -51,12 +51,12 @@ def main() -> None:
 
 
 def _run(config: RunConfig, folder: Path, claim: Claim) -> None:
+    state.forget_failure(folder)
     if (folder / "scores.json").is_file():
         return
-    state.failure_path(folder).unlink(missing_ok=True)
     from kpig.runs.job import run
 
-    run(config, folder, resume=folder.exists(), watch=Bars(), claim=claim)
+    run(restart.going_on(folder, config), folder, resume=folder.exists(), watch=Bars(), claim=claim)
 
 
 def _die_with(parent: int) -> psutil.Process:

@@ -1,15 +1,38 @@
 """Whole files or none: the only way in which the package writes a file that others read."""
 
 import errno
+import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import RunError
+
+PLAIN_NAME = re.compile(
+    r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9_-])?"
+)
+"""What every file system takes as it is and tells from every other such name: no capitals, which some do not
+tell from small letters, and none of the names of Windows' devices."""
+
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+MOST_NAME_CHARACTERS = 60
+
+
+def name_for(text: str) -> str:
+    """A file's name for any text, safe on every file system, without an ending; other texts get others.
+
+    A text that is safe as it is stays so. Of others the safe characters are kept, and "~" and 16 hexadecimal
+    digits of their SHA-256 added: no safe text holds a "~".
+    """
+    if PLAIN_NAME.fullmatch(text):
+        return text
+    kept = UNSAFE.sub("-", text)[:MOST_NAME_CHARACTERS].strip("-.")
+    return f"{kept}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def publish(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from kpig.cli.app import TasksPath, app, read_tasks
 from kpig.errors import UsageError, nearest
-from kpig.files import publish
+from kpig.files import name_for, publish
 
 
 @app.command("show")
@@ -35,5 +35,6 @@ def show_tasks(
         if html is None:
             Console().print(show.terminal(one))
         else:
-            publish(html / f"{one.name}.html", show.html(one))
-            print(html / f"{one.name}.html")
+            page = html / f"{name_for(one.name)}.html"
+            publish(page, show.html(one))
+            print(page)

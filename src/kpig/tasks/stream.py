@@ -14,6 +14,7 @@ from kpig.errors import ConfigError, DataError
 from kpig.records import Example, Instruction, Stream, Task
 from kpig.tasks import readers, suite
 from kpig.tasks.drafts import Draft, Problems, build
+from kpig.tasks.readers.reading import Reading
 from kpig.tasks.readers.variants import Wordings
 
 Step = TypeVar("Step")
@@ -33,8 +34,14 @@ def load(
     max_steps: int | None = None,
     max_tasks_per_step: int | None = None,
     max_held_out: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    train_on: str = "last",
+    bad_rows: str = "refuse",
 ) -> Stream:
     """The stream at `path` (kinds: readers.KINDS), and the held-out tasks at `held_out` (any kind).
+
+    `columns` maps fields to the columns of the files, `train_on` is "last" or "all" assistant turns of a
+    conversation; `bad_rows` "skip" leaves out and counts what "refuse" refuses (readers.Reading).
 
     `variants` is a file of further wordings (`kpig diversify`), or a folder with a variants.json, for
     both; without it, each uses the variants.json beside its tasks, if there is one.
@@ -55,10 +62,10 @@ def load(
         "max_held_out": max_held_out,
     }
     _check_limits(limits)
-    problems = Problems()
+    problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on)
     wordings = _wordings(variants, problems)
-    drafts = _read(path, kind, problems, wordings)
-    held_out_drafts = _read(held_out, "auto", problems, wordings) if held_out else []
+    drafts = _read(path, kind, problems, wordings, reading)
+    held_out_drafts = _read(held_out, "auto", problems, wordings, reading) if held_out else []
     _check_wordings(wordings, [*drafts, *held_out_drafts], problems)
     _check_apart(drafts, held_out_drafts, problems)
     with problems.collected():
@@ -67,6 +74,7 @@ def load(
     held_out_tasks = _build_all(held_out_drafts, problems, "test", train_per_task, test_per_task)
     _check_trainable(built.values(), path, problems)
     problems.check()
+    problems.tell()
     kept = [step[: max_tasks_per_step or None] for step in steps[: max_steps or None]]
     return Stream(
         name=_name(path),
@@ -80,8 +88,9 @@ def configured(config: RunConfig) -> Stream:
     settings = config.stream
     if settings.path == SUITE:
         return reordered(_suite(config.suite), settings.order, settings.order_seed)
-    chosen = settings.model_dump(exclude={"order_seed", "held_out"})
-    return load(**chosen, seed=settings.order_seed, held_out=settings.held_out or None)
+    chosen = settings.model_dump(exclude={"order_seed", "held_out", "columns"})
+    columns = settings.columns.given
+    return load(**chosen, seed=settings.order_seed, held_out=settings.held_out or None, columns=columns)
 
 
 def _suite(settings: SuiteSection) -> Stream:
@@ -116,11 +125,12 @@ def load_tasks(
     _check_limits(limits)
     problems = Problems()
     wordings = _wordings(variants, problems)
-    drafts = _read(path, kind, problems, wordings)
+    drafts = _read(path, kind, problems, wordings, Reading())
     _check_wordings(wordings, drafts, problems)
     unsplit: Literal["rule", "test"] = "rule" if split_by_rule else "test"
     tasks = _build_all(drafts, problems, unsplit, train_per_task, test_per_task)
     problems.check()
+    problems.tell()
     return tuple(tasks.values())[: max_tasks or None]
 
 
@@ -128,11 +138,13 @@ def _wordings(path: str | Path | None, problems: Problems) -> Wordings | None:
     return readers.read_wordings(Path(path).expanduser(), problems) if path else None
 
 
-def _read(path: str | Path, kind: str, problems: Problems, wordings: Wordings | None) -> list[Draft]:
+def _read(
+    path: str | Path, kind: str, problems: Problems, wordings: Wordings | None, reading: Reading
+) -> list[Draft]:
     """The drafts at `path`; tasks with a name that an earlier one has are a problem and left out."""
     drafts: list[Draft] = []
     with problems.collected():
-        drafts = readers.read(Path(path).expanduser(), kind, problems, wordings)
+        drafts = readers.read(Path(path).expanduser(), kind, problems, wordings, reading)
     for name, count in Counter(draft.name for draft in drafts).items():
         if count > 1:
             problems.found.append(f"{path}: {count} tasks are named '{name}'; names must differ")
@@ -301,7 +313,11 @@ def _instruction_fields(instruction: Instruction) -> list[object]:
 def _example_fields(example: Example, task: Task) -> list[object]:
     """The example as JSON values; null stands for the seed instruction, which nearly all examples carry."""
     wording = None if example.instruction == task.instruction else _instruction_fields(example.instruction)
-    return [example.id, example.task, wording, example.input, example.references]
+    fields: list[object] = [example.id, example.task, wording, example.input, example.references]
+    if example.context or example.as_system:
+        said = [[message.role, message.text] for message in example.context]
+        fields.append([said, example.as_system])
+    return fields
 
 
 def _sha256(value: object) -> str:

@@ -7,6 +7,8 @@ import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,14 @@ KEY_PARTS_KEYS, KEY_PART_KEYS = (
     ("text", "kind", "start", "end"),
 )
 NO_TASK_FILES = (STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, REJECTED_FILE)
+
+NOT_TEXT = {
+    b"PAR1": ("Parquet", ".parquet"),
+    b"\x1f\x8b": ("gzip", ".gz"),
+    b"PK\x03\x04": ("a zip archive, as Excel writes", ".csv, saved as CSV"),
+    b"ARROW1": ("Arrow", ".parquet, saved as Parquet"),
+}
+"""How files begin that are no text, what they are, and what they are to be named."""
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
@@ -49,6 +59,7 @@ def read_text(path: Path) -> str:
         raise missing(path)
     try:
         content = path.read_bytes()
+        _refuse_other_kinds(content, path)
         return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cannot be unpacked ({error}); expected a whole gzip file") from error
@@ -58,10 +69,23 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a readable file") from error
 
 
+def _refuse_other_kinds(content: bytes, path: Path) -> None:
+    """Raises DataError for a file that is no text, whatever its name says."""
+    for beginning, (what, ending) in NOT_TEXT.items():
+        if content.startswith(beginning) and path.suffix != ending:
+            raise DataError(f"{path}: holds {what}, not text as its name says; name it *{ending}")
+
+
 def parse_object(text: str, where: str, first_line: int = 1) -> dict[str, Any]:
     """The JSON object in `text`. Raises DataError naming line and column where it is malformed."""
+    value = parse_json(text, where, first_line)
+    return typed(value, dict, f"{where}: line {first_line}: the JSON value", "an object")
+
+
+def parse_json(text: str, where: str, first_line: int = 1) -> object:
+    """The JSON value in `text`. Raises DataError naming line and column where it is malformed."""
     try:
-        value = json.loads(text)
+        value: object = json.loads(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(
@@ -71,7 +95,7 @@ def parse_object(text: str, where: str, first_line: int = 1) -> dict[str, Any]:
         raise DataError(f"{where}: line {first_line}: not valid JSON ({error}); mend the file") from error
     if "\\ud" in text.lower():
         _refuse_half_characters(value, f"{where}: line {first_line}")
-    return typed(value, dict, f"{where}: line {first_line}: the JSON value", "an object")
+    return value
 
 
 def _refuse_half_characters(value: object, where: str) -> None:
@@ -109,23 +133,57 @@ def refuse_unknown(raw: Mapping[str, Any], known: Sequence[str], where: str) -> 
 # --- rows --------------------------------------------------------------------------------
 
 
-def read_row(raw: Mapping[str, Any], example_id: str, split: str | None, where: str) -> Row | None:
-    """One example, or None where its input or output is NaN or null.
+def read_row(
+    raw: Mapping[str, Any], example_id: str, split: str | None, where: str, file: str, problems: Problems
+) -> Row | None:
+    """One example, or None where its input or its output is NaN or null.
 
+    Numbers and booleans become text, and empty responses beside others are left out; both are noted.
     Raises DataError for a missing output, an empty response, or a value of the wrong type.
     """
     where = f"{where}: example '{example_id}'"
     if "output" not in raw:
-        raise DataError(f"{where}: has no 'output'{did_you_mean('output', raw)}")
+        near = nearest("output", raw)
+        hint = f"did you mean '{near}'?" if near else "expected a text, or a list of texts, under 'output'"
+        raise DataError(f"{where}: has no 'output'; {hint}")
     outputs = raw["output"] if isinstance(raw["output"], list) else [raw["output"]]
     text = raw.get("input", "")
-    if any(_is_void(value) for value in (text, *outputs)):
+    if _is_void(text) or (outputs and all(map(_is_void, outputs))):
         return None
-    typed(text, str, f"{where}: 'input'", "a text")
-    references = texts_of(outputs, f"{where}: 'output'")
-    if not references or not all(reference.strip() for reference in references):
+    references = tuple(
+        noted_text(value, f"{where}: 'output'", file, "output", problems)
+        for value in outputs
+        if not _is_void(value)
+    )
+    full = tuple(reference for reference in references if reference.strip())
+    if not full:
         raise DataError(f"{where}: has an empty response; write it out or remove the example")
-    return Row(example_id, text, references, split)
+    if len(full) < len(outputs):
+        problems.notes[f"{file}: an empty reference beside others is left out"] += 1
+    return Row(example_id, noted_text(text, f"{where}: 'input'", file, "input", problems), full, split)
+
+
+def text_of(value: object, what: str) -> str:
+    """The value as text: numbers as JSON writes them, true and false, dates in ISO 8601.
+
+    Raises DataError, beginning with `what`, for lists, objects and bytes.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return str(value) if isinstance(value, int | float | Decimal) else typed(value, str, what, "a text")
+
+
+def noted_text(value: object, what: str, file: str, field_name: str, problems: Problems) -> str:
+    """`text_of`, noted where the value is no text yet."""
+    text = text_of(value, what)
+    if not isinstance(value, str):
+        problems.notes[
+            f"{file}: '{field_name}' holds values that are no text; they are read as JSON writes them "
+            "(3, 0.5, true)"
+        ] += 1
+    return text
 
 
 def _is_void(value: object) -> bool:

@@ -1,0 +1,73 @@
+"""CSV and TSV: a line of column names, then one example in each record."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kpig.errors import DataError
+from kpig.tasks.drafts import Problems
+from kpig.tasks.readers.files import read_text
+from kpig.tasks.readers.reading import RawRow
+
+DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
+MOST_CELL_CHARACTERS = 2**27
+"""Of one cell: a bound on memory. The library's own is 131,072, which a long document passes."""
+
+
+def comma_rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
+    """The records of a CSV file; see `rows`."""
+    return rows(path, source, problems, ",")
+
+
+def tab_rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
+    """The records of a TSV file; see `rows`."""
+    return rows(path, source, problems, "\t")
+
+
+def rows(path: Path, source: str, problems: Problems, delimiter: str) -> Iterator[RawRow]:
+    """The records by column name, each with the line on which it ends; an empty cell is no value.
+
+    Raises DataError for a file without a usable line of names, and for quotes that never close.
+    """
+    csv.field_size_limit(MOST_CELL_CHARACTERS)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
+    names = _names(next(reader, []), path, delimiter)
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise DataError(
+                f"{path}: line {reader.line_num}: {error}; close every quote, and double those inside a cell"
+            ) from error
+        if cells is None:
+            return
+        if any(cells):
+            with problems.rows.collected():
+                yield _row(names, cells, f"{path}: line {reader.line_num}", str(path), source)
+
+
+def _row(names: Sequence[str], cells: Sequence[str], where: str, file: str, source: str) -> RawRow:
+    if len(cells) != len(names):
+        raise DataError(
+            f"{where}: has {len(cells)} cells, but the first line names {len(names)} columns; quote cells "
+            "that hold the separator"
+        )
+    return RawRow(where, file, source, {n: cell for n, cell in zip(names, cells, strict=True) if cell})
+
+
+def _names(names: Sequence[str], path: Path, delimiter: str) -> list[str]:
+    found = [name.strip() for name in names]
+    if len(found) < 2:
+        line = found[0] if found else ""
+        other = next((name for sign, name in DELIMITERS.items() if sign != delimiter and sign in line), None)
+        hint = f"; it looks separated by {other}: name it .tsv, or save it again" if other else ""
+        raise DataError(
+            f"{path}: line 1: expected the names of at least two columns, separated by "
+            f"{DELIMITERS[delimiter]}, and found {line[:60]!r}{hint}"
+        )
+    twice = [name for name, count in Counter(found).items() if count > 1]
+    if twice:
+        raise DataError(f"{path}: line 1: the column {twice[0]!r} is named twice; names must differ")
+    return found

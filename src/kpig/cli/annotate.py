@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from kpig.cli.app import (
     Device,
@@ -23,6 +24,7 @@ from kpig.cli.app import (
 from kpig.cli.chat_model import ChatModel, takes_chat_model
 from kpig.errors import some
 from kpig.records import Instruction
+from kpig.tasks.show import visible
 
 if TYPE_CHECKING:
     from kpig.annotate.job import Annotation
@@ -115,6 +117,9 @@ def _annotated(found: "Annotation", texts: Mapping[str, str]) -> Table:
         share = sum(span.end - span.start for span in spans) / len(text)
         kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(span.kind for span in spans).items())
         table.add_row(
-            name, str(len(spans)) if name in found.spans else "none found", f"{100 * share:.0f} %", kinds
+            Text(visible(name)),
+            str(len(spans)) if name in found.spans else "none found",
+            f"{100 * share:.0f} %",
+            kinds,
         )
     return table

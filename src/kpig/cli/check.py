@@ -1,8 +1,10 @@
 """The command `check`: what can be found wrong before anything is trained."""
 
 from rich.table import Table
+from rich.text import Text
 
 from kpig.cli.app import ConfigPath, Overrides, app, show_table
+from kpig.tasks.show import visible
 
 
 @app.command("check")
@@ -28,7 +30,7 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
             len(task.instruction.key_parts),
             len(task.constraints),
         )
-        table.add_row(step, task.name, task.metric, *map(str, counts))
+        table.add_row(step, Text(visible(task.name)), task.metric, *map(str, counts))
     show_table(table)
     for caution in cautions(settings, tasks):
         print(f"note: {caution}")

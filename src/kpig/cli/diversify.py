@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from kpig.cli.app import Device, DeviceOption, Overwrite, TasksPath, app, print_counts, read_tasks, show_table
 from kpig.cli.chat_model import ChatModel, takes_chat_model
 from kpig.errors import UsageError
+from kpig.tasks.show import visible
 
 if TYPE_CHECKING:
     from kpig.diversify import Report
@@ -105,5 +107,11 @@ def _diversified(report: "Report") -> Table:
     for one in report.tasks:
         possible = "–" if one.num_possible is None else str(one.num_possible)
         training = len(one.variants) - one.num_evaluation
-        table.add_row(one.task, str(training), str(one.num_evaluation), str(len(one.rejections)), possible)
+        table.add_row(
+            Text(visible(one.task)),
+            str(training),
+            str(one.num_evaluation),
+            str(len(one.rejections)),
+            possible,
+        )
     return table

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import Device, DeviceOption, ModelPath, TasksOption, app, quiet, read_tasks, show_table
+from kpig.cli.app import (
+    Device,
+    DeviceOption,
+    ModelPath,
+    TasksOption,
+    app,
+    prompted,
+    quiet,
+    read_tasks,
+    show_table,
+)
 from kpig.cli.score_table import print_cautions, score_table
 
 
@@ -38,7 +48,7 @@ def evaluate(
     quiet()
     if out is not None:
         check_no_run(out)
-    section, chosen = ModelSection(path=path), read_tasks(tasks, test_per_task)
+    section, chosen = prompted(ModelSection(path=path), tasks), read_tasks(tasks, test_per_task)
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
     result, answered = evaluate_model(section, chosen, settings, choose_device(device.value), Bars())
     show_table(score_table(path, result))

@@ -35,7 +35,14 @@ class ModelSection(Section):
     max_length: Annotated[int, Field(ge=16)] = Field(
         1024, description="tokens of prompt and response at most"
     )
-    chat_template: bool = Field(True, description="use the tokenizer's chat template where it has one")
+    chat_template: bool | str = Field(
+        True,
+        description="use the tokenizer's chat template where it has one; the name of one of several",
+    )
+    chat_template_arguments: Mapping[str, bool | int | float | str] = Field(
+        {}, description="values for the chat template, such as enable_thinking = false"
+    )
+    system: str = Field("", description="the system prompt of examples that bring none")
     mask_text: str = Field(MASK_TEXT, description="what stands in place of a key part in the masked twin")
     trust_remote_code: bool = Field(
         False, description="run Python code that comes with the model: only if you trust it"

@@ -30,6 +30,9 @@ WRITTEN_AS_JSON = ("messages", "conversations", "history", "key_parts", "constra
 KEPT_WHEN_NULL = ("output", "response", "completion")
 """A row without an answer is skipped and counted, where one without the column is refused."""
 
+MAY_BE_EMPTY = ("instruction", "input", "output", "response", "prompt", "completion")
+"""Of these an empty text is a value, which is refused where there must be one; of others it is none."""
+
 CUTOFF = 0.85
 """How near an unknown column must be to the name of a field to be taken for a slip. Chosen."""
 
@@ -69,7 +72,7 @@ def _is_spoken(raw: Mapping[str, Any], reading: Reading) -> bool:
 def _is_absent(key: str, value: object) -> bool:
     if value is None:
         return key not in KEPT_WHEN_NULL
-    return value == "" and key in (*SHARED, *SPOKEN)
+    return value == "" and key not in MAY_BE_EMPTY
 
 
 def _without_nulls(value: object) -> object:
@@ -80,12 +83,26 @@ def _without_nulls(value: object) -> object:
 
 
 def _parsed(value: object, key: str, where: str) -> object:
-    if key not in WRITTEN_AS_JSON or not isinstance(value, str) or not value.lstrip().startswith("["):
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    if key in ("prompt", "completion"):
+        return _conversation_or_text(value)
+    if key not in WRITTEN_AS_JSON:
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: '{key}' is a text that is no JSON list ({error}); mend it") from error
+
+
+def _conversation_or_text(text: str) -> object:
+    """The messages where the text is a list of such in JSON, else the text itself: it may begin with "["."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    is_spoken = all(isinstance(one, dict) and {"role", "from"} & one.keys() for one in found)
+    return found if found and is_spoken else text
 
 
 def with_context(fields: dict[str, Any], row: RawRow, problems: Problems) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def tab_rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
 
 
 def rows(path: Path, source: str, problems: Problems, delimiter: str) -> Iterator[RawRow]:
-    """The records by column name, each with the line on which it ends; an empty cell is no value.
+    """The records by column name, each with the line on which it ends; empty ones as empty text.
 
     Raises DataError for a file without a usable line of names, and for quotes that never close.
     """
@@ -54,18 +54,18 @@ def _row(names: Sequence[str], cells: Sequence[str], where: str, file: str, sour
             f"{where}: has {len(cells)} cells, but the first line names {len(names)} columns; quote cells "
             "that hold the separator"
         )
-    return RawRow(where, file, source, {n: cell for n, cell in zip(names, cells, strict=True) if cell})
+    return RawRow(where, file, source, dict(zip(names, cells, strict=True)))
 
 
 def _names(names: Sequence[str], path: Path, delimiter: str) -> list[str]:
     found = [name.strip() for name in names]
-    if len(found) < 2:
-        line = found[0] if found else ""
-        other = next((name for sign, name in DELIMITERS.items() if sign != delimiter and sign in line), None)
+    line = found[0] if len(found) == 1 else ""
+    other = next((name for sign, name in DELIMITERS.items() if sign != delimiter and sign in line), None)
+    if other or not found:
         hint = f"; it looks separated by {other}: name it .tsv, or save it again" if other else ""
         raise DataError(
-            f"{path}: line 1: expected the names of at least two columns, separated by "
-            f"{DELIMITERS[delimiter]}, and found {line[:60]!r}{hint}"
+            f"{path}: line 1: expected the names of the columns, separated by {DELIMITERS[delimiter]}, and "
+            f"found {line[:60]!r}{hint}"
         )
     twice = [name for name, count in Counter(found).items() if count > 1]
     if twice:

@@ -24,7 +24,7 @@ from kpig.tasks.readers.files import (
 )
 from kpig.tasks.readers.formats import examples_of
 from kpig.tasks.readers.reading import RawRow, Reading, Stated
-from kpig.tasks.readers.splits import SPLIT_NAMES, VALIDATION
+from kpig.tasks.readers.splits import SPLIT_NAMES, VALIDATION, split_files
 
 Rows = Callable[[Path, str, Problems], Iterator[RawRow]]
 
@@ -61,12 +61,23 @@ def read_files(files: Mapping[Path, Rows], path: Path, reading: Reading, problem
 
     Raises DataError where there is no example.
     """
+    splits = split_files([source_of(file) for file in files])
     rows = (
         row
         for file, rows_of in files.items()
-        for row in _guarded(rows_of(file, source_of(file), problems), problems)
+        for row in _guarded(_rows_of_file(file, rows_of, path, splits, problems), problems)
     )
     return _drafts(rows, path, path if path.is_dir() else path.parent, reading, problems)
+
+
+def _rows_of_file(
+    file: Path, rows_of: Rows, path: Path, splits: Mapping[str, str], problems: Problems
+) -> Iterator[RawRow]:
+    """The rows of a file; one that is named after its split belongs to a task named after the folder."""
+    split = splits.get(source_of(file))
+    if split is None:
+        return rows_of(file, source_of(file), problems)
+    return (replace(row, split=split) for row in rows_of(file, path.name, problems))
 
 
 def read_hf(path: Path, reading: Reading, problems: Problems) -> list[Draft]:

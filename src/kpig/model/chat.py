@@ -80,7 +80,7 @@ class ChatTemplate:
         self.clock = clock or present_moment()
         self.name = name
         self.arguments = dict(arguments)
-        if getattr(tokenizer, "chat_template", None):
+        if name or arguments:
             self._check_arguments()
 
     def render(self, messages: Messages, add_generation_prompt: bool = True) -> str:

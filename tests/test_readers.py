@@ -474,6 +474,7 @@ def test_a_file_in_another_format_than_its_name_says_is_told(tmp_path):
         ("instruction,output,output\na,b,c\n", "the column 'output' is named twice"),
         ("instruction,output\na,b,c\n", "line 2: has 3 cells, but the first line names 2 columns"),
         ('instruction,output\n"a,b\n', "close every quote"),
+        ('{"instruction": "a", "output": "b"}\n', "looks like JSON; name it .jsonl"),
         ("instruction,output\nDo.,\n", "line 2: example 'a-1': has an empty response"),
     ],
 )
@@ -618,3 +619,30 @@ def test_any_rows_are_read_or_refused(rows, train_on, bad_rows, columns):
             stream.load(path, train_on=train_on, bad_rows=bad_rows, columns=columns)
         except KpigError as error:
             assert str(error)
+
+
+WORDS = (
+    *(
+        b"instruction,output\n",
+        b'{"instruction":"a","output":"b"}\n',
+        b'{"messages":[',
+        b"a",
+        b"1e999",
+        b"NaN",
+    ),
+    *(b"[", b"]", b"{", b"}", b",", b'"', b"\n", b"\t", b"\xff", b"\x00", b"\xef\xbb\xbf", b"\\ud800"),
+    *(b"\x1f\x8b", b"PAR1"),
+)
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".csv", ".tsv.gz", ".parquet", ".ndjson")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(WORDS), max_size=9).map(b"".join), st.sampled_from(SUFFIXES), st.booleans())
+def test_any_bytes_under_any_name_are_read_or_refused(content, suffix, packs):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{suffix}"
+        path.write_bytes(gzip.compress(content) if packs and suffix.endswith(".gz") else content)
+        try:
+            stream.load_tasks(path)
+        except KpigError as error:
+            assert str(path) in str(error)

@@ -131,9 +131,7 @@ def test_one_of_several_templates_is_chosen_by_its_name():
     several = {"default": OPEN, "loud": "{% for m in messages %}{{ m.content }}!{% endfor %}"}
     assert encoder(several, use_chat_template="loud").prompt_text(example(context=())).endswith("Norway!")
     assert encoder(several).prompt_text(example(context=())).startswith("user: ")
-    with pytest.raises(
-        ModelError, match=r"model\.chat_template is 'lout'; .* has default and loud"
-    ):
+    with pytest.raises(ModelError, match=r"model\.chat_template is 'lout'; .* has default and loud"):
         encoder(several, use_chat_template="lout")
     with pytest.raises(ModelError, match="one template without a name; set it to true"):
         encoder(OPEN, use_chat_template="loud")

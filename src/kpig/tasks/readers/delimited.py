@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from kpig.errors import DataError
 from kpig.tasks.drafts import Problems
@@ -32,20 +33,25 @@ def rows(path: Path, source: str, problems: Problems, delimiter: str) -> Iterato
     Raises DataError for a file without a usable line of names, and for quotes that never close.
     """
     csv.field_size_limit(MOST_CELL_CHARACTERS)
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
-    names = _names(next(reader, []), path, delimiter)
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise DataError(
-                f"{path}: line {reader.line_num}: {error}; close every quote, and double those inside a cell"
-            ) from error
-        if cells is None:
-            return
+    text = read_text(path)
+    if text.lstrip().startswith(("{", "[{")):
+        raise DataError(f"{path}: line 1: looks like JSON; name it .jsonl, or .json where it is one list")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    records = _records(reader, path)
+    names = _names(next(records, []), path, delimiter)
+    for cells in records:
         if any(cells):
             with problems.rows.collected():
                 yield _row(names, cells, f"{path}: line {reader.line_num}", str(path), source)
+
+
+def _records(reader: Any, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(
+            f"{path}: line {reader.line_num}: {error}; close every quote, and double those inside a cell"
+        ) from error
 
 
 def _row(names: Sequence[str], cells: Sequence[str], where: str, file: str, source: str) -> RawRow:

@@ -161,9 +161,8 @@ def test_one_example_comes_of_the_last_turn_or_of_every_assistant_turn(tmp_path)
     (last,) = stream.load_tasks(path)[0].test
     assert (last.instruction.text, last.references) == ("Why?", ("Because.",))
     assert [one.text for one in last.context] == ["S", *LONG[:4]]
-    every = readers.read(path, "auto", problems := stream.Problems(), reading=readers.Reading({}, "all"))
-    assert not problems.found
-    assert [(row.instruction.text, len(row.context)) for row in every[0].rows] == [
+    (every,) = stream.load_tasks(path, train_on="all")
+    assert [(one.instruction.text, len(one.context)) for one in every.test] == [
         ("Hello", 1),
         ("Who is there?", 3),
         ("Why?", 5),

@@ -15,6 +15,7 @@ from kpig.errors import ConfigError, ModelError
 from kpig.methods.parts.memory import Memory
 from kpig.model import loading
 from kpig.model.encoding import Encoder, plain_prompt
+from kpig.pretrain import mixture
 from kpig.progress import Watcher
 from kpig.records import Example, Instruction, KeySpan, Message
 from kpig.runs import job
@@ -255,6 +256,14 @@ def test_tasks_of_a_config_and_of_a_run_come_with_their_prompts(folder, tmp_path
     assert prompted(ModelSection(path="other"), "suite") == ModelSection(path="other")
     assert model_of(config, "").path == "tiny" and model_of(config, "other").path == "other"
     assert model_of("suite", "") is None
+
+
+def test_a_mixture_keeps_what_was_said_before(folder, tmp_path):
+    (task,) = (one for one in stream.load(folder / "tasks").tasks if one.name == "chat")
+    mixture.write_mixture(mixture.Mixture((task,), 0, 0), tmp_path / "mixture.jsonl.gz")
+    (again,) = stream.load(tmp_path / "mixture.jsonl.gz").tasks
+    assert [one.context for one in again.train] == [one.context for one in task.train]
+    assert len(task.train[0].context) == 3
 
 
 def test_the_encoder_without_weights_is_that_of_the_loaded_model():

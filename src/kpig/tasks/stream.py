@@ -114,18 +114,21 @@ def load_tasks(
     test_per_task: int | None = None,
     max_tasks: int | None = None,
     split_by_rule: bool = False,
+    columns: Mapping[str, str] | None = None,
+    train_on: str = "last",
+    bad_rows: str = "refuse",
 ) -> tuple[Task, ...]:
     """All tasks at `path`, those of all steps in order, to be evaluated; none needs training examples.
 
     Examples that state no split are all test examples; with `split_by_rule` they are split as `load` does.
-    `variants` is as for `load`.
+    `variants`, `columns`, `train_on` and `bad_rows` are as for `load`.
     Raises ConfigError and DataError as `load` does.
     """
     limits = {"train_per_task": train_per_task, "test_per_task": test_per_task, "max_tasks": max_tasks}
     _check_limits(limits)
-    problems = Problems()
+    problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on)
     wordings = _wordings(variants, problems)
-    drafts = _read(path, kind, problems, wordings, Reading())
+    drafts = _read(path, kind, problems, wordings, reading)
     _check_wordings(wordings, drafts, problems)
     unsplit: Literal["rule", "test"] = "rule" if split_by_rule else "test"
     tasks = _build_all(drafts, problems, unsplit, train_per_task, test_per_task)

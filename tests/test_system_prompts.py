@@ -17,7 +17,7 @@ from kpig.model import loading
 from kpig.model.encoding import Encoder, plain_prompt
 from kpig.pretrain import mixture
 from kpig.progress import Watcher
-from kpig.records import Example, Instruction, KeySpan, Message
+from kpig.records import Example, Instruction, KeySpan, Message, Task
 from kpig.runs import job
 from kpig.runs.check import check
 from kpig.runs.diagnose import evaluate_model, prompts_of
@@ -99,6 +99,24 @@ def test_a_template_without_a_system_role_gets_it_in_front_of_the_first_user_tur
     assert found.messages(example())[0] == {"role": "user", "content": "Be brief.\n\nCapital of Peru?"}
     whole = found.prompt_text(example(as_system=True, context=()), masked=True)
     assert whole == "user: _ the capital.\n\nNorway\nassistant:"
+
+
+def test_show_gives_the_prompt_its_twin_and_the_messages_that_render_to_it(monkeypatch):
+    found = encoder(OPEN)
+    monkeypatch.setattr(loading, "load_encoder", lambda section: found)
+    shown = dict(prompts_of(ModelSection())(Task("t", (PARTED,), (example(),), (), "rougeL")))
+    assert list(shown) == ["prompt, exactly", "prompt of the masked twin", "messages to send"]
+    sent = found.tokenizer.apply_chat_template(
+        json.loads(shown["messages to send"]), tokenize=False, add_generation_prompt=True
+    )
+    assert sent == shown["prompt, exactly"] == found.encode(example()).text
+    assert shown["prompt of the masked twin"].count("_ the capital.") == 1
+    too_long = example(instruction=Instruction("word " * 300))
+    ((heading, text),) = prompts_of(ModelSection())(Task("t", (PARTED,), (too_long,), (), "rougeL"))
+    assert heading == "no prompt" and "Raise it to at least" in text
+    cut = example(input="word " * 300)
+    first, _ = next(iter(prompts_of(ModelSection())(Task("t", (PARTED,), (cut,), (), "rougeL"))))
+    assert "characters of the input cut" in first
 
 
 def test_an_example_without_a_system_prompt_is_rendered_as_ever(caplog):

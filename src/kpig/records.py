@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -44,7 +45,7 @@ class Instruction:
         return "".join(pieces) + self.text[position:]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation; `role` is "system", "user" or "assistant"."""
 
@@ -52,7 +53,7 @@ class Message:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """One input with its reference responses, under the instruction it came with or a rewording of that.
 
@@ -115,16 +116,33 @@ class Task:
     @property
     def own_instructions(self) -> tuple[Instruction, ...]:
         """Those that single examples came with and that are no wordings of the seed, in their order."""
-        found = dict.fromkeys(example.instruction for example in (*self.train, *self.test))
-        return tuple(one for one in found if one not in self.instructions)
+        return tuple(one for one in self._carried if one not in self._shared)
 
     def wordings(self, example: Example) -> tuple[Instruction, ...]:
         """The wordings that an example of the task may be trained under: the one it has is among them."""
-        return wordings(example, self.instructions)
+        return self.instructions if example.instruction in self._shared else (example.instruction,)
+
+    def longest_wording(self, example: Example) -> Instruction:
+        """The longest of the `wordings` of an example, in characters; of equal ones the first."""
+        return self._longest if example.instruction in self._shared else example.instruction
 
     def new_wordings(self, example: Example) -> tuple[Instruction, ...]:
         """The wordings kept for evaluation that say the same as the example's instruction."""
-        return self.evaluation_instructions if example.instruction in self.instructions else ()
+        return self.evaluation_instructions if example.instruction in self._shared else ()
+
+    @cached_property
+    def _carried(self) -> tuple[Instruction, ...]:
+        """The instructions of the examples, each once, in their order."""
+        return tuple(dict.fromkeys(example.instruction for example in (*self.train, *self.test)))
+
+    @cached_property
+    def _shared(self) -> frozenset[Instruction]:
+        """Kept as a set: as many examples may ask for their wording as there are wordings."""
+        return frozenset(self.instructions)
+
+    @cached_property
+    def _longest(self) -> Instruction:
+        return max(self.instructions, key=lambda one: len(one.text))
 
 
 def wordings(example: Example, instructions: tuple[Instruction, ...]) -> tuple[Instruction, ...]:

@@ -16,6 +16,7 @@ from kpig.llm.backend import OnProgress
 from kpig.llm.schema import Text, schema_of
 from kpig.records import KEY_PART_KINDS, KeySpan
 from kpig.rendering import render
+from kpig.tasks.drafts import overlapped
 
 TEMPLATE = "annotate.txt.j2"
 MOST_PREVIOUS_CHARACTERS = 4000
@@ -25,7 +26,8 @@ second prompt."""
 QUOTES = "\"'`´“”„‟‘’‚‛«»‹›"
 """Any of these stands for any other: models write one sign where the instruction has another."""
 
-FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
+FENCE = re.compile(r"```[a-zA-Z]*+[^\S\n]*+\n(.*?)```", re.DOTALL)
+# It tries no white space twice: an answer may be thousands of line breaks.
 # Not behind a letter where the span begins with one, and not before one where it ends with one.
 INSIDE_WORD = (r"(?<![A-Za-z0-9](?=[A-Za-z0-9]))", r"(?!(?<=[A-Za-z0-9])[A-Za-z0-9])")
 
@@ -147,11 +149,8 @@ def locate(text: str, wanted: str, taken: Sequence[KeySpan] = (), kind: str = "o
     places that are free, the first behind the part that was placed last counts, else the first.
     """
     places = [KeySpan(*match.span(), kind) for match in _pattern(wanted).finditer(text)]
-    free = [
-        place
-        for place in places
-        if not any(place.start < other.end and other.start < place.end for other in taken)
-    ]
+    ordered = sorted(taken)
+    free = [place for place in places if overlapped(place, ordered) is None]
     if not free:
         return "overlaps another part" if places else "not in the instruction"
     behind = taken[-1].end if taken else 0

@@ -13,9 +13,11 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
 
     Example: [bold]kpig check my.toml --set train.batch_size=8[/bold]
     """
+    from kpig.runs import unseen
     from kpig.runs.check import cautions, check
 
     settings, tasks = check(config, overrides or [])
+    notes = [*cautions(settings, tasks), *unseen.cautions(settings, tasks)]
     table = Table(title=f"{config}: sound", title_justify="left")
     for heading in ("step", "task", "metric", "train", "test", "wordings", "key parts", "constraints"):
         table.add_column(
@@ -32,6 +34,6 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
         )
         table.add_row(step, Text(visible(task.name)), task.metric, *map(str, counts))
     show_table(table)
-    for caution in cautions(settings, tasks):
-        print(f"note: {caution}")
+    for note in notes:
+        print(f"note: {note}")
     print(f"method {settings.method.name}, model {settings.model.path}; run it with: kpig run {config}")

@@ -4,6 +4,7 @@ A method's own setting is left out where it has its default: "kpig" beside "kpig
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,28 +55,33 @@ def _defaults(run: Run) -> dict[str, str]:
 
 
 def _labelled(runs: Sequence[Run], texts: Sequence[Mapping[str, str]]) -> list[str]:
+    by_method: dict[str, list[Mapping[str, str]]] = {}
+    for run, text in zip(runs, texts, strict=True):
+        by_method.setdefault(run.method, []).append(text)
+    names = {method: _names(of_method) for method, of_method in by_method.items()}
     return [
-        " ".join([run.method, ", ".join(_differing(run, text, runs, texts))]).strip()
+        " ".join([run.method, ", ".join(_changed(run, text, names[run.method]))]).strip()
         for run, text in zip(runs, texts, strict=True)
     ]
 
 
-def _differing(
-    run: Run, text: Mapping[str, str], runs: Sequence[Run], texts: Sequence[Mapping[str, str]]
-) -> list[str]:
-    """`key=value` for the keys in which the runs of the method differ, keys as short as stays distinct."""
-    others = [other for one, other in zip(runs, texts, strict=True) if one.method == run.method]
+def _names(texts: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The keys in which the runs of a method differ, each with a name as short as stays distinct."""
     keys = [
         key
-        for key in dict.fromkeys(key for other in others for key in other)
-        if len({other.get(key) for other in others}) > 1
+        for key in dict.fromkeys(key for text in texts for key in text)
+        if len({text.get(key) for text in texts}) > 1
     ]
-    last = [key.rsplit(".", 1)[-1] for key in keys]
-    names = [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
-    found = {key: text.get(key, "unset") for key in keys}
-    defaults = _defaults(run) if keys else {}
-    return [
-        f"{name}={found[key]}"
-        for name, key in zip(names, keys, strict=True)
-        if found[key] != defaults.get(key)
-    ]
+    counts = Counter(map(_last, keys))
+    return {key: _last(key) if counts[_last(key)] == 1 else key for key in keys}
+
+
+def _last(key: str) -> str:
+    return key.rsplit(".", 1)[-1]
+
+
+def _changed(run: Run, text: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
+    """`key=value` for those of the named keys in which a run differs from its method's defaults."""
+    defaults = _defaults(run) if names else {}
+    found = {key: text.get(key, "unset") for key in names}
+    return [f"{name}={found[key]}" for key, name in names.items() if found[key] != defaults.get(key)]

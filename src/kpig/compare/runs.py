@@ -49,7 +49,8 @@ def read_all(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     """
     found = list({folder.resolve(): folder for path in paths for folder in _folders(path)}.values())
     finished = [folder for folder in found if (folder / "scores.json").is_file()]
-    left_out = [why_unfinished(RunDir(folder)) for folder in found if folder not in finished]
+    unfinished = [folder for folder in found if not (folder / "scores.json").is_file()]
+    left_out = [why_unfinished(RunDir(folder)) for folder in unfinished]
     if not finished:
         raise RunError("no run is finished, so there is nothing to compare:\n  " + "\n  ".join(left_out))
     return _ordered([_read(folder) for folder in finished]), left_out

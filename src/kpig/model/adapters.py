@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from kpig.config import ModelSection
-from kpig.errors import ModelError
+from kpig.errors import ModelError, some
 from kpig.model.folder import explained, read_json
 from kpig.model.weights import require_whole
 
@@ -38,6 +38,36 @@ def fresh(model: Any, section: ModelSection, seed: int) -> Any:
             return get_peft_model(model, config)
         except ValueError as error:
             raise ModelError(f"LoRA cannot be put on this model: {error}. Set model.lora_targets.") from error
+
+
+def left_out(model: Any) -> list[str]:
+    """A sentence where the LoRA adapter of a model leaves matrices out: experts stacked in one parameter.
+
+    PEFT adapts those of some architectures (Mixtral) together with all linear layers, and of others none.
+    """
+    from peft.tuners.lora.layer import ParamWrapper
+
+    wrappers = [module for module in model.modules() if isinstance(module, ParamWrapper)]
+    adapted = {(id(module.get_base_layer()), module.parameter_name) for module in wrappers}
+    stacked = {
+        f"{owner}.{name}": weight.numel()
+        for owner, module in model.named_modules()
+        for name, weight in module.named_parameters(recurse=False)
+        if _is_stacked(module, weight) and (id(module), name) not in adapted
+    }
+    if not stacked:
+        return []
+    share = sum(stacked.values()) / sum(weight.numel() for weight in model.parameters())
+    names = [name.removeprefix("base_model.model.") for name in stacked]
+    return [
+        f'adapter = "lora" adapts linear layers: {len(stacked)} parameters that hold the matrices of several '
+        f"experts in one ({some(names)}), {share:.0%} of the weights, stay as they are. "
+        'adapter = "none" tunes them too'
+    ]
+
+
+def _is_stacked(module: Any, weight: torch.Tensor) -> bool:
+    return weight.ndim == 3 and min(weight.shape) > 1 and not isinstance(module, torch.nn.Conv1d)
 
 
 def saved(model: Any, path: str) -> Any:

@@ -237,9 +237,10 @@ class Encoder:
         best = self._with_cut(example, response, enough)
         if _longest_prompt(best) > room:
             needed = self.max_length + _longest_prompt(best) - room
+            before = "system prompt, earlier turns, " if len(self.messages(example)) > 1 else ""
             raise DataError(
-                f"task {example.task!r}, example {example.id!r}: instruction and response need {needed} "
-                f"tokens even without the input; model.max_length is {self.max_length}. Raise it "
+                f"task {example.task!r}, example {example.id!r}: {before}instruction and response need "
+                f"{needed} tokens even without the input; model.max_length is {self.max_length}. Raise it "
                 f"to at least {needed}."
             )
         while enough - too_little > 1:

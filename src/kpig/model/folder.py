@@ -38,6 +38,11 @@ def resolve(path: str) -> str:
     return os.path.expanduser(path) if path.startswith("~") else path
 
 
+def is_local(path: str) -> bool:
+    """Whether a model lies in a folder here, rather than on a hub."""
+    return os.path.isdir(path)
+
+
 def is_adapter(path: str) -> bool:
     """Whether a local folder holds a PEFT adapter rather than a whole model."""
     return os.path.isfile(os.path.join(path, ADAPTER_CONFIG))  # Path.is_file raises where a path is too long

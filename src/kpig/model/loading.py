@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from kpig.config import ModelSection
@@ -91,6 +91,19 @@ def _encoder(
         section.system,
         section.chat_template_arguments,
     )
+
+
+def outline(section: ModelSection) -> Any:
+    """The model that its config.json describes with a fresh LoRA adapter, shapes without numbers.
+
+    Raises ModelError where it makes none.
+    """
+    path = resolve(section.path)
+    with explained(path), torch.device("meta"):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+        made: Any = AutoModelForCausalLM
+        model = made.from_config(config, trust_remote_code=section.trust_remote_code)
+        return adapters.fresh(model, section, seed=0)
 
 
 def check_vocabulary(model: Any, tokenizer: Any, path: str) -> None:

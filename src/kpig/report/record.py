@@ -1,5 +1,6 @@
 """A finished run as its folder keeps it: reading, refusing what is no run, labels that tell runs apart."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -86,17 +87,14 @@ def _losses(events: Iterable[Any]) -> list[dict[str, Any]]:
 
 def distinct(runs: Sequence[RunRecord]) -> list[RunRecord]:
     """The runs under labels that differ: the folder is added to a shared label, then a number."""
-    labels = [run.name for run in runs]
-    if len(set(labels)) < len(labels):
-        folders = [f"{run.name} ({run.path.resolve().name})" for run in runs]
-        labels = [
-            long if labels.count(short) > 1 else short for short, long in zip(labels, folders, strict=True)
-        ]
-    numbers = [labels[: i + 1].count(label) for i, label in enumerate(labels)]
-    return [
-        replace(run, name=label if number == 1 else f"{label} {number}")
-        for run, label, number in zip(runs, labels, numbers, strict=True)
-    ]
+    counts = Counter(run.name for run in runs)
+    numbers: Counter[str] = Counter()
+    found = []
+    for run in runs:
+        label = run.name if counts[run.name] == 1 else f"{run.name} ({run.path.resolve().name})"
+        numbers[label] += 1
+        found.append(replace(run, name=label if numbers[label] == 1 else f"{label} {numbers[label]}"))
+    return found
 
 
 def final_tasks(runs: Sequence[RunRecord]) -> dict[str, TaskScore]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from kpig.errors import KpigError, RunError
 from kpig.files import sync_folder
 from kpig.methods import chosen
 from kpig.methods.base import Method, Step
-from kpig.model import identity, loading
+from kpig.model import adapters, identity, loading
 from kpig.model.chat import present_moment
 from kpig.model.folder import resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
-from kpig.runs import check, lock
+from kpig.runs import check, lock, unseen
 from kpig.runs.folder import RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
 from kpig.scoring import answers, predictions, scores
@@ -72,11 +72,14 @@ def run(
         raise RunError(
             f"model {config.model.path} has no trainable weights; give a whole model, not an adapter"
         )
-    num_cut = _check_lengths(learner, tasks, config)
+    cut = unseen.cut(learner.encoder, tasks, config)
+    told = cut.sentences(learner.encoder.max_length, config.evaluate.max_new_tokens)
+    if config.model.adapter == "lora" and not config.model.lora_targets:
+        told += adapters.left_out(learner.model)
     with nullcontext(claim) if claim else lock.held(path) as ours:
         check_free(path, config, summary, resume)
         folder = open_run(path, config, summary, environment(config, model, clock), ours)
-        return _stream(folder, learner, method, plan, tasks, config, num_cut, watch)
+        return _stream(folder, learner, method, plan, tasks, config, cut.num_inputs, told, watch)
 
 
 def _stream(
@@ -87,10 +90,11 @@ def _stream(
     tasks: Stream,
     config: RunConfig,
     num_cut: int,
+    told: Sequence[str],
     watch: Watcher,
 ) -> RunScores:
-    """Every step of the plan that is not done yet, and the scores of them all."""
-    cautions = check.cautions(config, tasks)
+    """Every step of the plan that is not done yet, and the scores of all; `told` are further cautions."""
+    cautions = [*check.cautions(config, tasks), *told]
     for caution in cautions:
         watch.say(f"note: {caution}")
     _evaluate_untuned(folder, learner, tasks, config, watch)
@@ -156,24 +160,6 @@ def _planned(
     """A step of the plan; where a method has a number of updates of its own, every batch is full."""
     own = method.num_updates(count)
     return Step(number, tasks, own, bounds if own == count else ())
-
-
-def _check_lengths(learner: Learner, tasks: Stream, config: RunConfig) -> int:
-    """Encode everything once, so that an example that cannot fit is refused before training.
-
-    Returns how many examples have a shortened input.
-    """
-    num_cut = 0
-    for task in tasks.tasks:
-        for example in task.train:
-            longest = max(task.wordings(example), key=lambda one: len(one.text))
-            num_cut += learner.encoder.encode(example).num_cut > 0
-            if longest != example.instruction:
-                learner.encoder.encode(replace(example, instruction=longest))
-    for task in (*tasks.tasks, *tasks.held_out):
-        for example in task.test:
-            num_cut += learner.encoder.encode(example, config.evaluate.max_new_tokens).num_cut > 0
-    return num_cut
 
 
 def _evaluate_untuned(

@@ -20,8 +20,8 @@ from kpig.records import NEW_WORDING, SEED_WORDING, SEEN, Example, Prediction, T
 from kpig.scoring import scores
 from kpig.scoring.judge import judge
 from kpig.scoring.records import Coverage, Evaluation
-from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN, Problems
-from kpig.tasks.readers.files import parse_object, read_text, typed
+from kpig.tasks.drafts import Problems
+from kpig.tasks.readers.files import parse_object, read_lines, typed
 
 RESPONSE_KEYS, ID_KEYS = ("response", "prediction"), ("example", "id")
 OUTPUT = "output"
@@ -173,8 +173,8 @@ def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
                 found[key] = line
             except DataError as error:
                 raise DataError(f"{path}: line {number}: {error}") from None
-        if len(problems.found) >= MOST_PROBLEMS_SHOWN:
-            problems.found[MOST_PROBLEMS_SHOWN - 1 :] = ["... further lines were not looked at"]
+        if problems.is_full:
+            problems.found[-1], problems.num_more = "... further lines were not looked at", 0
             break
     problems.check()
     if not found:
@@ -185,9 +185,7 @@ def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     if path.is_dir():
         raise DataError(f"{path} is a folder; give the file of predictions itself")
-    for number, text in enumerate(read_text(path).split("\n"), start=1):
-        if text.strip():
-            yield number, text
+    yield from read_lines(path)
 
 
 def _response(fields: Fields) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -119,7 +120,7 @@ def contradictions(spec: Spec, base: Mapping[str, Any]) -> list[str]:
     problems = []
     for axis in ("methods", "seeds", "orders"):
         values = getattr(spec, axis)
-        problems += [f"{axis} has {one!r} twice" for one in dict.fromkeys(values) if values.count(one) > 1]
+        problems += [f"{axis} has {one!r} twice" for one, count in Counter(values).items() if count > 1]
     section = base.get("stream")
     order = section.get("order", "given") if isinstance(section, dict) else "given"
     if "orders" not in spec.model_fields_set and order != "given":

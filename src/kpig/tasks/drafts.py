@@ -1,5 +1,6 @@
 """Turn what a task file states into a checked Task: key parts, split, metric, caps."""
 
+import bisect
 import itertools
 import logging
 import random
@@ -48,7 +49,8 @@ log = logging.getLogger(__name__)
 class Problems:
     """The problems found so far, so that a user learns of all of them at once.
 
-    A problem of many rows is told once, with their number. `rows` collects the problems of single rows:
+    `found` are those that are shown, a problem of many rows once, with their number; of further ones, of
+    which bad data may hold millions, only the number is kept. `rows` collects the problems of single rows:
     it is this object itself where they are refused, another where they are skipped and told. `notes` are
     sentences about what was read otherwise than it stands there, each with the number of its rows; `unused`
     are the columns that nothing was made of, by their file.
@@ -60,8 +62,14 @@ class Problems:
         self.notes: Counter[str] = Counter()
         self.unused: dict[str, Counter[str]] = {}
         self.num_skipped = 0
+        self.num_more = 0
         self._same: dict[str, list[int]] = {}
-        """For each kind of problem the places of the first one in `found`, and the number of all."""
+        """For each kind of problem that is shown its place in `found`, and how often it occurs."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further problem will not be shown, so that no time need go into its words."""
+        return len(self.found) >= MOST_PROBLEMS_SHOWN
 
     @contextmanager
     def collected(self) -> Iterator[None]:
@@ -73,25 +81,25 @@ class Problems:
             self.add(*str(error).splitlines())
 
     def add(self, *lines: str) -> None:
-        """Keep problems, one per line; of those that differ only in their row, the first and the number."""
+        """Keep problems, one per line, as long as they are shown; of one in many rows the first."""
         for line in lines:
             kind = PLACE.sub("", line, count=1)
             if kind in self._same:
                 self._same[kind][1] += 1
+            elif self.is_full:
+                self.num_more += 1
             else:
                 self._same[kind] = [len(self.found), 1]
                 self.found.append(line)
 
     def lines(self) -> list[str]:
-        """The problems in words, up to MOST_PROBLEMS_SHOWN of them, and how many more there are."""
+        """The problems in words, how often each occurs, and how many more there are."""
         counts = {place: count for place, count in self._same.values()}
         lines = [
             line + (f" (and so in {counts[place] - 1} more)" if counts.get(place, 1) > 1 else "")
-            for place, line in enumerate(self.found[:MOST_PROBLEMS_SHOWN])
+            for place, line in enumerate(self.found)
         ]
-        if len(self.found) > len(lines):
-            lines.append(f"... and {len(self.found) - len(lines)} more problems")
-        return lines
+        return lines + ([f"... and {self.num_more} more problems"] if self.num_more else [])
 
     def check(self) -> None:
         """Raise one DataError naming the problems, one per line, if there are any."""
@@ -116,7 +124,7 @@ def _rows(count: int) -> str:
     return f"{count} row" if count == 1 else f"{count} rows"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One example as its file states it; `split` is "train", "test" or None where nothing is stated."""
 
@@ -220,8 +228,12 @@ def split_by_rule(name: str, rows: Sequence[Row], num_test: int | None = None) -
     tested = set(map(identity, test))
     train = [row for row in candidates if identity(row) not in tested]
     if len(train) < len(candidates):
-        num_dropped = len(candidates) - len(train)
-        log.warning("task '%s': %d training examples repeat a test input; dropped", name, num_dropped)
+        log.warning(
+            "task '%s': %d training examples repeat a test input (%d in other case or spacing); dropped",
+            name,
+            len(candidates) - len(train),
+            _num_alike(candidates, test, identity),
+        )
     return train, test
 
 
@@ -231,6 +243,17 @@ def _conversations(rows: Sequence[Row]) -> list[list[Row]]:
     for number, row in enumerate(rows):
         groups.setdefault(row.conversation or number, []).append(row)
     return list(groups.values())
+
+
+def _num_alike(rows: Sequence[Row], test: Sequence[Row], identity: Callable[[Row], tuple[str, ...]]) -> int:
+    """How many rows are a test row's example by their `identity` alone, and not letter by letter."""
+    tested, letters = set(map(identity, test)), set(map(_letters, test))
+    return sum(identity(row) in tested and _letters(row) not in letters for row in rows)
+
+
+def _letters(row: Row) -> tuple[str, ...]:
+    """What `_identity` compares, as it stands."""
+    return (_own_instruction(row), row.input, *(() if row.input.strip() else row.references))
 
 
 def _identity(rows: Sequence[Row]) -> Callable[[Row], tuple[str, ...]]:
@@ -267,7 +290,8 @@ def _refuse_shared_examples(draft: Draft, train: Sequence[Row], test: Sequence[R
         pairs = ", ".join(f"'{left}' = '{right}'" for left, right in shared[:3])
         raise DataError(
             f"{draft.where}: task '{draft.name}': {len(shared)} examples are in train and in test "
-            f"(same input: {pairs}{', ...' if len(shared) > 3 else ''}); leave them out of one"
+            f"(same input, case and spacing aside: {pairs}{', ...' if len(shared) > 3 else ''}); leave them "
+            "out of one"
         )
 
 
@@ -306,12 +330,15 @@ def locate(text: str, parts: object, where: str) -> tuple[KeySpan, ...]:
     if not isinstance(parts, Sequence) or isinstance(parts, str):
         raise DataError(f"{where}: key_parts is {_shown(parts)}; expected a list of texts or mappings")
     stated = [_stated_part(part, where) for part in parts]
-    spans = [_fixed_span(text, part, where) for part in stated if "start" in part]
+    spans = sorted(_fixed_span(text, part, where) for part in stated if "start" in part)
     _refuse_overlap(text, spans, where)
+    searched: dict[str, int] = {}
     for part in stated:
         if "start" not in part:
-            spans.append(_free_span(text, part, spans, where))
-    return tuple(sorted(spans))
+            span = _free_span(text, part, spans, searched.get(part["text"], 0), where)
+            bisect.insort(spans, span)
+            searched[part["text"]] = span.end
+    return tuple(spans)
 
 
 def _stated_part(part: object, where: str) -> dict[str, Any]:
@@ -346,23 +373,35 @@ def _fixed_span(text: str, part: Mapping[str, Any], where: str) -> KeySpan:
     return KeySpan(start, end, part["kind"])
 
 
-def _free_span(text: str, part: Mapping[str, Any], taken: Sequence[KeySpan], where: str) -> KeySpan:
-    start = text.find(part["text"])
-    if start < 0:
+def _free_span(
+    text: str, part: Mapping[str, Any], taken: Sequence[KeySpan], searched: int, where: str
+) -> KeySpan:
+    """The first place at or behind `searched` that overlaps none of `taken`, which are in order.
+
+    Where a place overlaps a taken span, so do all up to that span's end: the search goes on there.
+    """
+    start = text.find(part["text"], searched)
+    if start < 0 and part["text"] not in text:
         raise DataError(
             f"{where}: key part {_shown(part['text'])} is not a span of the instruction "
             f"{_shown(text)}; copy it exactly, case and spaces included"
         )
     while start >= 0:
         span = KeySpan(start, start + len(part["text"]), part["kind"])
-        if not any(span.start < other.end and other.start < span.end for other in taken):
+        other = overlapped(span, taken)
+        if other is None:
             return span
-        start = text.find(part["text"], start + 1)
+        start = text.find(part["text"], other.end)
     raise DataError(f"{where}: key part {_shown(part['text'])} overlaps another key part; leave one out")
 
 
-def _refuse_overlap(text: str, spans: Sequence[KeySpan], where: str) -> None:
-    ordered = sorted(spans)
+def overlapped(span: KeySpan, ordered: Sequence[KeySpan]) -> KeySpan | None:
+    """The last of the spans, which are in order and clear of each other, that the span overlaps, or None."""
+    number = bisect.bisect_left(ordered, span.end, key=lambda other: other.start) - 1
+    return ordered[number] if number >= 0 and ordered[number].end > span.start else None
+
+
+def _refuse_overlap(text: str, ordered: Sequence[KeySpan], where: str) -> None:
     for left, right in itertools.pairwise(ordered):
         if right.start < left.end:
             raise DataError(

@@ -1,10 +1,11 @@
 """Load a stream of tasks: read, check, split, cap, put in order, and give it a digest."""
 
 import hashlib
+import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -150,7 +151,7 @@ def _read(
         drafts = readers.read(Path(path).expanduser(), kind, problems, wordings, reading)
     for name, count in Counter(draft.name for draft in drafts).items():
         if count > 1:
-            problems.found.append(f"{path}: {count} tasks are named '{name}'; names must differ")
+            problems.add(f"{path}: {count} tasks are named '{name}'; names must differ")
     return list({draft.name: draft for draft in drafts}.values())
 
 
@@ -203,7 +204,7 @@ def _check_apart(drafts: Sequence[Draft], held_out: Sequence[Draft], problems: P
     learned = {draft.name: draft for draft in drafts}
     for draft in held_out:
         if draft.name in learned:
-            problems.found.append(
+            problems.add(
                 f"{draft.where}: held-out task '{draft.name}' is also in the stream "
                 f"({learned[draft.name].where}); leave it out of one"
             )
@@ -212,7 +213,7 @@ def _check_apart(drafts: Sequence[Draft], held_out: Sequence[Draft], problems: P
 def _check_trainable(tasks: Iterable[Task], path: str | Path, problems: Problems) -> None:
     for task in tasks:
         if not task.train:
-            problems.found.append(
+            problems.add(
                 f"{path}: task '{task.name}': has no training examples ({len(task.test)} test examples); "
                 "add some (other inputs than those of its test examples), or load these tasks as held_out"
             )
@@ -234,8 +235,7 @@ def _steps(drafts: Sequence[Draft], tasks_per_step: int | None) -> list[list[Dra
     if without or tasks_per_step:
         size = tasks_per_step or 1
         return [list(drafts[start : start + size]) for start in range(0, len(drafts), size)]
-    numbers = dict.fromkeys(draft.step for draft in drafts)
-    return [[draft for draft in drafts if draft.step == number] for number in numbers]
+    return [list(members) for _, members in itertools.groupby(drafts, key=lambda draft: draft.step)]
 
 
 def _ordered(steps: list[Step], order: str | Sequence[int], seed: int) -> list[Step]:
@@ -268,18 +268,29 @@ def digest(stream: Stream) -> str:
 
 def task_digest(task: Task) -> str:
     """SHA-256, in hex, of everything the task holds."""
-    return _sha256(
-        {
-            "name": task.name,
-            "metric": task.metric,
-            "categories": task.categories,
-            "constraints": [[one.type, one.params, one.kind] for one in task.constraints],
-            "instructions": [_instruction_fields(one) for one in task.instructions],
-            "evaluation_instructions": [_instruction_fields(one) for one in task.evaluation_instructions],
-            "train": [_example_fields(example, task) for example in task.train],
-            "test": [_example_fields(example, task) for example in task.test],
-        }
-    )
+    found = hashlib.sha256()
+    for piece in _pieces(task):
+        found.update(piece.encode())
+    return found.hexdigest()
+
+
+def _pieces(task: Task) -> Iterator[str]:
+    """The task as one JSON object with its keys in order, example by example: there may be a million."""
+    head = {
+        "name": task.name,
+        "metric": task.metric,
+        "categories": task.categories,
+        "constraints": [[one.type, one.params, one.kind] for one in task.constraints],
+        "instructions": [_instruction_fields(one) for one in task.instructions],
+        "evaluation_instructions": [_instruction_fields(one) for one in task.evaluation_instructions],
+    }
+    yield _json(head).removesuffix("}")
+    for split, examples in (("test", task.test), ("train", task.train)):
+        yield f',"{split}":['
+        for number, example in enumerate(examples):
+            yield "," * (number > 0) + _json(_example_fields(example, task))
+        yield "]"
+    yield "}"
 
 
 def summary(stream: Stream) -> dict[str, Any]:
@@ -324,8 +335,11 @@ def _example_fields(example: Example, task: Task) -> list[object]:
 
 
 def _sha256(value: object) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_json(value).encode()).hexdigest()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: object) -> object:

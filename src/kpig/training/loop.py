@@ -189,7 +189,7 @@ def _read_in_rows(tasks: Sequence[Task], settings: TrainSection) -> list[Example
     found = [example for task in tasks for example in task.train]
     for task in tasks:
         for example in task.train:
-            longest = max(task.wordings(example), key=lambda one: len(one.text))
+            longest = task.longest_wording(example)
             if longest != example.instruction:
                 found.append(replace(example, instruction=longest))
     tested = tasks if settings.held_out_loss_every else ()

@@ -1,18 +1,24 @@
 """Task files as text and JSON, and what every format shares: rows, annotations, checked values."""
 
 import gzip
+import itertools
 import json
 import logging
 import math
+import os
+import re
+import sys
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
-from kpig.errors import DataError, nearest
+from kpig.errors import ConfigError, DataError, nearest
 from kpig.records import Constraint, KeySpan
 from kpig.tasks import constraints
 from kpig.tasks.drafts import Problems, Row, locate
@@ -27,6 +33,22 @@ KEY_PARTS_KEYS, KEY_PART_KEYS = (
     ("key_parts", "definition", "made_by", "check"),
     ("text", "kind", "start", "end"),
 )
+BYTE_ORDER_MARK = "\ufeff"
+"""How Windows begins a text in UTF-8."""
+
+UNPACKED_LIMIT = "KPIG_MAX_UNPACKED_GIB"
+"""The environment variable that allows a .gz to hold more."""
+
+MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO, ANY_UNPACKED_BYTES = 4 << 30, 50, 64 << 20
+"""What a .gz may hold: so much, and no more than so many times its size, but so much at any rate. 3 MB can
+hold 3 GB of nothing. Chosen: text is packed to a third or a tenth; a million examples have about 1 GiB."""
+
+MAX_LINE_BYTES = 64 << 20
+"""Of a line, which is one example. Chosen: no model reads a hundredth of that."""
+
+REPEATED = frozenset({"instruction", "definition", "wording_of", "task", "category", "split", "metric"})
+"""Keys whose value many lines share."""
+
 NO_TASK_FILES = (STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, REJECTED_FILE)
 
 NOT_TEXT = {
@@ -36,6 +58,8 @@ NOT_TEXT = {
     b"ARROW1": ("Arrow", ".parquet, saved as Parquet"),
 }
 """How files begin that are no text, what they are, and what they are to be named."""
+
+MOST_SIGNATURE_BYTES = 6
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
@@ -53,27 +77,92 @@ def missing(path: Path) -> DataError:
 def read_text(path: Path) -> str:
     """The file as text, unpacked where its name ends in .gz.
 
-    Raises DataError where it is missing, unreadable, damaged or not UTF-8.
+    Raises DataError where it is missing, unreadable, damaged, not UTF-8, or holds more than `_most_bytes`.
     """
-    if not path.exists():
-        raise missing(path)
+    with _opened(path) as file:
+        limit = _most_bytes(path)
+        content = file.read() if limit is None else file.read(limit + 1)
+        _refuse_beyond(limit, len(content), path)
+        return _decoded(content, path, 0).removeprefix(BYTE_ORDER_MARK)
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text that are not blank, with their numbers; one line at a time is in memory.
+
+    Raises DataError as `read_text` does, and for a line of more than MAX_LINE_BYTES.
+    """
+    position = 0
+    with _opened(path) as file:
+        limit = _most_bytes(path)
+        for number in itertools.count(1):
+            line = file.readline(MAX_LINE_BYTES + 1)
+            if not line:
+                return
+            if len(line) > MAX_LINE_BYTES:
+                raise DataError(
+                    f"{path}: line {number} is longer than {MAX_LINE_BYTES >> 20} MiB; expected one JSON "
+                    "object per line: put each example on a line of its own, or shorten it"
+                )
+            if line != b"\n":
+                text = _decoded(line, path, position).removeprefix(BYTE_ORDER_MARK if number == 1 else "")
+                if text.strip():
+                    yield number, text.removesuffix("\n")
+            position += len(line)
+            _refuse_beyond(limit, position, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked where its name ends in .gz; DataError where it cannot be read."""
+    opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else Path.open
     try:
-        content = path.read_bytes()
-        _refuse_other_kinds(content, path)
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+        _refuse_other_kinds(path)
+        with opened(path, "rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise missing(path) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cannot be unpacked ({error}); expected a whole gzip file") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a readable file") from error
 
 
-def _refuse_other_kinds(content: bytes, path: Path) -> None:
+def _refuse_other_kinds(path: Path) -> None:
     """Raises DataError for a file that is no text, whatever its name says."""
+    with path.open("rb") as file:
+        content = file.read(MOST_SIGNATURE_BYTES)
     for beginning, (what, ending) in NOT_TEXT.items():
         if content.startswith(beginning) and path.suffix != ending:
             raise DataError(f"{path}: holds {what}, not text as its name says; name it *{ending}")
+
+
+def _decoded(content: bytes, path: Path, position: int) -> str:
+    """The bytes as text; `position` is where in the file they begin."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        place = position + error.start + 1
+        raise DataError(f"{path}: byte {place} is not UTF-8; save the file as UTF-8") from error
+
+
+def _most_bytes(path: Path) -> int | None:
+    """The bytes that a .gz may hold: what UNPACKED_LIMIT says, else by its size. None for other files."""
+    if path.suffix != ".gz":
+        return None
+    stated = os.environ.get(UNPACKED_LIMIT, "")
+    if not stated:
+        return max(ANY_UNPACKED_BYTES, min(MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO * path.stat().st_size))
+    if not re.fullmatch(r"[0-9]{1,6}", stated):
+        raise ConfigError(f"{UNPACKED_LIMIT} is {stated[:80]!r}; expected a whole number of GiB, such as 16")
+    return int(stated) << 30
+
+
+def _refuse_beyond(limit: int | None, num_bytes: int, path: Path) -> None:
+    if limit is not None and num_bytes > limit:
+        raise DataError(
+            f"{path}: holds more than {limit >> 20} MiB when unpacked, and {path.stat().st_size} bytes as it "
+            f"is. If that is meant, set the environment variable {UNPACKED_LIMIT} to the GiB that it may hold"
+        )
 
 
 def parse_object(text: str, where: str, first_line: int = 1) -> dict[str, Any]:
@@ -96,6 +185,14 @@ def parse_json(text: str, where: str, first_line: int = 1) -> object:
     if "\\ud" in text.lower():
         _refuse_half_characters(value, f"{where}: line {first_line}")
     return value
+
+
+def parse_line(text: str, path: Path, number: int) -> dict[str, Any]:
+    """`parse_object` for a line of many: keys, and values that most lines repeat, are kept once for all."""
+    return {
+        sys.intern(key): sys.intern(value) if key in REPEATED and isinstance(value, str) else value
+        for key, value in parse_object(text, str(path), first_line=number).items()
+    }
 
 
 def _refuse_half_characters(value: object, where: str) -> None:
@@ -201,7 +298,8 @@ def kept_rows(rows: Sequence[Row | None], where: str) -> tuple[Row, ...]:
         raise DataError(f"{where}: has no examples; expected at least one")
     ids = [row.id for row in kept]
     if len(set(ids)) < len(ids):
-        repeated = next(example_id for example_id in ids if ids.count(example_id) > 1)
+        counts = Counter(ids)
+        repeated = next(example_id for example_id in ids if counts[example_id] > 1)
         raise DataError(f"{where}: the id '{repeated}' stands for several examples; ids must differ")
     return tuple(kept)
 
@@ -255,13 +353,19 @@ class Annotations:
     def refuse_strangers(self, known: Iterable[str], problems: Problems) -> None:
         """Collect a problem for each annotated task that is not among the `known` names."""
         known = set(known)
-        for path, entries in (
-            (self.key_parts_path, self.key_parts),
-            (self.constraints_path, self.constraints),
-        ):
-            for name in entries:
-                if name not in known:
-                    problems.found.append(f"{path}: there is no task '{name}'{did_you_mean(name, known)}")
+        refuse_strangers(self.key_parts_path, self.key_parts, known, problems)
+        refuse_strangers(self.constraints_path, self.constraints, known, problems)
+
+
+def refuse_strangers(path: Path, names: Iterable[str], known: Set[str], problems: Problems) -> None:
+    """Collect a problem for each of the `names` in a file that is not a `known` task.
+
+    A name that is like it is sought for those only that will be shown: there may be thousands.
+    """
+    for name in names:
+        if name not in known:
+            hint = "" if problems.is_full else did_you_mean(name, known)
+            problems.add(f"{path}: there is no task '{name}'{hint}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -42,7 +42,7 @@ ROWS_PER_INSTRUCTION = 2
 instruction. [D] With fewer most of them could not be both trained and tested; such a file is one task."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Record:
     """One example of a row; `source` names the task where it states none, `line` the row itself."""
 

@@ -12,9 +12,9 @@ from kpig.tasks.drafts import Draft, Problems, locate
 from kpig.tasks.readers.files import (
     VARIANTS_FILE,
     annotation_path,
-    did_you_mean,
     parse_object,
     read_text,
+    refuse_strangers,
     typed,
 )
 
@@ -59,10 +59,7 @@ class Wordings:
 
     def refuse_strangers(self, known: Iterable[str], problems: Problems) -> None:
         """Collect a problem for each task of the file that is not among the `known` names."""
-        known = set(known)
-        for name in self.entries:
-            if name not in known:
-                problems.found.append(f"{self.path}: there is no task '{name}'{did_you_mean(name, known)}")
+        refuse_strangers(self.path, self.entries, set(known), problems)
 
 
 def read_wordings(path: Path, problems: Problems) -> Wordings:

@@ -1,0 +1,151 @@
+"""What a run will not see or change of its data and its model, counted before it begins."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from kpig.config import RunConfig
+from kpig.errors import ModelError, some
+from kpig.model import adapters, loading
+from kpig.model.encoding import Encoder
+from kpig.model.folder import is_local, resolve
+from kpig.records import Example, Stream, Task
+
+MOST_ENCODED = 2_000
+"""Examples that `cautions` encodes of those that may not fit, the longest first. Chosen: it takes seconds."""
+
+ROOM_FOR_MASKS = 64
+"""Tokens by which a masked twin, and what stands between the parts of a prompt, may be longer. Chosen."""
+
+
+ROOM_FOR_A_TURN = 16
+"""Tokens that a chat template may put around one turn. Chosen."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Examples, by task, whose input is shortened or whose references no answer can be as long as."""
+
+    inputs: dict[str, int]
+    references: dict[str, int]
+    num_examples: int
+    num_test: int
+    at_least: bool = False
+
+    @property
+    def num_inputs(self) -> int:
+        """How many examples have a shortened input."""
+        return sum(self.inputs.values())
+
+    def sentences(self, max_length: int, max_new_tokens: int) -> list[str]:
+        """One sentence for each of the two, where it occurs; both limits are in tokens."""
+        found, more = [], "at least " if self.at_least else ""
+        if self.inputs:
+            found.append(
+                f"{more}{self.num_inputs} of {self.num_examples} examples have an input that does not fit "
+                f"{max_length} tokens ({some(list(self.inputs))}): its end is cut off. Raise "
+                "model.max_length, where the model reads more, or shorten them"
+            )
+        if self.references:
+            found.append(
+                f"{more}{sum(self.references.values())} of {self.num_test} test examples have references "
+                f"of more than evaluate.max_new_tokens = {max_new_tokens} tokens "
+                f"({some(list(self.references))}): an answer as long is cut off there and counts as "
+                "degenerate. Raise it"
+            )
+        return found
+
+
+def cautions(config: RunConfig, tasks: Stream) -> list[str]:
+    """Sentences about what is cut and what LoRA leaves out, for a model that lies in a folder.
+
+    Its weights are not read, and of examples that may not fit the longest are looked at. Raises DataError
+    for one that does not fit even without its input.
+    """
+    if not is_local(resolve(config.model.path)):
+        return []
+    encoder = loading.load_encoder(config.model)
+    chosen, left = _longest(encoder, tasks, config)
+    found = replace(_counted(encoder, chosen, config), at_least=left > 0)
+    sizes = replace(found, num_examples=_num_examples(tasks), num_test=sum(map(_num_test, _all(tasks))))
+    return [*sizes.sentences(encoder.max_length, config.evaluate.max_new_tokens), *_left_out(config)]
+
+
+def cut(encoder: Encoder, tasks: Stream, config: RunConfig) -> Cut:
+    """What is cut of all examples. Raises DataError for one that does not fit even without its input.
+
+    Longer wordings that an example may be trained under are tried too.
+    """
+    for task in tasks.tasks:
+        for example in task.train:
+            longest = task.longest_wording(example)
+            if longest != example.instruction:
+                encoder.encode(replace(example, instruction=longest))
+    return _counted(encoder, list(_learned_and_tested(tasks)), config)
+
+
+def _left_out(config: RunConfig) -> list[str]:
+    if config.model.adapter != "lora" or config.model.lora_targets:
+        return []
+    try:
+        return adapters.left_out(loading.outline(config.model))
+    except ModelError:  # some models can be built with numbers only; the run itself tells
+        return []
+
+
+def _counted(encoder: Encoder, examples: Sequence[tuple[Example, bool]], config: RunConfig) -> Cut:
+    inputs: dict[str, int] = {}
+    references: dict[str, int] = {}
+    most = config.evaluate.max_new_tokens
+    for example, is_test in examples:
+        encoded = encoder.encode(example, most if is_test else 0)
+        if encoded.num_cut:
+            inputs[example.task] = inputs.get(example.task, 0) + 1
+        if is_test and len(encoded.response) > most and not _has_shorter(encoder, example, most):
+            references[example.task] = references.get(example.task, 0) + 1
+    return Cut(inputs, references, len(examples), sum(is_test for _, is_test in examples))
+
+
+def _has_shorter(encoder: Encoder, example: Example, most: int) -> bool:
+    return any(len(encoder.response_ids(reference)) <= most for reference in example.references[1:])
+
+
+def _learned_and_tested(tasks: Stream) -> Iterator[tuple[Example, bool]]:
+    """Every example that is trained on, and every test example; True for the latter."""
+    yield from ((example, False) for task in tasks.tasks for example in task.train)
+    yield from ((example, True) for task in _all(tasks) for example in task.test)
+
+
+def _longest(encoder: Encoder, tasks: Stream, config: RunConfig) -> tuple[list[tuple[Example, bool]], int]:
+    """The examples that may not fit, the longest first, and how many of them are left out.
+
+    A token is at least a byte of text, so that most examples need not be encoded to be known to fit.
+    """
+    room = encoder.max_length - len(encoder.text_ids("x")) - ROOM_FOR_MASKS - len(encoder.system.encode())
+    most = config.evaluate.max_new_tokens
+    doubtful = [
+        (example, is_test)
+        for example, is_test in _learned_and_tested(tasks)
+        if _num_bytes(example) + (most if is_test else 0) > room
+        or (is_test and len(example.response.encode()) >= most)
+    ]
+    doubtful.sort(key=lambda one: _num_bytes(one[0]), reverse=True)
+    return doubtful[:MOST_ENCODED], len(doubtful[MOST_ENCODED:])
+
+
+def _num_bytes(example: Example) -> int:
+    """Of all the texts, with room for what a template puts around each earlier turn."""
+    texts = (example.instruction.text, example.input, example.response)
+    said = sum(len(message.text.encode()) + ROOM_FOR_A_TURN for message in example.context)
+    return said + sum(len(text.encode()) for text in texts)
+
+
+def _all(tasks: Stream) -> tuple[Task, ...]:
+    return (*tasks.tasks, *tasks.held_out)
+
+
+def _num_test(task: Task) -> int:
+    return len(task.test)
+
+
+def _num_examples(tasks: Stream) -> int:
+    return sum(len(task.train) for task in tasks.tasks) + sum(map(_num_test, _all(tasks)))

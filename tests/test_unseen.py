@@ -61,7 +61,7 @@ def test_what_earlier_turns_and_system_prompts_cut_is_counted(place):
     chat = replace(plain, train=spoken[:2], test=spoken[2:])
     settings = config(model={"path": "tiny", "max_length": 128, "system": said if place == "system" else ""})
     (sentence,) = unseen.cautions(settings, Stream("s", ((chat if place == "context" else plain,),)))
-    assert sentence.startswith("3 of 3 examples have an input that does not fit 128 tokens")
+    assert sentence.startswith("1 of 3 examples have an input that does not fit 128 tokens")
     assert unseen.cautions(config(), Stream("s", ((plain,),))) == []
 
 

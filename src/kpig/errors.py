@@ -3,10 +3,14 @@
 import difflib
 import heapq
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 MOST_COMPARED, MOST_COMPARED_CHARACTERS = 2000, 200
 """Known words that a slip is compared with, and characters of each. Chosen: difflib takes milliseconds then,
 where it would take hours for the names of a million examples or for words as long as a book."""
+
+MOST_SHOWN_CHARACTERS = 300
+"""Of a value in a message. Chosen: a path fits, and a number of 5,000 digits does not hide what is wrong."""
 
 
 class KpigError(Exception):
@@ -59,6 +63,13 @@ def nearest(word: object, known: Iterable[str], cutoff: float = 0.6) -> str | No
 def _ends_shared(one: str, other: str) -> int:
     """How many of the beginning and the end, three characters each, two words share."""
     return (one[:3] == other[:3]) + (one[-3:] == other[-3:])
+
+
+def shown(value: object) -> str:
+    """The value as a message shows it: a path or text as it is, else as Python writes it, cut where long."""
+    text = value if isinstance(value, str) else str(value) if isinstance(value, Path) else repr(value)
+    text = text.encode(errors="backslashreplace").decode()
+    return text if len(text) <= MOST_SHOWN_CHARACTERS else f"{text[: MOST_SHOWN_CHARACTERS - 3]}..."
 
 
 def some(names: Sequence[str], limit: int = 3) -> str:

@@ -1,12 +1,13 @@
 """A configuration as a plain nested table: read from TOML, changed by `--set`, its paths found."""
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kpig.config.sections import SUITE, TINY
-from kpig.errors import ConfigError, UsageError
+from kpig.errors import ConfigError, UsageError, shown
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -17,8 +18,10 @@ def read_table(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such file; give a TOML config (examples/ has some)") from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder; give the TOML config itself") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{shown(path)}: cannot be read ({error.strerror}); give a TOML config") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{shown(path)}: not valid TOML: {error}") from None
 
 
 def find_beside(folder: Path, table: dict[str, Any]) -> None:
@@ -35,8 +38,8 @@ def find_beside(folder: Path, table: dict[str, Any]) -> None:
         value = inner.get(key)
         if isinstance(value, str) and value not in ("", TINY, SUITE):
             beside = folder / value
-            if value.startswith(".") or beside.exists():
-                inner[key] = str(beside.resolve())
+            if value.startswith(".") or os.path.exists(beside):  # Path.exists raises for names too long
+                inner[key] = os.path.realpath(beside) if "\0" not in value else value
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -71,7 +74,8 @@ def merged(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
+    """What TOML makes of a text; the text itself where that is nothing, or too long or deep to be read."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text

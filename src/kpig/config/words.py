@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kpig.errors import nearest
+from kpig.errors import nearest, shown
 
 
 def listed(where: str, problems: Sequence[str]) -> str:
@@ -25,13 +25,15 @@ def explained(
     problem: Mapping[str, Any], model: type[BaseModel], parents: Sequence[str] = (), where: str = ""
 ) -> str:
     """One complaint of pydantic's about a table of `model`, which lies below `parents` in its file."""
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not problem["loc"]:  # of the table itself, such as a key that is no text in UTF-8
+        return f"{where}{shown(message)}; given are the keys {shown(repr(list(problem['input'])))}"
     *inside, key = (str(part) for part in problem["loc"])
     place = [*parents, *inside]
     table = where or (f"[{'.'.join(place)}] " if place else "")
     if problem["type"] == "extra_forbidden":
         return f"{table}has no key {key!r}{did_you_mean(key, _keys_of(model, inside))}"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{table}{key} = {problem['input']!r}: {message[0].lower() + message[1:]}"
+    return f"{table}{key} = {shown(repr(problem['input']))}: {message[0].lower() + message[1:]}"
 
 
 def _keys_of(model: type[BaseModel], parents: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from kpig.errors import ConfigError, DataError
 from kpig.records import Example, Instruction, Stream, Task
 from kpig.tasks import readers, suite
 from kpig.tasks.drafts import Draft, Problems, build
+from kpig.tasks.readers.files import place
 from kpig.tasks.readers.reading import Reading
 from kpig.tasks.readers.variants import Wordings
 
@@ -139,7 +140,7 @@ def load_tasks(
 
 
 def _wordings(path: str | Path | None, problems: Problems) -> Wordings | None:
-    return readers.read_wordings(Path(path).expanduser(), problems) if path else None
+    return readers.read_wordings(place(path), problems) if path else None
 
 
 def _read(
@@ -148,7 +149,7 @@ def _read(
     """The drafts at `path`; tasks with a name that an earlier one has are a problem and left out."""
     drafts: list[Draft] = []
     with problems.collected():
-        drafts = readers.read(Path(path).expanduser(), kind, problems, wordings, reading)
+        drafts = readers.read(place(path), kind, problems, wordings, reading)
     for name, count in Counter(draft.name for draft in drafts).items():
         if count > 1:
             problems.add(f"{path}: {count} tasks are named '{name}'; names must differ")

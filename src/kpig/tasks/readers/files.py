@@ -18,7 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from kpig.errors import ConfigError, DataError, nearest
+from kpig.errors import ConfigError, DataError, nearest, shown
 from kpig.records import Constraint, KeySpan
 from kpig.tasks import constraints
 from kpig.tasks.drafts import Problems, Row, locate
@@ -63,6 +63,19 @@ MOST_SIGNATURE_BYTES = 6
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
+
+
+def place(path: str | Path) -> Path:
+    """The path with its home folder filled in. Raises DataError where no file can be called so."""
+    try:
+        found = Path(path).expanduser()
+        found.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{shown(Path(path))}: cannot be a path ({reason}); correct it") from None
+    return found
 
 
 def missing(path: Path) -> DataError:
@@ -123,8 +136,9 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise missing(path) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cannot be unpacked ({error}); expected a whole gzip file") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a readable file") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{shown(path)}: cannot be read ({reason}); expected a readable file") from error
 
 
 def _refuse_other_kinds(path: Path) -> None:

@@ -506,6 +506,21 @@ def test_files_beside_task_files_are_named_as_not_read(tmp_path, caplog):
     assert "beside task files, not read: b.jsonl" in caplog.text
 
 
+def test_what_hugging_face_puts_beside_its_files_is_no_task(tmp_path):
+    (tmp_path / "dataset_info.json").write_text('{"features": {}}', encoding="utf-8")
+    as_jsonl(tmp_path / "train", [ROWS["alpaca"](one) for one in PLANETS[:7]])
+    as_jsonl(tmp_path / "test", [ROWS["alpaca"](one) for one in PLANETS[7:]])
+    (task,) = stream.load(tmp_path).tasks
+    assert (len(task.train), len(task.test)) == (7, 3)
+
+
+def test_a_mapping_of_columns_for_task_files_is_told_to_have_no_effect(tmp_path, caplog):
+    raw = {"Definition": "Say it.", "Instances": [{"input": str(n), "output": "x"} for n in range(5)]}
+    (tmp_path / "a.json").write_text(json.dumps(raw), encoding="utf-8")
+    stream.load(tmp_path / "a.json", columns={"instruction": "question"})
+    assert "[stream.columns] is for files of rows" in caplog.text
+
+
 # --- tasks -------------------------------------------------------------------------------------------
 
 

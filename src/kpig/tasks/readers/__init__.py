@@ -47,6 +47,10 @@ def read(
     found, reading = detect(path) if kind == "auto" else kind, reading or Reading()
     if found == "superni":
         drafts = read_superni(path, problems)
+        if reading.columns:
+            log.warning(
+                "%s: [stream.columns] is for files of rows; these are task files, it has no effect", path
+            )
     elif found == "hf":
         drafts = read_hf(path, reading, problems)
     else:

@@ -49,7 +49,13 @@ MAX_LINE_BYTES = 64 << 20
 REPEATED = frozenset({"instruction", "definition", "wording_of", "task", "category", "split", "metric"})
 """Keys whose value many lines share."""
 
-NO_TASK_FILES = (STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, REJECTED_FILE)
+DATASET_FILES = ("dataset_info.json", "dataset_infos.json")
+"""What Hugging Face puts beside the files of a dataset."""
+
+NO_TASK_FILES = (
+    *(STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, REJECTED_FILE),
+    *DATASET_FILES,
+)
 
 NOT_TEXT = {
     b"PAR1": ("Parquet", ".parquet"),

@@ -3,12 +3,16 @@ VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test lint
+.PHONY: quickstart test torture lint
 quickstart: $(VENV)/.installed
 	$(VENV)/bin/kpig quickstart
 
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest -n auto --dist loadscope
+
+# Half an hour of kills, full disks, damage, senseless commands and fuzzed inputs; docs/reliability.md.
+torture: $(VENV)/.installed-test
+	KPIG_TORTURE=1000 $(VENV)/bin/python -m pytest -n auto --hypothesis-profile=torture tests/torture tests/test_fuzz_*.py
 
 lint: $(VENV)/.installed-lint
 	$(VENV)/bin/ruff check .

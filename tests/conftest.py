@@ -2,10 +2,12 @@
 
 import itertools
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from transformers import Gemma2Config, LlamaConfig, Qwen3Config
 
 from kpig.records import Example, Instruction, KeySpan
@@ -15,6 +17,49 @@ from kpig.testing.models import LONGEST
 ARCHITECTURES = ("llama", "qwen3", "gpt2", "gemma2")
 
 torch.set_num_threads(1)
+
+settings.register_profile("gate", deadline=None)
+settings.register_profile("torture", max_examples=2000, deadline=None, derandomize=True)
+settings.load_profile("gate")  # a busy machine is no fault; --hypothesis-profile=torture comes after this
+
+
+TRIED = "tried "
+"""How a report names what its test tried and how often: the figures of docs/reliability.md."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Count the inputs of fuzz tests; a test of many tries counts its own with `record_property`."""
+    fuzzed = getattr(getattr(item, "obj", None), "hypothesis", None)
+    if fuzzed is None or not item.path.name.startswith("test_fuzz"):
+        return (yield)
+    inner, number = fuzzed.inner_test, itertools.count()
+
+    def counted(*arguments, **options):
+        next(number)
+        return inner(*arguments, **options)
+
+    fuzzed.inner_test = counted
+    try:
+        return (yield)
+    finally:
+        fuzzed.inner_test = inner
+        item.user_properties.append(
+            (f"{TRIED}inputs, {item.path.stem.removeprefix('test_fuzz_')}", next(number))
+        )
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Reports travel from the workers with their properties, so the sums are over all of them."""
+    sums = Counter()
+    for report in (one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)):
+        for name, count in report.user_properties:
+            if name.startswith(TRIED) and report.when == "call":
+                sums[name.removeprefix(TRIED)] += count
+    if sums:
+        terminalreporter.section("tried")
+        for name, count in sorted(sums.items()):
+            terminalreporter.line(f"{count:7d} {name}")
 
 
 def architecture_config(name, dropout=0.0):

@@ -119,3 +119,48 @@ def test_a_spent_budget_is_told_and_no_success_and_what_was_paid_for_is_kept(
         assert len(json.loads(written.read_text())) == (2 if limit[0] == "--max-requests" else 0)
         assert kpig(*common).returncode == 0
         assert len(json.loads(written.read_text())) == 5
+
+
+LIMITED = INSTRUCTION + " Use at most two words. Start with 'W'. Stay under 3 characters."
+
+
+@pytest.fixture
+def limited(tmp_path):
+    rows = [TASK | {"instruction": LIMITED, "input": f"w{n}", "output": f"W{n} W{n}"} for n in range(8)]
+    return write_tasks(tmp_path / "limited", *rows)
+
+
+def test_key_parts_and_constraints_go_beside_the_tasks_and_say_so(limited, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = kpig("annotate", limited, "--by", "rules")
+    assert done.returncode == 0, done.stderr
+    assert f"key parts of 1 tasks: {limited / 'keyparts.json'}" in done.stdout
+    assert f"constraints of 1 tasks: {limited / 'constraints.json'} (3 proposed" in done.stdout
+    assert (
+        "1 more were dropped" in done.stdout
+        and "say: max_characters from 'under 3 characters' (0 %)" in done.stdout
+    )
+    assert not (tmp_path / "keyparts.json").exists()
+    found = json.loads((limited / "constraints.json").read_text())["say"]
+    assert [one["type"] for one in found] == ["max_words", "casing", "starts_with"]
+    assert (
+        kpig("annotate", limited, "--by", "rules").stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:]
+    )
+
+
+def test_hand_made_constraints_are_kept_unless_asked_otherwise(limited):
+    path = limited / "constraints.json"
+    path.write_text('{"say": [{"type": "min_words", "n": 1}]}')
+    assert "those of 1 tasks made by hand were kept" in kpig("annotate", limited, "--by", "rules").stdout
+    assert json.loads(path.read_text()) == {"say": [{"type": "min_words", "n": 1}]}
+    assert kpig("annotate", limited, "--by", "rules", "--no-constraints", "--overwrite").returncode == 0
+    assert json.loads(path.read_text()) == {"say": [{"type": "min_words", "n": 1}]}
+    assert kpig("annotate", limited, "--by", "rules", "--overwrite").returncode == 0
+    assert json.loads(path.read_text())["say"][0]["type"] == "max_words"
+
+
+def test_constraints_go_beside_the_key_parts_where_a_place_is_named(limited, tmp_path):
+    out = tmp_path / "elsewhere" / "parts.json"
+    assert kpig("annotate", limited, "--by", "rules", "--out", out).returncode == 0
+    assert out.is_file() and (out.parent / "constraints.json").is_file()
+    assert not (limited / "constraints.json").exists() and not (limited / "keyparts.json").exists()

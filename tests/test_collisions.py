@@ -81,7 +81,8 @@ def test_a_stated_label_set_counts_as_closed(tmp_path):
 
 def test_free_answers_that_collide_often_are_told_and_sentence_ends_are_not(tmp_path):
     numbers = [str(number) for number in range(-20, 20)]
-    (sentence,) = scorer_cautions([task_of(tmp_path, numbers, repeat=1)])
+    assert not scorer_cautions([task_of(tmp_path, numbers, repeat=1)]), "the metric 'number' is guessed"
+    (sentence,) = scorer_cautions([task_of(tmp_path, numbers, repeat=1, metric="rougeL")])
     assert "ROUGE-L" in sentence and "in 38 of 40 examples" in sentence
     words = [f"{text}{end}" for text in ("Very good", "not bad", "fine") for end in (".", "!", "")]
     assert not scorer_cautions([task_of(tmp_path, words + [f"it is {n}" for n in range(9)], repeat=1)])

@@ -22,6 +22,7 @@ from kpig.tasks.constraints import (
     satisfied,
     violations,
 )
+from kpig.tasks.constraints.items import LISTS
 
 DATA_DIR = Path(__file__).parents[1].parent / "shared" / "data"
 STREAMS = ("superni-stream", "superni-heldout")
@@ -146,6 +147,116 @@ CASES = [
         ["a-b-c"],
         "wrong_length",
     ),
+    (
+        "json",
+        {"keys": ["a", "b"]},
+        "",
+        ['{"b": 1, "a": [], "c": 2}'],
+        ['{"a": 1}', '["a", "b"]'],
+        "wrong_format",
+    ),
+    (
+        "json",
+        {"keys": ["a"], "only_keys": True},
+        "",
+        ['{"a": 1}'],
+        ['{"a": 1, "b": 2}', "{}", '```json\n{"a": 1}\n```'],
+        "wrong_format",
+    ),
+    (
+        "json",
+        {"shape": "list", "keys": ["a"]},
+        "",
+        ['[{"a": 1}, {"a": 2, "b": 3}]', "[]"],
+        ['{"a": 1}', '[{"a": 1}, 2]', '[{"b": 1}]'],
+        "wrong_format",
+    ),
+    ("max_words", {"n": 4}, "", ["我有3个", "猫が好き"], ["我有三个苹果", "我 有 三 个 猫"], "wrong_length"),
+    ("min_words", {"n": 3}, "", ["我有猫", "ich habe Katzen"], ["我有", "ja-nein doch!"], "wrong_length"),
+    (
+        "max_sentences",
+        {"n": 1},
+        "",
+        ["Dr. Ott came at 3.30 p.m. today.", "one two", "“Go!” she said.", "彼は「行く。」と言った。"],
+        ["Go. Stay.", "Go! stay", "行く。来る。", "One\nTwo", "वह गया। वह आया।"],
+        "wrong_length",
+    ),
+    (
+        "min_sentences",
+        {"n": 2},
+        "",
+        ["Go. Stay?", "- go\n- stay"],
+        ["Go to No. 7.", "", "Wait..."],
+        "wrong_length",
+    ),
+    (
+        "max_characters",
+        {"n": 3},
+        "",
+        [" abc ", "e\u0301\U0001f1f3\U0001f1f4"],
+        ["abcd", "a bc"],
+        "wrong_length",
+    ),
+    ("min_characters", {"n": 3}, "", ["abc", "猫と犬"], ["ab", "", "e\u0301a"], "wrong_length"),
+    (
+        "max_items",
+        {"n": 2, "list": "commas"},
+        "",
+        ["a, b", "1,000, 2", ""],
+        ["a, b, c", "a、b、c"],
+        "wrong_length",
+    ),
+    ("max_items", {"n": 2, "item_separator": " | "}, "", ["a | b", "a|b|c"], ["a | b | c"], "wrong_length"),
+    (
+        "min_items",
+        {"n": 2, "list": "bullets"},
+        "",
+        ["- a\n- b", "Two:\n• a\n•b"],
+        ["a\nb", "- a", ""],
+        "wrong_length",
+    ),
+    ("min_items", {"n": 2, "list": "semicolons"}, "", ["a; b", "a;b;c"], ["a;", "a, b"], "wrong_length"),
+    (
+        "count",
+        {"list": "numbers", "n": 3},
+        "",
+        ["1. a\n2. b\n3. c", "1) a 2) b 3) c", "1. a\n   more\n1. b\n1. c"],
+        ["1. a\n2. b", "a, b, c", "1. In 2020. 4. x"],
+        "wrong_length",
+    ),
+    ("count", {"list": "lines", "n": 2}, "", ["a\n\nb"], ["a", "a\nb\nc"], "wrong_length"),
+    (
+        "forbidden_words",
+        {"values": ["very", "in fact", "don't", "?", "猫"]},
+        "",
+        ["every day", "in factories", "dont"],
+        ["Very good", "VERY.", "in  fact", "I don\u2019t", "why?", "黒猫だ"],
+        "wrong_format",
+    ),
+    (
+        "forbidden_words",
+        {"values": ["US"], "case_sensitive": True},
+        "",
+        ["join us"],
+        ["the US."],
+        "wrong_format",
+    ),
+    (
+        "language",
+        {"language": "French"},
+        "",
+        ["Le chat dort sur le lit.", "Paris", "42", "oui", ""],
+        ["The cat sleeps on the bed.", "Die Katze schläft auf dem Bett.", "猫が寝ています"],
+        "wrong_format",
+    ),
+    (
+        "language",
+        {"language": "no"},
+        "",
+        ["Katten sover på senga si i kveld."],
+        ["She walked to the market early in the morning."],
+        "wrong_format",
+    ),
     ("starts_with", {"values": ["A:", "B:"]}, "", ["A: x", "B: y"], ["C: A: x", "a: x"], "wrong_format"),
     ("ends_with", {"values": ["?", "!"]}, "", ["Why?", "Now! "], ["Why? Well."], "wrong_format"),
     ("casing", {"case": "upper"}, "", ["RED 7"], ["Red"], "wrong_format"),
@@ -269,6 +380,15 @@ REFUSED = [
     ({"type": "casing", "case": "camel"}, "'case' must be one of upper, lower, title, not 'camel'"),
     ({"type": "json", "shape": "array"}, "one of list, object, list_of_strings, not 'array'"),
     ({"type": "sorted_unique", "item_separator": ""}, "a text that is not empty, not ''"),
+    ({"type": "count", "n": 1}, "count: give exactly one of item_separator, list"),
+    ({"type": "max_items", "n": 1, "list": "bulets"}, "one of bullets, numbers, lines, commas, semicolons"),
+    ({"type": "min_items", "n": 1, "list": "lines", "item_separator": "a"}, "one of item_separator, list"),
+    ({"type": "max_sentences", "n": "2"}, "'n' must be a whole number, 0 or more, not '2'"),
+    ({"type": "json", "only_keys": True}, "'only_keys' goes with 'keys' only"),
+    ({"type": "json", "keys": ["a"], "shape": "list_of_strings"}, "give the shape 'object' or 'list'"),
+    ({"type": "json", "key": ["a"]}, "did you mean 'keys'?"),
+    ({"type": "language", "language": "Frensh"}, "as 'French' or 'fr'; did you mean 'French'?, not 'Frensh'"),
+    ({"type": "language", "language": 3}, "'language' must be a language by its English name"),
     ({"type": "count", "item_separator": ","}, "give exactly one of n, n_from_input_regex, n_of_input_items"),
     ({"type": "count", "item_separator": ",", "n": 1, "n_from_input_regex": "(1)"}, "give exactly one of"),
     ({"type": "count", "item_separator": ",", "n": 1, "offset": 1}, "'offset' goes with 'n_of_input_items'"),
@@ -363,3 +483,44 @@ def test_a_pattern_that_would_take_for_ever_is_given_up_without_a_verdict():
         assert satisfied(constraint, "", response) is None
         assert violations([constraint], "", response) == (UNDECIDED,)
     assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "verdict"),
+    [
+        ("max_words", 1, False),
+        ("max_words", 6, None),
+        ("max_words", 40, True),
+        ("min_words", 2, True),
+        ("min_words", 9, None),
+        ("min_words", 60, False),
+        ("max_sentences", 1, None),
+        ("min_sentences", 3, False),
+    ],
+)
+def test_a_limit_within_what_a_script_leaves_open_gets_no_verdict(name, n, verdict):
+    assert satisfied(parse({"type": name, "n": n}, "here"), "", "ฉันชอบแมว เธอชอบหมา") is verdict
+
+
+@pytest.mark.parametrize(
+    "unit", ["a. ", ". ", "\n", " ", "1. ", "e.g. ", "“. ", "ก ", "猫", "- ", "A\u0301", "don't, "]
+)
+def test_counting_takes_ten_times_as_long_for_ten_times_the_text(unit):
+    """At most 40 times: a square would take 100."""
+    checks = [
+        {"type": "max_words", "n": 3},
+        {"type": "max_sentences", "n": 3},
+        {"type": "max_characters", "n": 3},
+        *({"type": "max_items", "n": 3, "list": kind} for kind in LISTS),
+        {"type": "forbidden_words", "values": ["don't", "so"]},
+    ]
+    parsed = [parse(one, "here") for one in checks]
+    short, long = (measured(parsed, "x" + unit * n + "x") for n in (1_000, 10_000))
+    assert long < 40 * max(short, 0.002)
+
+
+def measured(parsed, text):
+    begun = time.process_time()
+    for one in parsed:
+        satisfied(one, "", text)
+    return time.process_time() - begun

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
+from kpig.errors import ConfigError
 from kpig.records import Gain, Prediction
 from kpig.scoring.metrics import (
     average,
@@ -125,7 +126,7 @@ def test_p_score_is_percent_accuracy_or_percent_rouge_l():
 
 
 def test_p_score_refuses_another_metric_and_no_predictions():
-    with pytest.raises(ValueError, match="accuracy, rougeL, not 'rouge'"):
+    with pytest.raises(ConfigError, match=r"no metric 'rouge'; did you mean 'rougeL'\?"):
         p_score([prediction()], "rouge")
     with pytest.raises(ValueError, match="at least one prediction"):
         p_score([], "accuracy")

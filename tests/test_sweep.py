@@ -1,5 +1,6 @@
 """Sweeps: the spec, the lock, the shards, and a queue that is killed, shared, or holds a run that fails."""
 
+import errno
 import json
 import os
 import random
@@ -326,8 +327,34 @@ def test_a_process_killed_while_taking_over_does_not_block_the_run_for_good(tmp_
     gone.wait()
     as_left_by(gone.pid, tmp_path / "a.lock")
     as_left_by(gone.pid, tmp_path / "a.lock.takeover")
-    assert lock.claim(tmp_path / "a.lock") is None
     assert lock.claim(tmp_path / "a.lock") is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["a.lock"]
+
+
+def test_a_lock_is_never_seen_without_its_owner(tmp_path, monkeypatch):
+    """A kill in the middle of its writing leaves no lock; what it leaves is removed by the next process."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    as_left_by(gone.pid, tmp_path / ".a.lock.0123")
+
+    def cut(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(lock.json, "dump", cut)
+        lock.claim(tmp_path / "a.lock")
+    assert not (tmp_path / "a.lock").exists()
+    assert lock.claim(tmp_path / "a.lock") is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["a.lock"]
+
+
+def test_where_there_are_no_links_a_lock_is_made_all_the_same(tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(lock.os, "link", refused)
+    assert lock.claim(tmp_path / "a.lock") is not None and lock.claim(tmp_path / "a.lock") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["a.lock"]
 
 
 # The folder.

@@ -47,6 +47,15 @@ def folder_of(path, top=(), step=(), task=(), entry=(), part=(), constraint=()):
         ({"entry": {"defintion": "x"}}, "keyparts.json: task 'alpha': there is no key 'defintion'"),
         ({"part": {"strat": 0}}, "key part 'Sort': there is no key 'strat'; did you mean 'start'?"),
         ({"constraint": {"case_sensetive": True}}, "did you mean 'case_sensitive'?"),
+        (
+            {"constraint": {"vlaues": ["left"]}},
+            "constraints.json: task 'alpha': one_of: 'vlaues' is no parameter",
+        ),
+        (
+            {"constraint": {"pattern": "left"}},
+            "'pattern' is no parameter; known: values, case_sensitive, kind",
+        ),
+        ({"constraint": {"knid": "degenerate"}}, "did you mean 'kind'?"),
     ],
 )
 def test_unknown_keys_are_refused(tmp_path, changes, words):
@@ -70,6 +79,26 @@ def test_train_instead_of_train_ids_is_refused(tmp_path):
 
 def test_notes_for_readers_may_stand_everywhere(tmp_path):
     note = {"note": "by hand", "source": "me", "_checked": True}
-    places = ("top", "step", "task", "entry", "part")
-    found = stream.load(folder_of(tmp_path, constraint={"note": "by hand"}, **dict.fromkeys(places, note)))
+    places = ("top", "step", "task", "entry", "part", "constraint")
+    folder = folder_of(tmp_path, **dict.fromkeys(places, note))
+    for name in ("keyparts.json", "constraints.json"):
+        raw = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({"_about": "made in May"} | raw))
+    found = stream.load(folder)
     assert len(found.tasks[0].train) == 7
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([{"tpye": "json"}], "constraints.json: task 'alpha': there is no key 'tpye'; did you mean 'type'?"),
+        ({"type": "json"}, "task 'alpha': the entry is of type dict; expected a list of objects, each with"),
+        (["json"], "a constraint must be an object with a 'type', not 'json'"),
+    ],
+)
+def test_constraints_that_are_none_are_refused_by_task(tmp_path, entries, words):
+    folder = folder_of(tmp_path)
+    (folder / "constraints.json").write_text(json.dumps({"alpha": entries}))
+    with pytest.raises(DataError) as caught:
+        stream.load(folder)
+    assert words in str(caught.value)

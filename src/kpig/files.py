@@ -8,10 +8,14 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import RunError
+
+UNPUBLISHED = re.compile(r"\..+\.\d+\.tmp")
+"""Names of files that are being written: the name to be, and the number of the process."""
 
 PLAIN_NAME = re.compile(
     r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9_-])?"
@@ -56,6 +60,21 @@ def publish_bytes(path: Path, content: bytes) -> None:
         _sync(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
+    finally:
+        _forget(temporary)
+
+
+def drop_unpublished(folder: Path) -> None:
+    """Remove what kills left half written below a folder; only for the one process that writes there."""
+    for path in folder.rglob(".*.tmp"):
+        if UNPUBLISHED.fullmatch(path.name):
+            _forget(path)
+
+
+def _forget(temporary: Path) -> None:
+    """Remove a file that became nothing; a disk that refuses this too has been told of already."""
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

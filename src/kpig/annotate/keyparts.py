@@ -33,7 +33,7 @@ def write(
     Entries made by hand are kept unless `overwrite`; other tasks' entries stay in any case. Raises
     DataError where the file is there and no JSON object, RunError where it cannot be written.
     """
-    entries = _entries(path)
+    entries = entries_of(path)
     kept = () if overwrite else tuple(name for name in instructions if _is_by_hand(entries.get(name)))
     new = {name: entry(one, made_by) for name, one in instructions.items() if name not in kept}
     publish_json(path, entries | new)
@@ -42,7 +42,7 @@ def write(
 
 def by_hand(path: Path) -> frozenset[str]:
     """The tasks whose entry in the file was made or corrected by hand; raises DataError as `write` does."""
-    return frozenset(name for name, one in _entries(path).items() if _is_by_hand(one))
+    return frozenset(name for name, one in entries_of(path).items() if _is_by_hand(one))
 
 
 def entry(instruction: Instruction, made_by: str) -> dict[str, Any]:
@@ -56,7 +56,8 @@ def entry(instruction: Instruction, made_by: str) -> dict[str, Any]:
     return {**content, "made_by": made_by, "check": _check(content)}
 
 
-def _entries(path: Path) -> dict[str, Any]:
+def entries_of(path: Path) -> dict[str, Any]:
+    """What the file holds, nothing where it is not there; raises DataError unless it is a JSON object."""
     return parse_object(read_text(path), str(path)) if path.exists() else {}
 
 
@@ -67,5 +68,9 @@ def _is_by_hand(entry: object) -> bool:
 
 def _check(content: Mapping[str, Any]) -> str:
     """Eight hex digits that stand for definition and key parts."""
-    values = [content.get("definition"), content.get("key_parts")]
+    return check_of([content.get("definition"), content.get("key_parts")])
+
+
+def check_of(values: object) -> str:
+    """Eight hex digits that stand for JSON values, so that what a hand has changed is told."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

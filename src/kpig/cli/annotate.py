@@ -1,7 +1,7 @@
-"""The command `annotate`: find the key parts of instructions."""
+"""The command `annotate`: find the key parts of instructions, and the constraints that they state."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,7 @@ from kpig.cli.app import (
     Overwrite,
     TasksPath,
     app,
+    config_of,
     print_counts,
     quiet,
     read_tasks,
@@ -23,7 +24,7 @@ from kpig.cli.app import (
 )
 from kpig.cli.chat_model import ChatModel, takes_chat_model
 from kpig.errors import some
-from kpig.records import Instruction
+from kpig.records import Instruction, Task
 from kpig.tasks.show import visible
 
 if TYPE_CHECKING:
@@ -46,29 +47,42 @@ def annotate_tasks(
     tasks: TasksPath,
     *,
     out: Annotated[
-        Path, typer.Option("--out", help="Where the key parts go; beside the tasks they are read.")
-    ] = Path("keyparts.json"),
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Where the key parts go, with constraints.json beside them; beside the tasks by default, "
+            "where they are read.",
+            show_default=False,
+        ),
+    ] = None,
     by: Annotated[Way, typer.Option("--by", help="How to find them.")] = Way.BEST,
     model: Annotated[str, typer.Option("--model", help="For gain and best: a model folder, or 'tiny'.")] = "",
     chat: ChatModel,
     examples: Annotated[
         int, typer.Option("--examples", min=2, help="Examples per task that gain looks at.")
     ] = 8,
+    propose: Annotated[
+        bool,
+        typer.Option("--constraints/--no-constraints", help="Propose constraints from the instruction, too."),
+    ] = True,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
 ) -> None:
-    """Find the key parts of every task's instruction, for you to correct by hand.
+    """Find the key parts of every task's instruction, and its constraints, for you to correct by hand.
 
-    `best` uses rules, corrected by the gain of --model where one is given. Entries that were made or
+    `best` uses rules, corrected by the gain of --model where one is given. Constraints are read from the
+    instruction's words and kept where 98 % of the training responses meet them. Entries that were made or
     corrected by hand are kept.
 
-    Example: [bold]kpig annotate my/tasks --by rules --out my/keyparts.json[/bold]
+    Example: [bold]kpig annotate my/tasks --by rules[/bold]
     """
     from kpig.annotate import job, keyparts
     from kpig.progress import Bars
 
+    out, constraints_path = _places(tasks, out)
     kept = frozenset() if overwrite else keyparts.by_hand(out)
-    chosen = [task for task in read_tasks(tasks, for_training=True) if task.name not in kept]
+    every = read_tasks(tasks, for_training=True)
+    chosen = [task for task in every if task.name not in kept]
     backend = chat.backend(device) if by == Way.LLM else None
     found = job.annotate(chosen, by.value, backend, _learner(model, device), examples, Bars())
     texts = {task.name: task.instruction.text for task in chosen}
@@ -87,7 +101,8 @@ def annotate_tasks(
     if own := [task.name for task in chosen if task.own_instructions]:
         print(
             f"note: in {len(own)} of them ({some(own)}) examples have instructions of their own; only the "
-            "first was annotated: state 'key_parts' in the rows of the others"
+            "first was annotated: state 'key_parts' in the rows of the others; constraints hold for all "
+            "examples of a task, so none were proposed for them"
         )
     nothing = [name for name, one in entries.items() if not one.key_parts]
     if nothing:
@@ -95,8 +110,49 @@ def annotate_tasks(
             f"note: none were found in {len(nothing)} of them ({some(nothing)}); the rules read English: "
             "write them by hand, or try --by gain with a model of yours, or --by llm"
         )
+    if propose:
+        _propose(every, constraints_path, overwrite)
     if backend is not None:
         backend.raise_if_spent()
+
+
+def _places(tasks: str, out: Path | None) -> tuple[Path, Path]:
+    """Where key parts and constraints go: beside `out`, else beside the tasks, else in the working folder.
+
+    The built-in tasks and a run's own have no folder to write into.
+    """
+    from kpig.config import SUITE
+    from kpig.runs.folder import is_run
+    from kpig.tasks.readers import annotation_paths, files
+
+    if out is not None:
+        return out, out.with_name(files.CONSTRAINTS_FILE)
+    if config := config_of(tasks):
+        tasks = config.stream.path
+    path = Path(tasks).expanduser()
+    if tasks == SUITE or is_run(path):
+        return Path(files.KEY_PARTS_FILE), Path(files.CONSTRAINTS_FILE)
+    if not path.exists():
+        raise files.missing(path)
+    return annotation_paths(path)
+
+
+def _propose(tasks: Sequence[Task], path: Path, overwrite: bool) -> None:
+    """Write the constraints that the instructions state and the responses meet; tell what was dropped."""
+    from kpig.annotate import proposals
+
+    stated = frozenset() if overwrite else proposals.stated(path, tasks)
+    found = {task.name: proposals.propose(task) for task in tasks if task.name not in stated}
+    written = proposals.write(path, {name: one.kept for name, one in found.items()}, overwrite)
+    count = sum(len(found[name].kept) for name in written.tasks)
+    print(
+        f"constraints of {len(written.tasks)} tasks: {path} ({count} proposed from their words; those of "
+        f"{len(stated)} tasks made by hand were kept)"
+        if count or stated
+        else f"constraints: no words of the {len(found)} instructions state one that the responses meet"
+    )
+    for line in proposals.told(found):
+        print(line)
 
 
 def _learner(model: str, device: Device) -> "Learner | None":

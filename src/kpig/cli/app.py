@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kpig.errors import RunError
+from kpig.errors import RunError, UsageError
 from kpig.records import Task
 
 if TYPE_CHECKING:
@@ -41,6 +41,15 @@ TasksOption = Annotated[
         "--tasks",
         help="A file or folder of tasks, 'suite', a config for the tasks that it names, or a run folder for "
         "that run's own.",
+    ),
+]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="[TASK=]METRIC",
+        help="Another metric: exact, accuracy, rougeL, json, number, token_f1, chrf or a module:function of "
+        "yours; for one task or all. May be repeated.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there, hand-made entries too.")]
@@ -102,16 +111,39 @@ def quiet() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def read_tasks(path: str, test_per_task: int = 0, for_training: bool = False) -> tuple[Task, ...]:
+def metrics_of(values: Sequence[str] | None) -> dict[str, str]:
+    """What `--metric` says, by task name or "*" for every task; UsageError for one that is no assignment."""
+    found: dict[str, str] = {}
+    for value in values or ():
+        name, separator, metric = value.rpartition("=")
+        if (separator and not name) or not metric or (name or "*") in found:
+            raise UsageError(
+                f"--metric {value!r:.80}: expected METRIC for all tasks, or TASK=METRIC, each task once"
+            )
+        found[name or "*"] = metric
+    return found
+
+
+def read_tasks(
+    path: str, test_per_task: int = 0, for_training: bool = False, metrics: Sequence[str] | None = None
+) -> tuple[Task, ...]:
     """The tasks at a path, the built-in suite's, or those of a config or a run, capped as it caps them.
 
-    `for_training` splits examples that state no split. RunError for a run whose data have changed.
+    `for_training` splits examples that state no split; `metrics` are the values of `--metric`. RunError for
+    a run whose data have changed.
     """
+    from kpig.tasks import stream
+
+    tasks = _tasks_at(path, test_per_task, for_training)
+    return tuple(stream.measured({task.name: task for task in tasks}, metrics_of(metrics)).values())
+
+
+def _tasks_at(path: str, test_per_task: int, for_training: bool) -> tuple[Task, ...]:
     from kpig.config import SUITE
     from kpig.runs.folder import RunDir, is_run
     from kpig.tasks import stream, suite
 
-    if config := _config_of(path):
+    if config := config_of(path):
         found = stream.configured(config)
         return _capped((*found.tasks, *found.held_out), test_per_task)
 
@@ -145,7 +177,7 @@ def prompted(section: "ModelSection", tasks: str) -> "ModelSection":
     from kpig.config import load_resolved
     from kpig.runs.folder import is_run
 
-    config = _config_of(tasks)
+    config = config_of(tasks)
     if config is None and is_run(Path(tasks)):
         config = load_resolved(Path(tasks) / "config.toml")
     if config is None:
@@ -159,11 +191,12 @@ def model_of(tasks: str, path: str) -> "ModelSection | None":
 
     if path:
         return prompted(ModelSection(path=path), tasks)
-    config = _config_of(tasks)
+    config = config_of(tasks)
     return config.model if config else None
 
 
-def _config_of(path: str) -> "RunConfig | None":
+def config_of(path: str) -> "RunConfig | None":
+    """The config where TASKS is one, by its ending .toml; None for anything else."""
     from kpig.config import load
 
     return load(Path(path)) if Path(path).suffix == ".toml" else None

@@ -8,6 +8,7 @@ import typer
 from kpig.cli.app import (
     Device,
     DeviceOption,
+    MetricOption,
     ModelPath,
     TasksOption,
     app,
@@ -32,6 +33,7 @@ def evaluate(
     test_per_task: Annotated[
         int, typer.Option("--test-per-task", min=0, help="Test examples per task; 0: all.")
     ] = 0,
+    metric: MetricOption = None,
     device: DeviceOption = Device.AUTO,
 ) -> None:
     """Score any model on any tasks: P-score, V-score by kind, half-listening rate, gain.
@@ -48,7 +50,10 @@ def evaluate(
     quiet()
     if out is not None:
         check_no_run(out)
-    section, chosen = prompted(ModelSection(path=path), tasks), read_tasks(tasks, test_per_task)
+    section, chosen = (
+        prompted(ModelSection(path=path), tasks),
+        read_tasks(tasks, test_per_task, metrics=metric),
+    )
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
     result, answered = evaluate_model(section, chosen, settings, choose_device(device.value), Bars())
     show_table(score_table(path, result))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import TasksOption, app, read_tasks, show_table
+from kpig.cli.app import MetricOption, TasksOption, app, read_tasks, show_table
 from kpig.cli.score_table import print_cautions, score_table
 from kpig.errors import UsageError
 
@@ -23,11 +23,14 @@ def score(
     test_per_task: Annotated[
         int, typer.Option("--test-per-task", min=0, help="Test examples per task; 0: all.")
     ] = 0,
+    metric: MetricOption = None,
 ) -> None:
     """Score anyone's predictions on any tasks, from any tool, with the same scorer as eval.
 
     A line is {"task": ..., "example": ..., "response": ...}; instead of the example's id its "input", and
     {"id": ..., "prediction": ...} alone, as the Super-NaturalInstructions evaluation has it, will do too.
+    Lines of Tk-Instruct (predict_eval_predictions.jsonl), LLaMA-Factory (generated_predictions.jsonl) and
+    lm-evaluation-harness (samples_*.jsonl) are read as they are.
     Optional: "finished" (false: cut off), "prompt", "masked_response", "wording" ("seed" or "new").
 
     Example: [bold]kpig score scores/predictions.jsonl --tasks suite --out scored[/bold]
@@ -39,7 +42,7 @@ def score(
         raise UsageError(f"--out {out} would write over {path}; give another folder")
     if out is not None:
         check_no_run(out)
-    chosen = read_tasks(tasks, test_per_task)
+    chosen = read_tasks(tasks, test_per_task, metrics=metric)
     result, judged, coverage = predictions_file.score(path, chosen, partial)
     if coverage.missing:
         print(predictions_file.describe(coverage))

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kpig.records import Task
+from kpig.scoring.metrics import averaged
 from kpig.tasks.show import visible
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ def score_table(path: str, result: "Evaluation") -> Table:
     table.add_section()
     total = sum(score.n for score in result.tasks.values())
     table.add_row("mean over tasks", "", *_cells(result.all), str(total))
-    table.caption = f"V-score: lower is better; {result.all.constrained:.0f} % of the tasks have constraints"
+    table.caption = (
+        f"P-score: the mean of {averaged(result.tasks)}\n"
+        f"V-score: lower is better; {result.all.constrained:.0f} % of the tasks have constraints"
+    )
     table.caption_justify = "left"
     return table
 

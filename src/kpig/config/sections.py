@@ -113,6 +113,11 @@ class StreamSection(Section):
         description="test examples per task at most; where examples state no split, exactly so many are "
         "split off, if one is left to train on; 0: all, or a fifth",
     )
+    metrics: dict[str, str] = Field(
+        {},
+        description="metrics by task name, '*' for every other task, over what the data state: a name, or a "
+        "module:function of your own, which the data may not name",
+    )
     tasks_per_step: CountOrAll = Field(0, description="tasks per step; 0: as the data say, else one")
     max_steps: CountOrAll = Field(0, description="steps at most; 0: all")
     max_tasks_per_step: CountOrAll = Field(0, description="tasks per step at most; 0: all")

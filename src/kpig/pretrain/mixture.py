@@ -106,7 +106,7 @@ def _said_before(example: Example) -> dict[str, Any]:
 
 def _label_set(task: Task) -> list[dict[str, Any]]:
     """Where the label set is closed, a response outside it is a violation; other tasks state nothing. [D]"""
-    if task.metric == "rougeL":
+    if task.metric not in ("accuracy", "exact"):
         return []
     labels = sorted({one.response for one in (*task.train, *task.test)})
     return [{"type": "one_of", "values": labels, "case_sensitive": task.metric == "exact"}]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from kpig.records import Example, Task
-from kpig.tasks import matching
+from kpig.tasks import measures
 
 Answer = Callable[[Task, Example], str]
 NUM_CONSTANTS = 20
@@ -45,5 +45,5 @@ def p_score(tasks: Sequence[Task], answer: Answer) -> float:
 
 
 def _task_score(task: Task, answer: Answer) -> float:
-    score = matching.MEASURES[task.metric]
+    score = measures.measure(task.metric)
     return 100 * fmean(score(answer(task, example), example.references) for example in task.test)

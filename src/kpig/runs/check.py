@@ -19,6 +19,7 @@ from kpig.methods import chosen
 from kpig.model.folder import check_folder, is_adapter, resolve
 from kpig.records import Example, Stream, Task
 from kpig.tasks import stream
+from kpig.tasks.drafts import share_unread
 from kpig.tasks.matching import collisions, normalize
 
 MOST_UNREAD = 0.05
@@ -224,6 +225,8 @@ def scorer_cautions(tasks: Sequence[Task]) -> list[str]:
 def _collision_cautions(task: Task) -> list[str]:
     """A sentence that names references which are the same to the scorer, if there are any that count."""
     examples = [example.references for example in (*task.train, *task.test)]
+    if task.metric not in CONSEQUENCES:
+        return []
     found = collisions(examples)
     if task.metric == "rougeL":
         found = [texts for texts in found if _differ_in_meaning(texts)]
@@ -251,7 +254,7 @@ def _collision(texts: Sequence[str]) -> str:
 
 def _unread_cautions(tasks: Sequence[Task]) -> list[str]:
     """A sentence where ROUGE-L judges tasks whose references it hardly reads: the scorer knows ASCII only."""
-    unread = [task.name for task in tasks if task.metric == "rougeL" and _share_unread(task) >= MOST_UNREAD]
+    unread = [task.name for task in tasks if task.metric == "rougeL" and _unread(task) >= MOST_UNREAD]
     if not unread:
         return []
     return [
@@ -261,8 +264,5 @@ def _unread_cautions(tasks: Sequence[Task]) -> list[str]:
     ]
 
 
-def _share_unread(task: Task) -> float:
-    """The share of the letters and digits in a task's references that the scorer drops."""
-    text = "".join(reference for example in task.test for reference in example.references)
-    read = [character.isascii() for character in text if character.isalnum()]
-    return 1 - sum(read) / len(read) if read else 0.0
+def _unread(task: Task) -> float:
+    return share_unread(reference for example in task.test for reference in example.references)

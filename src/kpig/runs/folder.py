@@ -10,7 +10,7 @@ from typing import Any
 
 from kpig.config import RunConfig, differing_keys, dump, load_resolved
 from kpig.errors import ConfigError, RunError
-from kpig.files import as_json, as_line, disk_error, publish
+from kpig.files import as_json, as_line, disk_error, drop_unpublished, publish
 from kpig.model import identity
 from kpig.runs import lock
 from kpig.runs.lock import Claim
@@ -151,7 +151,11 @@ def open_run(
     environment: Mapping[str, Any],
     claim: Claim | None = None,
 ) -> RunDir:
-    """The run in a folder that `check_free` found usable, begun if it was not."""
+    """The run in a folder that `check_free` found usable, begun if it was not.
+
+    What kills left half written there is removed.
+    """
+    drop_unpublished(path)
     if not (path / "stream.json").is_file():
         publish(path / "config.toml", dump(config))
         publish(path / "environment.json", as_json(environment))

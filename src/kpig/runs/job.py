@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from kpig.config import RunConfig, flat
 from kpig.errors import KpigError, RunError
-from kpig.files import sync_folder
+from kpig.files import drop_unpublished, sync_folder
 from kpig.methods import chosen
 from kpig.methods.base import Method, Step
 from kpig.model import adapters, identity, loading
@@ -61,6 +61,7 @@ def run(
     model = identity.digests(resolve(config.model.path))
     check_same_model(path, config.model.path, model)
     if (path / "scores.json").is_file():
+        drop_unpublished(path)
         watch.say(f"{path}: already finished")
         return scores.read_run(path / "scores.json")
     method = chosen.create(config)

@@ -5,6 +5,8 @@ from this machine, or, whatever the machine, when nothing has touched it for STA
 """
 
 import contextlib
+import errno
+import glob
 import json
 import os
 import secrets
@@ -30,6 +32,9 @@ a machine that swaps lasts so long, and it is little beside the runs that a dead
 
 INSIDE = ".lock"
 """The lock's name inside the run folder."""
+
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EINVAL)
+"""How file systems say that they have no hard links."""
 
 GUARD_SECONDS = 60.0
 """A takeover reads one file and renames one: a minute is long for that even on a network folder."""
@@ -132,7 +137,10 @@ def claim(path: Path) -> Claim | None:
         raise RunError(
             f"{path}: cannot be written ({error.strerror or error}); mend that, try again"
         ) from error
-    return Claim(path, owner["token"]) if taken else None
+    if not taken:
+        return None
+    _drop_unlinked(path)
+    return Claim(path, owner["token"])
 
 
 def holder(path: Path, now: float) -> str | None:
@@ -148,18 +156,46 @@ def holder(path: Path, now: float) -> str | None:
 
 
 def _create(path: Path, owner: dict[str, Any]) -> bool:
-    """Write a file that must not be there yet; of several processes that try, one succeeds."""
+    """Make a file that must not be there yet; of several processes that try, one succeeds.
+
+    It is written under another name and linked: a kill leaves no lock that names nobody.
+    """
+    written = path.with_name(f".{path.name}.{owner['token']}")
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        with written.open("x", encoding="utf-8") as file:
+            json.dump(owner, file, allow_nan=False)
+        os.link(written, path)
     except FileExistsError:
         return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return _create_unlinked(path, owner)
+    finally:
+        with contextlib.suppress(OSError):
+            written.unlink(missing_ok=True)
+    return True
+
+
+def _create_unlinked(path: Path, owner: dict[str, Any]) -> bool:
+    """The same where the file system has no links (FAT): a kill may leave it empty, for STALE_SECONDS."""
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with path.open("x", encoding="utf-8") as file:
             json.dump(owner, file, allow_nan=False)
+    except FileExistsError:
+        return False
     except OSError:
         path.unlink(missing_ok=True)
         raise
     return True
+
+
+def _drop_unlinked(path: Path) -> None:
+    """Remove what processes that were killed while they wrote a lock left beside it."""
+    for written in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if is_gone(_read(written) or {}):
+            with contextlib.suppress(OSError):
+                written.unlink(missing_ok=True)
 
 
 def _take_over(path: Path, owner: dict[str, Any]) -> bool:
@@ -168,8 +204,7 @@ def _take_over(path: Path, owner: dict[str, Any]) -> bool:
     The guard's own time is the clock: on a network folder, it is the clock that the lock's time is from.
     """
     guard = path.with_name(path.name + ".takeover")
-    if not _create(guard, owner):
-        _drop_dead(guard)
+    if not _create(guard, owner) and not (_drop_dead(guard) and _create(guard, owner)):
         return False
     try:
         if path.exists() and holder(path, guard.stat().st_mtime) is None:
@@ -181,17 +216,28 @@ def _take_over(path: Path, owner: dict[str, Any]) -> bool:
             guard.unlink(missing_ok=True)
 
 
-def _drop_dead(guard: Path) -> None:
-    """Remove the guard of a process that was killed in the middle of a takeover."""
-    probe = guard.with_name(f"{guard.name}.{secrets.token_hex(4)}")
-    probe.touch()
+def _drop_dead(guard: Path) -> bool:
+    """Remove the guard of a process that was killed in the middle of a takeover; whether it was one.
+
+    It is moved aside first, so that of several processes that look at once only one removes it, and none
+    the guard that another has made meanwhile.
+    """
+    aside = guard.with_name(f"{guard.name}.{secrets.token_hex(4)}")
+    aside.touch()
     try:
-        if probe.stat().st_mtime - guard.stat().st_mtime > GUARD_SECONDS or is_gone(_read(guard) or {}):
-            guard.unlink(missing_ok=True)
+        owner = _read(guard) or {}
+        late = aside.stat().st_mtime - guard.stat().st_mtime > GUARD_SECONDS
+        if not (late or is_gone(owner)):
+            return False
+        os.replace(guard, aside)
+        dead = (_read(aside) or {}).get("token") == owner.get("token")
+        if not dead:
+            os.replace(aside, guard)
+        return dead
     except FileNotFoundError:
-        return
+        return False
     finally:
-        probe.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

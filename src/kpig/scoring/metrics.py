@@ -1,12 +1,13 @@
 """Scores of predictions, and transfer between steps (docs/method.md, section 7)."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 
 from kpig.records import Prediction
 from kpig.scoring.records import GroupScore, TaskScore
 from kpig.tasks.constraints import KINDS, UNDECIDED
-from kpig.tasks.matching import METRICS, exact
+from kpig.tasks.measures import measure
 
 SCORER = "superni-rouge 1"
 """Names the formulas of kpig.tasks.matching: scores by different scorers do not compare."""
@@ -21,20 +22,27 @@ def _refuse_empty(items: Sequence[object], what: str) -> None:
 
 
 def p_score(predictions: Sequence[Prediction], metric: str) -> float:
-    """100 times the mean of the metric, one of METRICS, over the predictions; percent.
+    """100 times the mean of a metric of `kpig.tasks.measures` over the predictions; percent.
 
-    Raises ValueError for another metric and without predictions.
+    Raises ConfigError for a metric that there is not, and ValueError without predictions.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
+    measured = _kept(metric) or _computed(metric)
     _refuse_empty(predictions, "prediction")
-    return 100 * fmean(_measured(prediction, metric) for prediction in predictions)
+    return 100 * fmean(map(measured, predictions))
 
 
-def _measured(prediction: Prediction, metric: str) -> float:
-    if metric == "exact":
-        return exact(prediction.response, prediction.references)
-    return prediction.exact_match if metric == "accuracy" else prediction.rouge_l
+def _kept(metric: str) -> Callable[[Prediction], float] | None:
+    """The two that every prediction carries."""
+    kept: Mapping[str, Callable[[Prediction], float]] = {
+        "accuracy": lambda prediction: prediction.exact_match,
+        "rougeL": lambda prediction: prediction.rouge_l,
+    }
+    return kept.get(metric)
+
+
+def _computed(metric: str) -> Callable[[Prediction], float]:
+    value = measure(metric)
+    return lambda prediction: value(prediction.response, prediction.references)
 
 
 def task_scores(predictions: Sequence[Prediction], metrics: Mapping[str, str]) -> dict[str, TaskScore]:
@@ -93,6 +101,12 @@ def group_scores(task_scores: Mapping[str, TaskScore]) -> GroupScore:
         constrained=100 * fmean(score.coverage for score in scores),
         num_tasks=len(scores),
     )
+
+
+def averaged(task_scores: Mapping[str, TaskScore]) -> str:
+    """The metrics that a mean P-score over these tasks is of, the commonest first, in words."""
+    counts = Counter(score.metric for score in task_scores.values()).most_common()
+    return ", ".join(f"{name} ({count} task{'s' * (count > 1)})" for name, count in counts)
 
 
 def _mean_of_known(values: Iterable[float | None]) -> float | None:

@@ -7,7 +7,7 @@ The test example is named by `example` or `id`, with `task` where several tasks 
 trained on). Where `input` or `references` stand beside the example's id, the input must be the example's (or
 a prompt with it inside) and one reference too: ids alone may name another example in other data. Other fields
 are passed over. So the files of `kpig eval` and `kpig run` can be scored, and {"id": ..., "prediction": ...},
-the format of the Super-NaturalInstructions evaluation.
+the format of the Super-NaturalInstructions evaluation. `kpig.scoring.foreign` knows lines of further tools.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ from typing import Any
 from kpig.errors import DataError, nearest
 from kpig.records import NEW_WORDING, SEED_WORDING, SEEN, Example, Prediction, Task
 from kpig.scoring import scores
+from kpig.scoring.foreign import ByPrompt, ours, plain
 from kpig.scoring.judge import judge
 from kpig.scoring.records import Coverage, Evaluation
 from kpig.tasks.drafts import Problems
@@ -28,7 +29,7 @@ OUTPUT = "output"
 """Read as the response where there is no other: beside one, many tools keep the reference there."""
 
 OPTIONS = {"finished": bool, "prompt": str, "masked_response": str, "wording": str}
-KNOWN = (*RESPONSE_KEYS, *ID_KEYS, OUTPUT, "task", "input", "references", *OPTIONS)
+KNOWN = (*RESPONSE_KEYS, *ID_KEYS, OUTPUT, "task", "input", "references", "label", *OPTIONS)
 MOST_MISSING_SHOWN = 5
 """Tasks that are named where predictions are missing. Chosen, so that a message stays on a line or two."""
 
@@ -75,10 +76,11 @@ class _Index:
         self.by_task = {task.name: {example.id: example for example in task.test} for task in tasks}
         self.by_id: dict[str, list[Example]] = {}
         self.by_input: dict[tuple[str, str], list[Example]] = {}
+        self.by_prompt = ByPrompt([example for task in tasks for example in task.test])
         for task in tasks:
             for example in task.test:
                 self.by_id.setdefault(example.id, []).append(example)
-                self.by_input.setdefault((task.name, _plain(example.input)), []).append(example)
+                self.by_input.setdefault((task.name, plain(example.input)), []).append(example)
 
     def find(self, fields: Fields) -> Example:
         """The example that a line is about; DataError where there is none, or more than one."""
@@ -86,6 +88,8 @@ class _Index:
         if name is not None and typed(name, str, "'task'", "a text") not in self.by_task:
             raise DataError(f"there is no task {_short(name)}{_hint(name, self.by_task)}")
         key = next((key for key in ID_KEYS if fields.get(key) is not None), None)
+        if key is None and "label" in fields and isinstance(fields.get("prompt"), str):
+            return self.by_prompt.find(fields["prompt"], fields["label"])
         if key is None:
             return self._with_input(name, fields.get("input"))
         example_id = fields[key]
@@ -114,7 +118,7 @@ class _Index:
             raise DataError(
                 "names no test example; expected 'example' (or 'id'), or 'task' and 'input' as texts"
             )
-        found = self.by_input.get((name, _plain(text)), [])
+        found = self.by_input.get((name, plain(text)), [])
         if not found:
             raise DataError(f"task {name!r} has no test example with the input {_short(text)}")
         if len(found) > 1:
@@ -132,7 +136,7 @@ def _check_same(example: Example, fields: Fields) -> None:
     """
     text, references = fields.get("input"), fields.get("references")
     where = f"task {example.task!r}, example {example.id!r}"
-    if isinstance(text, str) and _plain(example.input) not in _plain(text):
+    if isinstance(text, str) and plain(example.input) not in plain(text):
         raise DataError(
             f"states the input {_short(text)}, but that of {where} is {_short(example.input)}; --tasks must "
             "be the tasks that were answered (a run's folder stands for its own)"
@@ -160,8 +164,9 @@ def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
     found: dict[Key, _Line] = {}
     for number, text in _lines(path):
         with problems.collected():
-            fields = parse_object(text, str(path), first_line=number)
+            given = parse_object(text, str(path), first_line=number)
             try:
+                fields = ours(given)
                 line = _Line(number, _response(fields), _options(fields))
                 example = index.find(fields)
                 key = (example.task, example.id, line.fields.get("wording", SEED_WORDING))
@@ -213,11 +218,6 @@ def _options(fields: Fields) -> dict[str, Any]:
             f"'wording' is {_short(stated['wording'])}; expected {SEED_WORDING!r} or {NEW_WORDING!r}"
         )
     return stated
-
-
-def _plain(text: str) -> str:
-    """The text with its white space collapsed, as tools often leave it."""
-    return " ".join(text.split())
 
 
 def _short(text: str) -> str:

@@ -59,8 +59,9 @@ def _tell_undecided(predictions: Sequence[Prediction]) -> None:
     undecided = [one for one in predictions if UNDECIDED in one.violations]
     if undecided:
         log.warning(
-            "%d of %d responses have a demand whose pattern ran out of time (%g s), so it was not judged "
-            "(%s); write a pattern that backtracks less",
+            "%d of %d responses have a demand whose pattern ran out of time (%g s), or that counts words or "
+            "sentences in a script that does not part them, so it was not judged (%s); write a pattern that "
+            "backtracks less, or a limit of characters",
             len(undecided),
             len(predictions),
             MAX_MATCH_SECONDS,

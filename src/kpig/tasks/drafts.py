@@ -6,7 +6,7 @@ import logging
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from kpig.errors import DataError
 from kpig.records import KEY_PART_KINDS, Constraint, Example, Instruction, KeySpan, Message, Task
 from kpig.tasks.matching import collisions
+from kpig.tasks.structured import is_number, is_structure
 
 MOST_NAME_CHARACTERS = 200
 """Of a task's name. Chosen: it stands in tables and messages."""
@@ -39,6 +40,9 @@ with labels."""
 MOST_TEST_EXAMPLES_BY_RULE = 100
 """Of a task that states no split. Chosen: the standard error of an accuracy is 5 points at most then, and
 every step's evaluation answers all of them."""
+
+MOST_UNREAD = 0.5
+"""The share of letters that ROUGE-L may drop and still be the metric that is guessed. Chosen."""
 
 PLACE = re.compile(r"\b(line|row|instance) (\d+)\b(: example '[^']*')?")
 """Where in its file a message finds a problem. What is left tells the kind of the problem."""
@@ -157,6 +161,8 @@ class Draft:
     metric: str | None = None
     step: int | None = None
     evaluation_instructions: tuple[Instruction, ...] = ()
+    published: bool = False
+    """Whether it is of a collection that has published how it is scored: by exact match and ROUGE-L alone."""
 
 
 def build(
@@ -300,8 +306,29 @@ def _refuse_shared_examples(draft: Draft, train: Sequence[Row], test: Sequence[R
 
 def _chosen_metric(draft: Draft) -> str:
     chosen = choose_metric([row.references[0] for row in draft.rows], draft.constraints)
-    collide = chosen != "rougeL" and collisions(row.references for row in draft.rows)
-    return "exact" if collide else chosen
+    if chosen == "rougeL":
+        return chosen if draft.published else _free_metric([row.references for row in draft.rows])
+    return "exact" if collisions(row.references for row in draft.rows) else chosen
+
+
+def _free_metric(references: Sequence[Sequence[str]]) -> str:
+    """The metric of responses that are no labels, by what all of them are.  [D]
+
+    "json" for objects and arrays, "number" for numbers alone, "token_f1" where ROUGE-L cannot read half of
+    the letters, else "rougeL".
+    """
+    texts = [text for one in references for text in one]
+    if all(map(is_structure, texts)):
+        return "json"
+    if all(map(is_number, texts)):
+        return "number"
+    return "token_f1" if share_unread(texts) >= MOST_UNREAD else "rougeL"
+
+
+def share_unread(texts: Iterable[str]) -> float:
+    """The share of the letters and digits that ROUGE-L drops: it reads ASCII only."""
+    read = [character.isascii() for text in texts for character in text if character.isalnum()]
+    return 1 - sum(read) / len(read) if read else 0.0
 
 
 def choose_metric(responses: Sequence[str], constraints: Sequence[Constraint] = ()) -> str:

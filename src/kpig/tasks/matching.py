@@ -5,9 +5,8 @@ The last two are as Super-NaturalInstructions has them.
 
 import string
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from types import MappingProxyType
 
 WORDS_IN_BLOCK = 4096
 """Words in an integer of ROUGE-L. Chosen: the integers of a block's words take 2 MB at most."""
@@ -98,14 +97,6 @@ def _matched_in_block(block: Sequence[str], other: Sequence[str], carries: bytea
         carries[number] = total >> len(block)
         unmatched = (total | unmatched - matched) & every
     return len(block) - unmatched.bit_count()
-
-
-MEASURES: Mapping[str, Callable[[str, Sequence[str]], float]] = MappingProxyType(
-    {"exact": exact, "accuracy": exact_match, "rougeL": rouge_l}
-)
-"""The metrics of a task by name: each takes a response and its references, and is within [0, 1]."""
-
-METRICS = tuple(MEASURES)
 
 
 def collisions(examples: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:

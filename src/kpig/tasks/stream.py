@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from kpig.config import SUITE, RunConfig, SuiteSection
-from kpig.errors import ConfigError, DataError
+from kpig.errors import ConfigError, DataError, nearest
 from kpig.records import Example, Instruction, Stream, Task
 from kpig.tasks import readers, suite
 from kpig.tasks.drafts import Draft, Problems, build
+from kpig.tasks.measures import measure
 from kpig.tasks.readers.files import place
 from kpig.tasks.readers.reading import Reading
 from kpig.tasks.readers.variants import Wordings
 
 Step = TypeVar("Step")
+
+EVERY = "*"
+"""What stands for every task that is not named."""
 
 
 def load(
@@ -28,6 +32,7 @@ def load(
     held_out: str | Path | None = None,
     variants: str | Path | None = None,
     kind: str = "auto",
+    metrics: Mapping[str, str] | None = None,
     order: str | Sequence[int] = "given",
     seed: int = 0,
     train_per_task: int | None = None,
@@ -50,6 +55,7 @@ def load(
     Examples that state no split are split by rule (drafts.split_by_rule), in held-out tasks all are test
     examples. Every limit keeps the first; 0 or None keeps all. `tasks_per_step` cuts the tasks into steps
     of that many; without it the steps are the source's own, or one task each where it states none.
+    `metrics` are by task name, "*" standing for every other task, over what the data state or is guessed.
     `order` is "given", "shuffled" (by `seed`) or a list of step numbers from 1; it arranges what
     `max_steps` leaves, so every order holds the same tasks.
 
@@ -77,11 +83,12 @@ def load(
     _check_trainable(built.values(), path, problems)
     problems.check()
     problems.tell()
+    chosen = measured({**built, **held_out_tasks}, metrics or {})
     kept = [step[: max_tasks_per_step or None] for step in steps[: max_steps or None]]
     return Stream(
         name=_name(path),
-        steps=tuple(tuple(built[draft.name] for draft in step) for step in _ordered(kept, order, seed)),
-        held_out=tuple(held_out_tasks.values())[: max_held_out or None],
+        steps=tuple(tuple(chosen[draft.name] for draft in step) for step in _ordered(kept, order, seed)),
+        held_out=tuple(chosen[name] for name in held_out_tasks)[: max_held_out or None],
     )
 
 
@@ -112,6 +119,7 @@ def load_tasks(
     *,
     variants: str | Path | None = None,
     kind: str = "auto",
+    metrics: Mapping[str, str] | None = None,
     train_per_task: int | None = None,
     test_per_task: int | None = None,
     max_tasks: int | None = None,
@@ -123,7 +131,7 @@ def load_tasks(
     """All tasks at `path`, those of all steps in order, to be evaluated; none needs training examples.
 
     Examples that state no split are all test examples; with `split_by_rule` they are split as `load` does.
-    `variants`, `columns`, `train_on` and `bad_rows` are as for `load`.
+    `variants`, `metrics`, `columns`, `train_on` and `bad_rows` are as for `load`.
     Raises ConfigError and DataError as `load` does.
     """
     limits = {"train_per_task": train_per_task, "test_per_task": test_per_task, "max_tasks": max_tasks}
@@ -136,7 +144,24 @@ def load_tasks(
     tasks = _build_all(drafts, problems, unsplit, train_per_task, test_per_task)
     problems.check()
     problems.tell()
-    return tuple(tasks.values())[: max_tasks or None]
+    return tuple(measured(tasks, metrics or {}).values())[: max_tasks or None]
+
+
+def measured(tasks: Mapping[str, Task], metrics: Mapping[str, str]) -> dict[str, Task]:
+    """The tasks by name with these metrics, by task name or "*" for every other.
+
+    Raises ConfigError for a metric that there is not, or a task.
+    """
+    for name in metrics.keys() - tasks.keys() - {EVERY}:
+        near = nearest(name, tasks)
+        raise ConfigError(
+            f"a metric is given for {name!r:.80}, and there is no such task"
+            f"{f'; did you mean {near!r}?' if near else ''}. '*' stands for every task"
+        )
+    for metric in metrics.values():
+        measure(metric)
+    given = {name: metrics.get(name, metrics.get(EVERY, task.metric)) for name, task in tasks.items()}
+    return {name: replace(task, metric=given[name]) for name, task in tasks.items()}
 
 
 def _wordings(path: str | Path | None, problems: Problems) -> Wordings | None:

@@ -2,10 +2,11 @@
 
 The types that `check_constraints.py` of the shared annotation knows mean here what they mean there.
 A response is stripped of outer white space first; items are cut exactly at their separator.
-The files import downwards only: entries, verdicts; table; checks, parameters; words, patterns, kinds.
+The files import downwards only: entries, verdicts; table; checks, parameters; words, sentences, items;
+lengths, languages, patterns, kinds.
 """
 
-from kpig.tasks.constraints.entries import parse
+from kpig.tasks.constraints.entries import NOTE_KEYS, parse
 from kpig.tasks.constraints.kinds import KINDS, UNDECIDED
 from kpig.tasks.constraints.patterns import MAX_MATCH_SECONDS, MAX_MATCHED_CHARACTERS
 from kpig.tasks.constraints.table import CONSTRAINTS, ConstraintType
@@ -17,6 +18,7 @@ __all__ = [
     "MAX_MATCHED_CHARACTERS",
     "MAX_MATCH_SECONDS",
     "MIN_COPIED_WORDS",
+    "NOTE_KEYS",
     "UNDECIDED",
     "ConstraintType",
     "is_degenerate",

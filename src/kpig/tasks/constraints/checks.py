@@ -4,8 +4,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from kpig.tasks.constraints.patterns import captured, captured_number, full_match
-from kpig.tasks.constraints.words import occurs, split_words, squash, word_stems
+from kpig.tasks.constraints import languages
+from kpig.tasks.constraints.items import num_items
+from kpig.tasks.constraints.lengths import Bounds, num_characters, num_words
+from kpig.tasks.constraints.patterns import Undecided, captured, captured_number, full_match
+from kpig.tasks.constraints.sentences import num_sentences
+from kpig.tasks.constraints.words import has_phrase, occurs, split_words, squash, word_stems
 
 
 def is_one_of(input_text: str, response: str, values: Sequence[str], case_sensitive: bool = True) -> bool:
@@ -26,15 +30,34 @@ def does_not_match(input_text: str, response: str, pattern: str) -> bool:
     return full_match(pattern, response) is False
 
 
-def is_json(input_text: str, response: str, shape: str | None = None) -> bool:
-    """JSON as RFC 8259 has it: NaN and Infinity, which Python would read, are refused."""
+def is_json(
+    input_text: str,
+    response: str,
+    shape: str | None = None,
+    keys: Sequence[str] = (),
+    only_keys: bool = False,
+) -> bool:
+    """JSON as RFC 8259 has it: NaN and Infinity, which Python would read, are refused.
+
+    `keys` are those of the object, or of every object of a list where the shape is "list".
+    """
     try:
         value = json.loads(response, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return False
+    if keys and not _has_keys(value if shape == "list" else [value], keys, only_keys):
+        return False
     if shape == "list_of_strings":
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return shape is None or isinstance(value, {"list": list, "object": dict}[shape])
+
+
+def _has_keys(objects: object, keys: Sequence[str], only_keys: bool) -> bool:
+    wanted = set(keys)
+    return isinstance(objects, list) and all(
+        isinstance(one, dict) and (one.keys() == wanted if only_keys else one.keys() >= wanted)
+        for one in objects
+    )
 
 
 def _refuse_constant(name: str) -> None:
@@ -42,28 +65,75 @@ def _refuse_constant(name: str) -> None:
 
 
 def has_max_words(input_text: str, response: str, n: int) -> bool:
-    return len(response.split()) <= n
+    return _is_at_most(n, num_words(response))
 
 
 def has_min_words(input_text: str, response: str, n: int) -> bool:
-    return len(response.split()) >= n
+    return _is_at_least(n, num_words(response))
+
+
+def has_max_sentences(input_text: str, response: str, n: int) -> bool:
+    return _is_at_most(n, num_sentences(response))
+
+
+def has_min_sentences(input_text: str, response: str, n: int) -> bool:
+    return _is_at_least(n, num_sentences(response))
+
+
+def has_max_characters(input_text: str, response: str, n: int) -> bool:
+    return num_characters(response) <= n
+
+
+def has_min_characters(input_text: str, response: str, n: int) -> bool:
+    return num_characters(response) >= n
+
+
+def _is_at_most(limit: int, number: Bounds) -> bool:
+    """Raises Undecided where the number may lie on either side of the limit."""
+    if number.low <= limit < number.high:
+        raise Undecided
+    return number.high <= limit
+
+
+def _is_at_least(limit: int, number: Bounds) -> bool:
+    """Raises Undecided where the number may lie on either side of the limit."""
+    if number.low < limit <= number.high:
+        raise Undecided
+    return number.low >= limit
+
+
+def has_max_items(
+    input_text: str, response: str, n: int, item_separator: str | None = None, list: str | None = None
+) -> bool:
+    return num_items(response, item_separator, list) <= n
+
+
+def has_min_items(
+    input_text: str, response: str, n: int, item_separator: str | None = None, list: str | None = None
+) -> bool:
+    return num_items(response, item_separator, list) >= n
 
 
 def has_count(
     input_text: str,
     response: str,
-    item_separator: str,
+    item_separator: str | None = None,
+    list: str | None = None,
     n: int | None = None,
     n_from_input_regex: str | None = None,
     n_of_input_items: Mapping[str, str] | None = None,
     offset: int = 0,
 ) -> bool:
-    """An input that gives no number for `n_from_input_regex` is met by no response."""
+    """An input that gives no number for `n_from_input_regex` is met by no response.
+
+    Items cut at a separator count where they are blank, too.
+    """
     if n_from_input_regex is not None:
         n = captured_number(n_from_input_regex, input_text)
     elif n_of_input_items is not None:
         n = len(input_text.strip().split(n_of_input_items["input_separator"])) + offset
-    return len(response.split(item_separator)) == n
+    found = num_items(response, list=list) if list else len(response.split(item_separator))
+    return found == n
 
 
 def starts_with(input_text: str, response: str, values: Sequence[str]) -> bool:
@@ -84,6 +154,16 @@ def contains(input_text: str, response: str, values: Sequence[str], case_sensiti
     if case_sensitive:
         return all(value in response for value in values)
     return all(value.lower() in response.lower() for value in values)
+
+
+def has_no_forbidden_words(
+    input_text: str, response: str, values: Sequence[str], case_sensitive: bool = False
+) -> bool:
+    return not any(has_phrase(value, response, case_sensitive) for value in values)
+
+
+def is_in_language(input_text: str, response: str, language: str) -> bool:
+    return languages.is_in(response, language)
 
 
 def has_items_from_input(

@@ -9,8 +9,11 @@ from kpig.records import Constraint
 from kpig.tasks.constraints.kinds import KINDS
 from kpig.tasks.constraints.table import CONSTRAINTS, ConstraintType
 
-DOCUMENTATION_KEYS = ("source", "strength", "note", "match")
-DOCUMENTATION_PREFIX = "gold_"
+NOTE_KEYS = ("source", "note", "comment", "description")
+"""Keys that any entry of a file beside tasks may have for its readers. So may keys that begin with "_"."""
+
+DOCUMENTATION_KEYS = (*NOTE_KEYS, "strength", "match", "made_by", "check")
+DOCUMENTATION_PREFIXES = ("gold_", "_")
 MOST_SHOWN = 200
 """Characters of a value that a message shows. Chosen: more hides the message."""
 
@@ -18,13 +21,15 @@ MOST_SHOWN = 200
 def parse(raw: object, where: str) -> Constraint:
     """The constraint of one entry of a constraints.json: its `type`, an optional `kind`, its parameters.
 
-    Documentation (`source`, `strength`, `note`, `match` and `gold_...`) is left out. Raises DataError,
+    Documentation (DOCUMENTATION_KEYS, `gold_...` and `_...`) is left out. Raises DataError,
     every line beginning with `where`, for an unknown type, kind or parameter, for a missing one, and for
     a value that cannot be used, such as a pattern that does not compile.
     """
     if not isinstance(raw, Mapping):
         raise DataError(f"{where}: a constraint must be an object with a 'type', not {raw!r}")
     name = raw.get("type")
+    if "type" not in raw and (meant := nearest("type", raw)):
+        raise DataError(f"{where}: there is no key '{meant}'; did you mean 'type'?")
     if not isinstance(name, str) or name not in CONSTRAINTS:
         raise DataError(f"{where}: {_unknown('constraint type', name, CONSTRAINTS)}")
     given = {key: value for key, value in raw.items() if key != "type" and not _is_documentation(key)}
@@ -43,7 +48,7 @@ def _short(value: object) -> str:
 
 
 def _is_documentation(key: str) -> bool:
-    return key in DOCUMENTATION_KEYS or key.startswith(DOCUMENTATION_PREFIX)
+    return key in DOCUMENTATION_KEYS or key.startswith(DOCUMENTATION_PREFIXES)
 
 
 def _read_params(

@@ -9,6 +9,7 @@ from typing import Any
 
 import regex
 
+from kpig.tasks.constraints import languages
 from kpig.tasks.constraints.bounds import check_bounds
 
 Reader = Callable[[object], object]
@@ -81,6 +82,16 @@ def one_of_these(*allowed: str) -> Reader:
     return read
 
 
+def language(value: object) -> str:
+    """The code of a language given by its English name or its code."""
+    found = languages.code_of(value) if isinstance(value, str) else None
+    if found is None:
+        near = languages.near(value) if isinstance(value, str) else None
+        hint = f"; did you mean '{near}'?" if near else ""
+        raise ValueError(f"a language by its English name or ISO 639-1 code, as 'French' or 'fr'{hint}")
+    return found
+
+
 def input_items(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping) or set(value) != {"input_separator"}:
         raise ValueError("an object with the key 'input_separator' alone")
@@ -90,10 +101,31 @@ def input_items(value: object) -> Mapping[str, str]:
         raise ValueError(f"an object whose 'input_separator' is {error}") from error
 
 
+def item_problems(params: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the parameters that say how items are cut."""
+    if ("item_separator" in params) == ("list" in params):
+        yield "give exactly one of item_separator, list"
+
+
 def count_problems(params: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the parameters of `count` taken together."""
+    yield from item_problems(params)
     numbers = ("n", "n_from_input_regex", "n_of_input_items")
     if sum(name in params for name in numbers) != 1:
         yield f"give exactly one of {', '.join(numbers)}"
     if "offset" in params and "n_of_input_items" not in params:
         yield "'offset' goes with 'n_of_input_items' only"
+
+
+def json_problems(params: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the parameters of `json` taken together."""
+    if "only_keys" in params and "keys" not in params:
+        yield "'only_keys' goes with 'keys' only"
+    if "keys" in params and params.get("shape") == "list_of_strings":
+        yield "'keys' goes with objects; give the shape 'object' or 'list'"
+
+
+def language_problems(params: Mapping[str, Any]) -> Iterator[str]:
+    """The detector that a check of languages needs, where it is not installed."""
+    if not languages.is_installed():
+        yield languages.MISSING

@@ -12,7 +12,10 @@ second each time, no more."""
 
 
 class Undecided(Exception):
-    """A pattern ran out of its time: whether it matches depends on the machine, so nothing is said."""
+    """Nothing is said: a pattern ran out of its time, so whether it matches depends on the machine.
+
+    Or it takes a dictionary to count the words of the response.
+    """
 
 
 def full_match(pattern: str, response: str) -> bool | None:

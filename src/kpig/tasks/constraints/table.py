@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kpig.tasks.constraints import checks, parameters
+from kpig.tasks.constraints.items import LISTS
 from kpig.tasks.constraints.kinds import DEGENERATE, MISSING_CONTENT, OUT_OF_SCOPE, WRONG_FORMAT, WRONG_LENGTH
 
 
@@ -24,6 +25,11 @@ class ConstraintType:
     optional: Mapping[str, parameters.Reader] = field(default_factory=dict)
     joint_problems: Callable[[Mapping[str, Any]], Iterable[str]] = lambda params: ()
 
+
+_ITEMS: Mapping[str, parameters.Reader] = {
+    "item_separator": parameters.text,
+    "list": parameters.one_of_these(*LISTS),
+}
 
 CONSTRAINTS: dict[str, ConstraintType] = {
     "one_of": ConstraintType(
@@ -55,8 +61,13 @@ CONSTRAINTS: dict[str, ConstraintType] = {
     "json": ConstraintType(
         WRONG_FORMAT,
         checks.is_json,
-        "the response is JSON, of `shape` where given (list, object, list_of_strings)",
-        optional={"shape": parameters.one_of_these("list", "object", "list_of_strings")},
+        "the response is JSON, of `shape` where given (list, object, list_of_strings), with `keys`",
+        optional={
+            "shape": parameters.one_of_these("list", "object", "list_of_strings"),
+            "keys": parameters.texts,
+            "only_keys": parameters.flag,
+        },
+        joint_problems=parameters.json_problems,
     ),
     "max_words": ConstraintType(
         WRONG_LENGTH,
@@ -70,12 +81,52 @@ CONSTRAINTS: dict[str, ConstraintType] = {
         "the response has at least `n` words",
         required={"n": parameters.count},
     ),
+    "max_sentences": ConstraintType(
+        WRONG_LENGTH,
+        checks.has_max_sentences,
+        "the response has at most `n` sentences",
+        required={"n": parameters.count},
+    ),
+    "min_sentences": ConstraintType(
+        WRONG_LENGTH,
+        checks.has_min_sentences,
+        "the response has at least `n` sentences",
+        required={"n": parameters.count},
+    ),
+    "max_characters": ConstraintType(
+        WRONG_LENGTH,
+        checks.has_max_characters,
+        "the response has at most `n` characters, as a reader counts them",
+        required={"n": parameters.count},
+    ),
+    "min_characters": ConstraintType(
+        WRONG_LENGTH,
+        checks.has_min_characters,
+        "the response has at least `n` characters, as a reader counts them",
+        required={"n": parameters.count},
+    ),
+    "max_items": ConstraintType(
+        WRONG_LENGTH,
+        checks.has_max_items,
+        "the response has at most `n` items, cut at `item_separator` or those of a `list`",
+        required={"n": parameters.count},
+        optional=_ITEMS,
+        joint_problems=parameters.item_problems,
+    ),
+    "min_items": ConstraintType(
+        WRONG_LENGTH,
+        checks.has_min_items,
+        "the response has at least `n` items, cut at `item_separator` or those of a `list`",
+        required={"n": parameters.count},
+        optional=_ITEMS,
+        joint_problems=parameters.item_problems,
+    ),
     "count": ConstraintType(
         WRONG_LENGTH,
         checks.has_count,
         "the response has `n` items, or as many as a number in the input says, or as the input has",
-        required={"item_separator": parameters.text},
         optional={
+            **_ITEMS,
             "n": parameters.count,
             "n_from_input_regex": parameters.capturing_pattern,
             "n_of_input_items": parameters.input_items,
@@ -107,6 +158,20 @@ CONSTRAINTS: dict[str, ConstraintType] = {
         "the response contains every one of `values`",
         required={"values": parameters.texts},
         optional={"case_sensitive": parameters.flag},
+    ),
+    "forbidden_words": ConstraintType(
+        WRONG_FORMAT,
+        checks.has_no_forbidden_words,
+        "none of `values` stands in the response as whole words, case aside",
+        required={"values": parameters.texts},
+        optional={"case_sensitive": parameters.flag},
+    ),
+    "language": ConstraintType(
+        WRONG_FORMAT,
+        checks.is_in_language,
+        "the response is in `language`, as far as its length lets a detector tell",
+        required={"language": parameters.language},
+        joint_problems=parameters.language_problems,
     ),
     "items_from_input": ConstraintType(
         OUT_OF_SCOPE,

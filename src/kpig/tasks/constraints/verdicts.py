@@ -14,10 +14,11 @@ such as the label that the instruction names last."""
 
 
 def satisfied(constraint: Constraint, input_text: str, response: str) -> bool | None:
-    """Whether the response meets the constraint for this input; None where its time ran out.
+    """Whether the response meets the constraint for this input; None where there is no verdict.
 
     A pattern comes from a task file and can be slow beyond measure: it is tried for at most
-    MAX_MATCH_SECONDS. Longer responses than MAX_MATCHED_CHARACTERS break it.
+    MAX_MATCH_SECONDS. Longer responses than MAX_MATCHED_CHARACTERS break it. The number of words or
+    sentences in Thai and like scripts is only known within bounds, which may hold the limit.
     """
     try:
         return CONSTRAINTS[constraint.type].check(input_text, response.strip(), **constraint.params)

@@ -1,8 +1,11 @@
 """Texts as words: white space and case aside, by their beginnings, in their irregular forms."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
+
+from kpig.tasks.constraints.lengths import is_without_spaces
 
 
 def squash(text: str) -> str:
@@ -19,6 +22,28 @@ def split_words(text: str) -> list[str]:
 def word_stems(text: str) -> set[str]:
     """The first four letters of every word of three letters or more."""
     return {word[:4] for word in split_words(text) if len(word) > 2}
+
+
+def has_phrase(phrase: str, text: str, case_sensitive: bool) -> bool:
+    """Whether the phrase stands in the text as whole words, in any spacing and form of apostrophe.
+
+    A phrase of other characters than letters and digits, or of a script without spaces, stands anywhere.
+    """
+    wanted, within = (_written_alike(one, case_sensitive) for one in (phrase, text))
+    before, after = (
+        r"(?<!\w)" if _is_bounded(wanted[:1]) else "",
+        r"(?!\w)" if _is_bounded(wanted[-1:]) else "",
+    )
+    return re.search(before + re.escape(wanted) + after, within) is not None
+
+
+def _written_alike(text: str, case_sensitive: bool) -> str:
+    plain = unicodedata.normalize("NFC", " ".join(text.split())).replace("\u2019", "'")
+    return plain if case_sensitive else plain.casefold()
+
+
+def _is_bounded(character: str) -> bool:
+    return re.match(r"\w", character) is not None and not is_without_spaces(character)
 
 
 def occurs(item: str, words: Sequence[str]) -> bool:

@@ -11,7 +11,14 @@ from typing import BinaryIO
 
 from kpig.errors import ConfigError, DataError, some
 from kpig.tasks.drafts import Draft, Problems
-from kpig.tasks.readers.files import NO_TASK_FILES, STREAM_FILE, missing
+from kpig.tasks.readers.files import (
+    CONSTRAINTS_FILE,
+    KEY_PARTS_FILE,
+    NO_TASK_FILES,
+    STREAM_FILE,
+    annotation_path,
+    missing,
+)
 from kpig.tasks.readers.reading import Reading
 from kpig.tasks.readers.superni import read_superni, task_files
 from kpig.tasks.readers.tables import ENDINGS, Rows, read_files, read_hf
@@ -24,7 +31,18 @@ MOST_SNIFFED = 2**20
 
 log = logging.getLogger(__name__)
 
-__all__ = ["KINDS", "Reading", "detect", "read", "read_wordings"]
+__all__ = ["KINDS", "Reading", "annotation_paths", "detect", "read", "read_wordings"]
+
+
+def annotation_paths(path: Path) -> tuple[Path, Path]:
+    """The files of key parts and of constraints that are read with the tasks at `path`."""
+    folder = _folder(path, detect(path))
+    return annotation_path(folder, KEY_PARTS_FILE), annotation_path(folder, CONSTRAINTS_FILE)
+
+
+def _folder(path: Path, kind: str) -> Path:
+    """Where the files beside the tasks lie: in their folder, but not inside a dataset."""
+    return path if path.is_dir() and kind != "hf" else path.parent
 
 
 def read(
@@ -56,8 +74,7 @@ def read(
     else:
         drafts = read_files(_files(path, kind), path, reading, problems)
     if wordings is None:
-        folder = path if path.is_dir() and found != "hf" else path.parent
-        wordings = wordings_beside(folder, problems)
+        wordings = wordings_beside(_folder(path, found), problems)
         if path.is_dir() and not problems.found:
             wordings.refuse_strangers(_names(drafts, path), problems)
     return reworded(drafts, wordings, problems)

@@ -22,13 +22,10 @@ from kpig.errors import ConfigError, DataError, nearest, shown
 from kpig.records import Constraint, KeySpan
 from kpig.tasks import constraints
 from kpig.tasks.drafts import Problems, Row, locate
-from kpig.tasks.matching import METRICS
+from kpig.tasks.measures import METRICS, is_own
 
 STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE = "stream.json", "keyparts.json", "constraints.json"
 VARIANTS_FILE, REJECTED_FILE = "variants.json", "variants_rejected.json"
-DOCUMENTATION = ("source", "note", "comment", "description")
-"""Keys that any entry of such a file may have for its readers. So may keys that begin with "_"."""
-
 KEY_PARTS_KEYS, KEY_PART_KEYS = (
     ("key_parts", "definition", "made_by", "check"),
     ("text", "kind", "start", "end"),
@@ -235,7 +232,7 @@ def refuse_unknown(raw: Mapping[str, Any], known: Sequence[str], where: str) -> 
     """Raises DataError, a line for each, for keys that are neither `known` nor documentation."""
     lines = []
     for key in raw:
-        if key not in (*known, *DOCUMENTATION) and not key.startswith("_"):
+        if key not in (*known, *constraints.NOTE_KEYS) and not key.startswith("_"):
             near = nearest(key, (one for one in known if one not in raw))
             hint = (
                 f"did you mean '{near}'?"
@@ -331,9 +328,14 @@ def texts_of(value: object, what: str) -> tuple[str, ...]:
 
 
 def checked_metric(value: object, where: str) -> str | None:
-    """The metric as stated, or None; raises DataError for an unknown one."""
-    if value is not None and value not in METRICS:
-        raise DataError(f"{where}: metric is {value!r}; expected one of {', '.join(METRICS)}")
+    """The metric as stated, or None; raises DataError for an unknown one.
+
+    Data are not trusted to name code that is run: a `module:function` is refused here.
+    """
+    if value is not None and (not isinstance(value, str) or value not in METRICS):
+        own = isinstance(value, str) and is_own(value)
+        advice = "; a function of your own is named in the config, [stream.metrics]" if own else ""
+        raise DataError(f"{where}: metric is {value!r:.80}; expected one of {', '.join(METRICS)}{advice}")
     return value
 
 
@@ -378,12 +380,12 @@ class Annotations:
 
 
 def refuse_strangers(path: Path, names: Iterable[str], known: Set[str], problems: Problems) -> None:
-    """Collect a problem for each of the `names` in a file that is not a `known` task.
+    """Collect a problem for each of the `names` in a file that is not a `known` task; "_..." is a note.
 
     A name that is like it is sought for those only that will be shown: there may be thousands.
     """
     for name in names:
-        if name not in known:
+        if name not in known and not name.startswith("_"):
             hint = "" if problems.is_full else did_you_mean(name, known)
             problems.add(f"{path}: there is no task '{name}'{hint}")
 
@@ -414,5 +416,5 @@ def annotation_path(folder: Path, file_name: str) -> Path:
 
 
 def parse_constraints(entries: object, where: str) -> tuple[Constraint, ...]:
-    entries = typed(entries, list, f"{where}: the constraints", "a list")
+    entries = typed(entries, list, f"{where}: the entry", "a list of objects, each with a 'type'")
     return tuple(constraints.parse(entry, where) for entry in entries)

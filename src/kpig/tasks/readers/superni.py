@@ -162,6 +162,7 @@ def _superni_draft(entry: _Entry, annotations: Annotations, problems: Problems) 
         constraints=demands,
         metric=checked_metric(raw.get("metric"), where),
         step=entry.step,
+        published=True,
     )
 
 

@@ -1,0 +1,109 @@
+"""Files of predictions as Tk-Instruct, LLaMA-Factory and lm-evaluation-harness write them."""
+
+import json
+
+import pytest
+
+from kpig.errors import DataError
+from kpig.scoring import predictions_file
+from kpig.tasks import stream
+
+TASKS = [
+    {"task": "judge", "id": f"j{n}", "instruction": "Is it  big?", "input": text, "output": label}
+    for n, (text, label) in enumerate([("an ant", "no"), ("a whale", "yes"), ("a  whale and an ant", "no")])
+] + [
+    {
+        "task": "name",
+        "id": f"n{n}",
+        "instruction": "Name it.",
+        "input": text,
+        "output": [label, label.upper()],
+    }
+    for n, (text, label) in enumerate([("barks", "dog"), ("meows", "cat")])
+]
+ANSWERS = ["no", "no", "yes", "dog", "CAT"]
+RIGHT = {"j0", "n0", "n1"}
+
+
+def tk_instruct(row, answer):
+    instance = {"id": row["id"], "input": row["input"], "output": [row["output"]]}
+    return {
+        "Task": row["task"],
+        "Definition": [row["instruction"]],
+        "Instance": instance,
+        "Prediction": answer,
+    }
+
+
+def llama_factory(row, answer):
+    prompt = f"<|user|>\n{row['instruction']}\n{row['input']}<|end|>\n<|assistant|>\n"
+    label = row["output"][0] if isinstance(row["output"], list) else row["output"]
+    return {"prompt": prompt, "predict": answer, "label": label}
+
+
+def lm_eval(row, answer):
+    prompt = f"{row['instruction']} {row['input']}\nAnswer:"
+    generated = {"resps": [[answer + " and more"]], "filtered_resps": [answer]}
+    arguments = {"gen_args_0": {"arg_0": prompt, "arg_1": {"until": ["\n"]}}}
+    return {"doc_id": 0, "doc": {}, "target": row["output"], "arguments": arguments, **generated}
+
+
+def lm_eval_older(row, answer):
+    found = lm_eval(row, answer)
+    return found | {"arguments": [[found["arguments"]["gen_args_0"]["arg_0"], {}]], "filtered_resps": []}
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    return stream.load_tasks(write(tmp_path / "tasks.jsonl", TASKS))
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["in order", "the other way round"])
+@pytest.mark.parametrize("written", [tk_instruct, llama_factory, lm_eval])
+def test_every_line_finds_its_example(written, order, tasks, tmp_path):
+    rows = [written(row, answer) for row, answer in zip(TASKS, ANSWERS, strict=True)]
+    _, judged, coverage = predictions_file.score(write(tmp_path / "p.jsonl", rows[::order]), tasks)
+    assert coverage.num_scored == coverage.num_examples == 5
+    assert {one.example for one in judged if one.exact_match} == RIGHT
+
+
+def test_without_a_filter_the_first_generated_text_counts(tasks, tmp_path):
+    rows = [lm_eval_older(row, answer) for row, answer in zip(TASKS, ANSWERS, strict=True)]
+    _, judged, _ = predictions_file.score(write(tmp_path / "p.jsonl", rows), tasks)
+    assert [one.response for one in judged] == [f"{answer} and more" for answer in ANSWERS]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (
+            llama_factory(TASKS[0], "no") | {"label": "perhaps"},
+            "no test example has its instruction and input",
+        ),
+        (llama_factory(TASKS[0], "no") | {"prompt": "Is it big?"}, "no test example has its instruction"),
+        (llama_factory(TASKS[0], "no") | {"prompt": None}, "names no test example"),
+        (tk_instruct(TASKS[0], "no") | {"Instance": {}}, "no 'id' in 'Instance'"),
+        (tk_instruct(TASKS[0], "no") | {"Task": "jugde"}, "did you mean 'judge'"),
+        (lm_eval(TASKS[0], "no") | {"filtered_resps": [[-1.5, False]]}, "output_type generate_until"),
+    ],
+)
+def test_a_line_that_cannot_be_matched_is_told(row, words, tasks, tmp_path):
+    with pytest.raises(DataError, match=rf"line 1: .*{words}"):
+        predictions_file.score(write(tmp_path / "p.jsonl", [row]), tasks)
+
+
+def test_a_prompt_that_asks_two_examples_is_refused(tmp_path):
+    rows = [{"task": name, "instruction": "Say it.", "input": "x", "output": "x"} for name in ("a", "b", "c")]
+    tasks = stream.load_tasks(write(tmp_path / "tasks.jsonl", rows))
+    answered = [{"prompt": "Say it. x", "predict": "x", "label": "x"}]
+    predictions_file.score(write(tmp_path / "p.jsonl", answered * 3), tasks)  # each in its place
+    elsewhere = {"prompt": "Say it. y", "predict": "y", "label": "y"}
+    with pytest.raises(DataError, match=r"several test examples \('a', .* and 'b', "):
+        predictions_file.score(write(tmp_path / "p.jsonl", [*answered * 3, *answered]), tasks)
+    with pytest.raises(DataError, match="no test example"):
+        predictions_file.score(write(tmp_path / "p.jsonl", [elsewhere]), tasks)

@@ -19,7 +19,7 @@ ARCHITECTURES = ("llama", "qwen3", "gpt2", "gemma2")
 torch.set_num_threads(1)
 
 settings.register_profile("gate", deadline=None)
-settings.register_profile("torture", max_examples=2000, deadline=None, derandomize=True)
+settings.register_profile("torture", max_examples=500, deadline=None, derandomize=True)
 settings.load_profile("gate")  # a busy machine is no fault; --hypothesis-profile=torture comes after this
 
 

@@ -85,6 +85,35 @@ def drips(pause, times):
     return behave
 
 
+def trickles_headers(pause, times, start=b"HTTP/1.1 200 OK\r\n"):
+    """Send one header after another, each in time, and no end of them."""
+
+    def behave(handler, received):
+        handler.wfile.write(start)
+        for number in range(times):
+            handler.wfile.write(f"X-{number}: 1\r\n".encode())
+            handler.wfile.flush()
+            if handler.server.closing.wait(pause):
+                return
+
+    return behave
+
+
+def redirects(status, to):
+    """Send the client elsewhere: to an address, or to what a function of the server's own gives."""
+
+    def behave(handler, received):
+        place = to(handler.server.url) if callable(to) else to
+        handler.reply(status, b"{}", {"Location": place})
+
+    return behave
+
+
+def compresses(data, status=200, name="gzip"):
+    """Answer with bytes that are said to be compressed, whether or not the client takes such."""
+    return lambda handler, received: handler.reply(status, data, {"Content-Encoding": name})
+
+
 ECHO = says(lambda received: f"answer to {received.prompt}")
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from misbehaving_server import MisbehavingServer, says
+from misbehaving_server import MisbehavingServer, fails, says
 from test_cli import TASK, kpig, refused, write_tasks
 
 INSTRUCTION = "You are given a word. Your task is to say the word twice. Answer in capital letters."
@@ -115,6 +115,11 @@ def test_a_spent_budget_is_told_and_no_success_and_what_was_paid_for_is_kept(
     assert "run again to go on" in found.stderr and "Traceback" not in found.stderr
     written = out / ("keyparts.json" if command == "annotate" else "variants.json")
     assert written.is_file()
+    if command == "diversify":
+        assert "--overwrite" in found.stderr and str(written) in found.stderr
+        again = refused(*common, code=2)
+        assert "--overwrite" in again and "not paid again" in again
+        assert kpig(*common, "--overwrite").returncode == 0
     if command == "annotate":
         assert len(json.loads(written.read_text())) == (2 if limit[0] == "--max-requests" else 0)
         assert kpig(*common).returncode == 0
@@ -164,3 +169,29 @@ def test_constraints_go_beside_the_key_parts_where_a_place_is_named(limited, tmp
     assert kpig("annotate", limited, "--by", "rules", "--out", out).returncode == 0
     assert out.is_file() and (out.parent / "constraints.json").is_file()
     assert not (limited / "constraints.json").exists() and not (limited / "keyparts.json").exists()
+
+
+@pytest.mark.parametrize("command", ["annotate", "diversify"])
+def test_a_server_that_always_refuses_ends_the_command_soon(command, tmp_path, monkeypatch):
+    rows = [
+        TASK | {"task": f"t{n}", "instruction": INSTRUCTION.replace("twice", f"{n} times")} for n in range(9)
+    ]
+    tasks = write_tasks(tmp_path / "tasks", *rows)
+    kpig("annotate", tasks, "--by", "rules", "--out", tasks / "keyparts.json")
+    way = ["--by", "llm"] if command == "annotate" else ["--ways", "concretizing"]
+    monkeypatch.setenv("SOME_KEY", "secret")
+    with MisbehavingServer(then=fails(429)) as running:
+        message = refused(
+            command, tasks, *way, "--out", tmp_path / "o", "--llm", "m", "--base-url", running.url,
+            "--key-variable", "SOME_KEY", "--cache", tmp_path / "cache",
+            "--timeout", 5, "--retries", 0, "--max-failures", 3,
+        )  # fmt: skip
+        assert len(running.received) <= 12
+    assert "3 requests in a row" in message and "--max-failures" in message
+
+
+def test_variants_may_go_into_a_file_of_any_name_which_is_not_replaced_unasked(tasks, tmp_path):
+    kpig("annotate", tasks, "--by", "rules", "--out", tasks / "keyparts.json")
+    out = tmp_path / "mine.json"
+    assert str(out) in kpig("diversify", tasks, "--n", 3, "--out", out).stdout.replace("\n", "")
+    assert "--overwrite" in refused("diversify", tasks, "--n", 3, "--out", out, code=2)

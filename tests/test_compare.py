@@ -635,3 +635,12 @@ def test_help_of_the_command_loads_nothing_heavy():
     code += "try: app()\nfinally: print([m for m in heavy if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "Example: kpig compare" in found.stdout and found.stdout.strip().endswith("[]")
+
+
+def test_runs_that_went_on_with_another_train_are_named(tmp_path):
+    for seed in range(2):
+        environment = {"from_step": 2} if seed else {}
+        write_run(tmp_path / f"runs/kpig{seed}", "kpig", seed, environment=environment)
+        write_run(tmp_path / f"runs/replay{seed}", "replay", seed)
+    (note,) = [note for note in compare([tmp_path / "runs"]).notes if "on the way" in note]
+    assert note.startswith("1 of 4 runs changed [train]") and note.endswith("runs/kpig1")

@@ -76,7 +76,9 @@ def test_a_method_without_settings_takes_none():
 
 
 def test_options_are_for_classes_of_the_users_own():
-    with pytest.raises(ConfigError, match=r"\[method.options\] is for a module:Class of your own"):
+    with pytest.raises(
+        ConfigError, match=r"\[method.options\] is for a module:Class of your own.*--set method\.name="
+    ):
         config.build({"method": {"name": "kpig", "options": {"twin_weight": 1.0}}})
 
 

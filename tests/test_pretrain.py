@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from typing import get_args
 
@@ -11,15 +14,18 @@ from safetensors.torch import load_file
 
 from kpig import config
 from kpig.config import ModelSection, TrainSection
-from kpig.errors import ConfigError, DataError, ModelError, RunError
+from kpig.errors import ConfigError, DataError, DivergedError, ModelError, RunError
+from kpig.methods.base import Loss
 from kpig.methods.chosen import create
 from kpig.model.encoding import Encoder
 from kpig.model.loading import load
 from kpig.pretrain import card, job, mixture, predictors, speed
+from kpig.pretrain.method import Pretrain
 from kpig.pretrain.recipe import Precision, Recipe, Size
 from kpig.pretrain.shapes import SHAPES, Shape
 from kpig.pretrain.tokenizer import train_tokenizer
 from kpig.runs import job as runs
+from kpig.runs import lock
 from kpig.scoring.scores import read_run
 from kpig.tasks import matching, stream, suite
 
@@ -286,3 +292,109 @@ def test_one_base_goes_on_from_another_with_its_tokenizer(recipe, tmp_path):
 def test_only_a_model_of_its_own_kind_is_gone_on_from(recipe, tmp_path, model_folder):
     with pytest.raises(ModelError, match="gpt2"):
         job.run(replace(recipe, start=str(model_folder("gpt2"))), tmp_path / "base")
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from kpig.errors import KpigError
+from kpig.pretrain import job
+from kpig.pretrain.method import Pretrain
+from kpig.pretrain.recipe import Precision, Recipe
+from kpig.pretrain.shapes import SHAPES, Shape
+SHAPES["small"] = Shape(vocabulary=400, width=16, layers=1, heads=2, inner=32)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+recipe = Recipe({tasks!r}, epochs=1, batch_size=8, max_length=512, test_per_task=4,
+                precision=Precision.FLOAT32)
+try:
+    job.run(recipe, Path({out!r}), resume=True)
+except KpigError as error:
+    sys.exit(f"told: {{error}}")
+"""
+"""A disk that takes no file larger than a limit, in bytes."""
+
+
+@pytest.mark.parametrize("limit", [300, 9_000, 24_000])
+def test_a_disk_that_takes_no_more_is_told_and_the_rest_goes_on(limit, recipe, tasks_file, tmp_path):
+    out = tmp_path / "base"
+    code = LIMITED.format(limit=limit, tasks=str(tasks_file), out=str(out))
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 1 and "told: " in found.stderr, found.stderr
+    assert "cannot be written (File too large)" in found.stderr and "Traceback" not in found.stderr
+    assert job.run(recipe, out, resume=True)["updates"] > 0
+    assert not list(tmp_path.glob("*.lock"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), Exception("No space left on device (os error 28)")],
+    ids=["system", "rust"],
+)
+@pytest.mark.parametrize("place", ["save", "copytree", "card", "rename"])
+def test_a_failure_to_write_is_one_message_and_leaves_the_model_there_was(
+    place, error, recipe, tmp_path, monkeypatch
+):
+    def full(*_, **__):
+        raise error
+
+    out = tmp_path / "base"
+    if place != "save":
+        job.run(recipe, out)
+        before = (out / "model/model.safetensors").read_bytes()
+    target = {
+        "save": (job.Learner, "save"),
+        "copytree": (job.shutil, "copytree"),
+        "card": (job.card, "write"),
+        "rename": (job, "replace_folder"),
+    }[place]
+    monkeypatch.setattr(*target, full)
+    with pytest.raises(RunError, match=r"cannot be written .*No space left on device"):
+        job.run(recipe, out, resume=True)
+    monkeypatch.undo()
+    monkeypatch.setitem(SHAPES, "small", MINI)
+    if place != "save":
+        assert (out / "model/model.safetensors").read_bytes() == before
+    assert job.run(recipe, out, resume=True)["updates"] > 0
+    assert {path.name for path in out.iterdir()} == {
+        "mixture.jsonl.gz",
+        "start",
+        "run",
+        "model",
+        "prepared.json",
+    }
+
+
+def test_two_at_once_in_one_folder_are_one(recipe, tmp_path, monkeypatch):
+    out = tmp_path / "base"
+    with lock.held(out):
+        for resume in (False, True):
+            with pytest.raises(lock.BusyError, match="is doing this run"):
+                job.run(recipe, out, resume=resume)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"recipe": 3, "tasks": 4}', "[" * 9000, "\ud800"])
+def test_a_damaged_record_of_what_was_prepared_is_named(text, recipe, tmp_path):
+    out = tmp_path / "base"
+    out.mkdir()
+    (out / job.PREPARED).write_text(text, errors="surrogatepass")
+    with pytest.raises(RunError, match=r"prepared\.json: is damaged"):
+        job.run(recipe, out, resume=True)
+
+
+def test_a_base_that_diverged_goes_on_by_the_two_commands_that_are_named(recipe, tmp_path, monkeypatch):
+    out = tmp_path / "base"
+    real = Pretrain.loss
+
+    def wild(self, learner, batch):
+        found = real(self, learner, batch)
+        return Loss(found.sum * float("nan"), found.log) if self.config.train.learning_rate > 5e-3 else found
+
+    monkeypatch.setattr(Pretrain, "loss", wild)
+    with pytest.raises(DivergedError, match=r"(?s)kpig run .*run/config\.toml.*kpig pretrain again") as told:
+        job.run(recipe, out)
+    rate = re.search(r"train\.learning_rate=(\S+)", str(told.value))
+    lower = config.load(out / "run/config.toml", [f"train.learning_rate={rate[1]}"])
+    runs.run(lower, out / "run", resume=True)
+    found = job.run(recipe, out, resume=True)
+    assert found["recipe"]["learning_rate"] == 2.5e-3

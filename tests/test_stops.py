@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from kpig import files
 from kpig.cli import failures, stops
+from kpig.errors import RunError
 from test_compare import write_run
 
 AT_IMPORT = """
@@ -169,3 +171,49 @@ def test_a_comparison_that_nobody_reads_is_written_all_the_same(tmp_path):
     found = unread("compare", tmp_path / "runs", "--out", tmp_path / "o")
     assert (found.returncode, found.stderr) == (0, "")
     assert {path.suffix for path in (tmp_path / "o").iterdir()} == {".html", ".md", ".csv", ".tex"}
+
+
+NO_TEXT = os.fsdecode(b"\xff")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", f"{NO_TEXT}.toml"),
+        ("run", "my.toml", "--out", f"o/a{NO_TEXT}b"),
+        ("check", "my.toml", "--set", f"{NO_TEXT}=1"),
+        ("run", "my.toml", "--set", f"model.path={NO_TEXT}"),
+        ("compare", NO_TEXT),
+        ("score", "p.jsonl", "--tasks", os.fsdecode(b"t\xe9\xfe")),
+        (f"ru{NO_TEXT}n",),
+    ],
+)
+def test_arguments_that_are_no_text_are_refused_by_name_and_make_no_folder(arguments, tmp_path):
+    (tmp_path / "my.toml").write_text("")
+    command = [sys.executable, "-m", "kpig", *arguments]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 2 and "no UTF-8" in found.stderr and "udc" in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["my.toml"]
+
+
+def test_a_working_folder_whose_name_is_no_text_works_or_is_named(tmp_path):
+    folder = tmp_path / os.fsdecode(b"d\xff")
+    folder.mkdir()
+    for text, code in (("seed = 1\n", 0), ('[model]\npath = "./m"\n', 1)):
+        (folder / "my.toml").write_text(text)
+        command = [sys.executable, "-m", "kpig", "check", "my.toml"]
+        found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert found.returncode == code and "Traceback" not in found.stderr
+        assert code == 0 or "[model] path" in found.stderr
+
+
+@pytest.mark.parametrize("text", ["\ud800", "half \udfff of a pair", f"a path {NO_TEXT}"])
+def test_what_no_file_can_hold_is_refused_before_anything_is_written(text, tmp_path):
+    path = tmp_path / "new" / "file.json"
+    for write in (files.publish, files.publish_json):
+        with pytest.raises(RunError, match="no UTF-8 file can hold"):
+            write(path, text)
+    with pytest.raises(RunError, match="no UTF-8 file can hold"):
+        files.as_line({"response": [text]})
+    assert not path.parent.exists()

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from kpig.scoring.records import RunScores
 from kpig.scoring.scores import read_run
 from kpig.sweep import queue
 from test_job import without_seconds
+from test_resume import Listener
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = {
@@ -357,6 +359,26 @@ def test_where_there_are_no_links_a_lock_is_made_all_the_same(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["a.lock"]
 
 
+@pytest.mark.parametrize("days", [1, 400])
+def test_a_lock_from_the_future_grows_stale_unless_its_process_lives(days, tmp_path, monkeypatch):
+    """Its machine is gone, and its clock was ahead; the lock of a living one is touched on."""
+    monkeypatch.setattr(lock, "STALE_SECONDS", 0.3)
+    run = tmp_path / "run"
+    path, ahead = lock.path_of(run), time.time() + days * 86400
+    path.write_text(json.dumps({"token": "x", "host": "elsewhere", "pid": 10**30, "machine": "m"}))
+    os.utime(path, (ahead, ahead))
+    for _ in range(3):
+        with pytest.raises(lock.BusyError):
+            lock.check_idle(run)
+        os.utime(path, (ahead, ahead))
+    with pytest.raises(lock.BusyError):
+        lock.check_idle(run)
+    wait_for(lambda: lock.holder(path, time.time()) is None, 5)
+    with lock.held(run):
+        assert path.exists()
+    assert [one.name for one in tmp_path.iterdir()] == []
+
+
 # The folder.
 
 
@@ -518,6 +540,60 @@ def test_a_run_that_fails_is_listed_while_the_others_finish_and_is_tried_again(t
     listed, _ = finished(start(tmp_path))
     assert "2 done" in listed and not list((tmp_path / "out").glob("*.failed"))
     assert before == (tmp_path / "out/init-seed0-ordergiven/scores.json").stat().st_mtime_ns
+
+
+WRONG = ("[]", '{"version": 1}', "[[[[" * 5000, "\xff", '{"version": "1"}', '{"version": 1, "steps": 3}')
+
+
+def test_damaged_scores_of_one_run_are_listed_with_why_beside_the_others(tmp_path):
+    """So is a failure of old beside a run that is done by now, by hand: the sweep forgets it."""
+    planned = sweep.load(write_spec(tmp_path, methods=["init", "sequential"], seeds=[0, 1, 2, 3]))
+    out = tmp_path / "out"
+    sweep.keep_spec(planned, out)
+    whole = job.run(planned.runs[0].config, out / planned.runs[0].name)
+    queue.state.record_failure(out / planned.runs[0].name, "once")
+    for run, text in zip(planned.runs[1:], WRONG, strict=False):
+        (out / run.name).mkdir()
+        (out / run.name / "scores.json").write_text(text, encoding="latin-1")
+    text = json.loads((out / planned.runs[0].name / "scores.json").read_text())
+    odd = out / planned.runs[len(WRONG) + 1].name
+    odd.mkdir()
+    for key in ("steps", "final", "cost", "seed", "notes"):
+        (odd / "scores.json").write_text(json.dumps(text | {key: {"a": ["b"]}}))
+        assert sweep.look(planned.runs[len(WRONG) + 1], out).word == sweep.FAILED
+    states = sweep.work(planned.runs, out, 1, Listener())
+    assert [one.word for one in states] == ["done", *["failed"] * 7]
+    assert states[0].p_seen == whole.final.seen.p_score
+    assert all(len(one.error.split("(")[1]) > 10 for one in states[1:])
+    assert not list(out.glob("*.failed"))
+
+
+def test_a_run_folder_that_is_deleted_while_it_runs_can_be_run_again(tmp_path):
+    """What the process would still write is no half of a run; what was left of one begins anew."""
+    planned = sweep.load(write_spec(tmp_path)).runs[1]
+    run = tmp_path / planned.name
+    whole = without_seconds(job.run(planned.config, tmp_path / "whole"))
+
+    class Deleter(Listener):
+        def advance(self, count: int = 1, note: str = "") -> None:
+            if note and run.exists():
+                shutil.rmtree(run)
+
+    with pytest.raises(RunError, match="deleted or moved while it ran"):
+        job.run(planned.config, run, watch=Deleter())
+    assert not run.exists()
+    for left in ("steps/01/checkpoint.new/READY", "events.jsonl", "config.toml", "starts/config.01.toml"):
+        (run / left).parent.mkdir(parents=True, exist_ok=True)
+        (run / left).write_text("left")
+    with pytest.raises(RunError, match="not empty"):
+        job.run(planned.config, run)
+    found = job.run(planned.config, run, resume=True)
+    assert without_seconds(found) == whole
+    for name in ("stream.json", "scores.json"):
+        (run / name).unlink()
+    with pytest.raises(RunError, match=r"holds finished steps but no stream\.json"):
+        job.run(planned.config, run, resume=True)
+    assert (run / "steps/01/DONE").exists()
 
 
 def test_two_sweeps_of_one_folder_do_every_run_once(tmp_path):

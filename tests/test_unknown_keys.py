@@ -102,3 +102,15 @@ def test_constraints_that_are_none_are_refused_by_task(tmp_path, entries, words)
     with pytest.raises(DataError) as caught:
         stream.load(folder)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [2, 0, -1, "1", None, True, 1.0])
+def test_a_step_that_states_another_number_than_its_place_is_refused(number, tmp_path):
+    with pytest.raises(DataError, match=r"step 1: states 'step' .* in the order of the file"):
+        stream.load(folder_of(tmp_path, step={"step": number}))
+
+
+@pytest.mark.parametrize("tasks", [[], [{"task": "beta"}], None])
+def test_a_stream_file_with_steps_and_tasks_is_refused(tasks, tmp_path):
+    with pytest.raises(DataError, match="has both 'steps' and 'tasks'"):
+        stream.load(folder_of(tmp_path, top={"tasks": tasks}))

@@ -17,7 +17,8 @@ import kpig
 PACKAGE = Path(kpig.__file__).parent
 
 FLOORS = (
-    {"errors", "processes", "progress", "records", "rendering"},
+    {"errors", "processes", "records", "rendering"},
+    {"progress"},
     {"files"},
     {"config"},
     {"tasks"},

@@ -2,6 +2,7 @@
 
 import difflib
 import heapq
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ where it would take hours for the names of a million examples or for words as lo
 
 MOST_SHOWN_CHARACTERS = 300
 """Of a value in a message. Chosen: a path fits, and a number of 5,000 digits does not hide what is wrong."""
+
+OUT_OF_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|out of memory|bad_alloc|bad alloc", re.I)
+"""How torch words that memory ran out: on a CPU it raises a plain RuntimeError."""
 
 
 class KpigError(Exception):
@@ -43,6 +47,22 @@ class RunError(KpigError):
 
 class TrainingError(KpigError):
     """Training that must not go on, such as a loss that is not finite."""
+
+
+def clause(words: object) -> str:
+    """Words of another's, such as an error's, without the full stop at their end: to stand in a sentence."""
+    return str(words).rstrip().rstrip(".")
+
+
+class DivergedError(TrainingError):
+    """Training whose loss, gradient or weights are not finite: with other settings it may go on."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a machine or a device had no memory left. torch need not be loaded to know its errors."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def nearest(word: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -1,5 +1,6 @@
 """Whole files or none: the only way in which the package writes a file that others read."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -12,10 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kpig.errors import RunError
+from kpig.errors import KpigError, RunError
+
+OF_RUST = re.compile(r"\(os error (\d{1,9})\)")
+"""How libraries written in Rust name an error of the system."""
 
 UNPUBLISHED = re.compile(r"\..+\.\d+\.tmp")
 """Names of files that are being written: the name to be, and the number of the process."""
+HALVES = re.compile("[\\ud800-\\udfff]")
+"""Lone surrogates, which a JSON text can hold as escapes and UTF-8 cannot hold at all."""
 
 PLAIN_NAME = re.compile(
     r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9_-])?"
@@ -42,9 +48,13 @@ def name_for(text: str) -> str:
 def publish(path: Path, text: str) -> None:
     """Write `path` so that a reader sees the old file or the new one, never half.
 
-    Raises RunError when the disk does not take it; the old file is unharmed then.
+    Raises RunError when the disk does not take it, or the text is none; the old file is unharmed then.
     """
-    publish_bytes(path, text.encode())
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise no_text(str(path), error) from error
+    publish_bytes(path, content)
 
 
 def publish_bytes(path: Path, content: bytes) -> None:
@@ -86,6 +96,20 @@ def sync_folder(folder: Path) -> None:
         _sync(path)
 
 
+def refuse_links(folder: Path) -> None:
+    """Raise RunError where a part of a folder is a symbolic link: what is written would land elsewhere.
+
+    The folder itself may be one, for whoever names it knows where it leads.
+    """
+    for parent, folders, names in os.walk(folder):
+        link = next((path for name in (*folders, *names) if (path := Path(parent) / name).is_symlink()), None)
+        if link is not None:
+            raise RunError(
+                f"{link} is a symbolic link to {os.readlink(link)}; nothing is written through one. Put what "
+                "it leads to in its place, or give --out another folder"
+            )
+
+
 def replace_folder(new: Path, current: Path, old: Path) -> None:
     """Put the whole folder `new` in the place of `current`; a kill leaves one of the three names whole.
 
@@ -115,6 +139,31 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk does not take inside the block into a RunError that names `path`."""
+    try:
+        yield
+    except KpigError:
+        raise
+    except Exception as error:
+        found = of_system(error)
+        if found is None:
+            raise
+        raise disk_error(path, found) from error
+
+
+def of_system(error: Exception) -> OSError | None:
+    """The error of the system that an exception is or tells of; None where it is another one.
+
+    Libraries written in Rust (tokenizers, safetensors) raise exceptions of their own for it.
+    """
+    if isinstance(error, OSError):
+        return error
+    told = OF_RUST.search(str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
+
+
 def publish_json(path: Path, value: Any) -> None:
     """`publish` a value as indented JSON."""
     publish(path, as_json(value))
@@ -128,19 +177,29 @@ def disk_error(path: Path, error: OSError) -> RunError:
     )
 
 
+def no_text(where: str, error: UnicodeEncodeError) -> RunError:
+    """What a user can do where half a surrogate pair would be written: bytes of a path, or broken data."""
+    around = ascii(error.object[max(0, error.start - 30) : error.end + 30])
+    return RunError(
+        f"{where}: cannot be written: {around} holds a character that no UTF-8 file can hold. It is from a "
+        "path with bytes that are no UTF-8, or from broken data; rename the path, or mend the data"
+    )
+
+
 def as_json(value: Any) -> str:
     """Indented JSON with a line break at its end. Raises RunError as `as_line` does."""
     return _dumped(value, indent=2)
 
 
 def as_line(value: Any) -> str:
-    """JSON on one line, with its line break. Raises RunError for NaN and infinity, which JSON cannot hold."""
+    """JSON on one line, with its line break. Raises RunError for NaN, infinity and halves of surrogates."""
     return _dumped(value)
 
 
 def _dumped(value: Any, indent: int | None = None) -> str:
     try:
-        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+        return HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
     except ValueError as error:
         place = next(_not_finite(value), None)
         if place is None:

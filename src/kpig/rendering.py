@@ -1,7 +1,28 @@
-"""Fill one of the package's Jinja templates."""
+"""Other people's words made fit to be seen: on a terminal, and in the package's templates."""
 
+import re
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
+
+STEERING = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]"
+)
+"""Control characters but for line break and tab, half surrogates, and Unicode's bidirectional controls: what
+follows one of those would be shown in another order than it is stored."""
+
+
+def visible(text: str) -> str:
+    """The text, of the same length, without characters that steer a terminal or turn the reading direction.
+
+    Line breaks and tabs stay; each other control character, half surrogate and direction mark becomes "�".
+    """
+    return STEERING.sub("�", text)
+
+
+def say(text: object, file: TextIO | None = None, end: str = "\n") -> None:
+    """Print a text, whatever is in it, to standard output or another stream."""
+    print(visible(str(text)), file=file or sys.stdout, end=end)
 
 
 def render(
@@ -12,7 +33,7 @@ def render(
 ) -> str:
     """The text of `templates/<template>` with `values`; a value that the template misses is an error.
 
-    Pages pass `autoescape=True`: task names and model output are other people's text.
+    Pages pass `autoescape=True`: task names and model output are other people's text, and are made visible.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -22,6 +43,12 @@ def render(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown if autoescape else None,
     )
     environment.filters |= filters or {}
     return environment.get_template(template).render(values)
+
+
+def _shown(value: Any) -> Any:
+    """What a page shows of a value; markup of our own (a subclass of str) is left as it is."""
+    return visible(value) if type(value) is str else value

@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import NoReturn
 
-from kpig.cli import failures, pipes, stops
+from kpig.cli import arguments, failures, notes, pipes, stops
 from kpig.errors import KpigError
 
 
@@ -16,7 +16,12 @@ def main() -> NoReturn:
     try:
         stops.heed()
         pipes.outlast_readers()
-        importlib.import_module("kpig.cli.commands").app()
+        arguments.require_text(sys.argv[1:])
+        told = notes.listen()
+        try:
+            importlib.import_module("kpig.cli.commands").app()
+        finally:
+            told.count()
     except stops.Stopped as stop:
         stops.tell()
         sys.exit(stop.exit_code)

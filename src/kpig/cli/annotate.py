@@ -20,12 +20,11 @@ from kpig.cli.app import (
     print_counts,
     quiet,
     read_tasks,
-    show_table,
 )
 from kpig.cli.chat_model import ChatModel, takes_chat_model
+from kpig.cli.screen import say, show
 from kpig.errors import some
 from kpig.records import Instruction, Task
-from kpig.tasks.show import visible
 
 if TYPE_CHECKING:
     from kpig.annotate.job import Annotation
@@ -88,25 +87,25 @@ def annotate_tasks(
     texts = {task.name: task.instruction.text for task in chosen}
     entries = {name: Instruction(texts[name], spans) for name, spans in found.spans.items()}
     keyparts.write(out, entries, by.value, overwrite)
-    show_table(_annotated(found, texts))
+    show(_annotated(found, texts))
     print_counts("rejected", found.num_rejected)
     if found.cost.requests:
-        print(f"paid for {found.cost.requests} requests, {found.cost.llm_tokens} tokens")
+        say(f"paid for {found.cost.requests} requests, {found.cost.llm_tokens} tokens")
     if found.cost.forward_tokens:
-        print(f"gain read {found.cost.forward_tokens} tokens in {found.cost.seconds:.1f} s")
-    print(
+        say(f"gain read {found.cost.forward_tokens} tokens in {found.cost.seconds:.1f} s")
+    say(
         f"key parts of {len(entries)} tasks: {out} ({len(kept)} made by hand were kept); "
         f"look: kpig show {tasks}"
     )
     if own := [task.name for task in chosen if task.own_instructions]:
-        print(
+        say(
             f"note: in {len(own)} of them ({some(own)}) examples have instructions of their own; only the "
             "first was annotated: state 'key_parts' in the rows of the others; constraints hold for all "
             "examples of a task, so none were proposed for them"
         )
     nothing = [name for name, one in entries.items() if not one.key_parts]
     if nothing:
-        print(
+        say(
             f"note: none were found in {len(nothing)} of them ({some(nothing)}); the rules read English: "
             "write them by hand, or try --by gain with a model of yours, or --by llm"
         )
@@ -145,14 +144,14 @@ def _propose(tasks: Sequence[Task], path: Path, overwrite: bool) -> None:
     found = {task.name: proposals.propose(task) for task in tasks if task.name not in stated}
     written = proposals.write(path, {name: one.kept for name, one in found.items()}, overwrite)
     count = sum(len(found[name].kept) for name in written.tasks)
-    print(
+    say(
         f"constraints of {len(written.tasks)} tasks: {path} ({count} proposed from their words; those of "
         f"{len(stated)} tasks made by hand were kept)"
         if count or stated
         else f"constraints: no words of the {len(found)} instructions state one that the responses meet"
     )
     for line in proposals.told(found):
-        print(line)
+        say(line)
 
 
 def _learner(model: str, device: Device) -> "Learner | None":
@@ -173,7 +172,7 @@ def _annotated(found: "Annotation", texts: Mapping[str, str]) -> Table:
         share = sum(span.end - span.start for span in spans) / len(text)
         kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(span.kind for span in spans).items())
         table.add_row(
-            Text(visible(name)),
+            Text(name),
             str(len(spans)) if name in found.spans else "none found",
             f"{100 * share:.0f} %",
             kinds,

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from kpig.cli.screen import say, show
 from kpig.errors import RunError, UsageError
 from kpig.records import Task
 
@@ -77,30 +76,19 @@ DeviceOption = Annotated[
 ]
 
 
-def show_table(table: Table) -> None:
-    """To standard output, as wide as it needs to be where that is no terminal."""
-    wide_console().print(table)
-
-
-def wide_console() -> Console:
-    """Standard output, at least 132 columns wide where it is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, 132))
-
-
 def show_report(records: "Sequence[RunRecord]", out: Path) -> None:
     """Write the report of finished runs into a folder, and show their table."""
     from kpig.report import terminal_table, write
 
     page = write(records, out)
-    show_table(terminal_table(records))
-    print(f"report: {page}")
+    show(terminal_table(records))
+    say(f"report: {page}")
 
 
 def print_counts(what: str, counts: Counter[str]) -> None:
     """One line, the largest count first; nothing where there is nothing to count."""
     if counts:
-        print(f"{what}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common()))
+        say(f"{what}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common()))
 
 
 def quiet() -> None:

@@ -36,6 +36,15 @@ class ChatModel:
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", min=0, help="Stop after so many tokens; 0: no limit.")
     ] = 0
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.001, help="Seconds that one attempt at a server may take.")
+    ] = 120.0
+    retries: Annotated[
+        int, typer.Option("--retries", min=0, help="Further attempts at a request that a server failed.")
+    ] = 5
+    max_failures: Annotated[
+        int, typer.Option("--max-failures", min=1, help="Stop after so many failed requests in a row.")
+    ] = 8
     cache: Annotated[Path, typer.Option("--cache", help="Folder of answers already paid for.")] = Path(
         ".kpig-cache"
     )
@@ -59,7 +68,13 @@ class ChatModel:
             return TextBackend(load_local(self.llm, choose_device(device.value)), self.cache, budget)
         given = {"model": self.llm, "base_url": self.base_url}
         named = {name: value for name, value in given.items() if value}
-        settings = settings_from(key_variable=self.key_variable, **named)
+        settings = settings_from(
+            key_variable=self.key_variable,
+            timeout_s=self.timeout,
+            max_retries=self.retries,
+            max_failures=self.max_failures,
+            **named,
+        )
         return TextBackend(HttpModel(settings), self.cache, budget)
 
 

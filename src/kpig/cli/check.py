@@ -3,8 +3,8 @@
 from rich.table import Table
 from rich.text import Text
 
-from kpig.cli.app import ConfigPath, Overrides, app, show_table
-from kpig.tasks.show import visible
+from kpig.cli.app import ConfigPath, Overrides, app
+from kpig.cli.screen import say, show
 
 
 @app.command("check")
@@ -32,8 +32,8 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
             len(task.instruction.key_parts),
             len(task.constraints),
         )
-        table.add_row(step, Text(visible(task.name)), task.metric, *map(str, counts))
-    show_table(table)
+        table.add_row(step, Text(task.name), task.metric, *map(str, counts))
+    show(table)
     for note in notes:
-        print(f"note: {note}")
-    print(f"method {settings.method.name}, model {settings.model.path}; run it with: kpig run {config}")
+        say(f"note: {note}")
+    say(f"method {settings.method.name}, model {settings.model.path}; run it with: kpig run {config}")

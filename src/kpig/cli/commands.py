@@ -7,6 +7,7 @@ import typer
 
 from kpig import __version__
 from kpig.cli.app import app
+from kpig.cli.screen import say
 
 COMMANDS = (
     "quickstart",
@@ -34,5 +35,5 @@ app.registered_commands.sort(key=lambda one: COMMANDS.index(str(one.callback.__m
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        print(f"kpig {__version__}")
+        say(f"kpig {__version__}")
         raise typer.Exit

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import app, wide_console
+from kpig.cli.app import app
+from kpig.cli.screen import say, wide
 
 
 class Format(StrEnum):
@@ -51,9 +52,9 @@ def compare_runs(
 
     comparison = compare(runs, against, anyway)
     if form == Format.TERMINAL:
-        show(comparison, wide_console())
+        show(comparison, wide())
     else:
-        print(FORMATS[form](comparison), end="")
+        say(FORMATS[form](comparison), end="")
     if out is not None:
         page = write(comparison, out)
-        print(f"tables and plots: {page}", file=sys.stdout if form == Format.TERMINAL else sys.stderr)
+        say(f"tables and plots: {page}", file=sys.stdout if form == Format.TERMINAL else sys.stderr)

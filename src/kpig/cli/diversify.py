@@ -8,10 +8,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from kpig.cli.app import Device, DeviceOption, Overwrite, TasksPath, app, print_counts, read_tasks, show_table
+from kpig.cli.app import Device, DeviceOption, Overwrite, TasksPath, app, print_counts, read_tasks
 from kpig.cli.chat_model import ChatModel, takes_chat_model
-from kpig.errors import UsageError
-from kpig.tasks.show import visible
+from kpig.cli.screen import say, show
 
 if TYPE_CHECKING:
     from kpig.diversify import Report
@@ -51,14 +50,10 @@ def diversify_tasks(
 
     Example: [bold]kpig diversify my/tasks --n 20 --out my/tasks[/bold]
     """
-    from kpig.diversify import diversify, write
+    from kpig.diversify import diversify, free_path, write
     from kpig.progress import Bars
 
-    if (out / "variants.json").exists() and not overwrite:
-        raise UsageError(
-            f"{out / 'variants.json'} is there already; give --overwrite to replace it, "
-            "or --out another folder"
-        )
+    path = free_path(out, overwrite)
     chosen = read_tasks(tasks, for_training=True)
     backend = chat.backend(device) if chat.llm else None
     wanted = tuple(way.strip() for way in ways.split(",")) if ways else None
@@ -76,16 +71,16 @@ def diversify_tasks(
             on_progress=lambda progress: bars.advance(0, _spent(progress)),
         )
     write(report, out, overwrite)
-    show_table(_diversified(report))
+    show(_diversified(report))
     print_counts("accepted", report.by_way)
     print_counts(
         "rejected", Counter({f"{way}: {reason}": n for (way, reason), n in report.by_reason.items()})
     )
     if report.num_unchecked:
-        print(f"{report.num_unchecked} added rules cannot be checked by a program; read them")
-    print(f"variants: {out / 'variants.json'}")
+        say(f"{report.num_unchecked} added rules cannot be checked by a program; read them")
+    say(f"variants: {path}")
     if backend is not None:
-        backend.raise_if_spent()
+        backend.raise_if_spent(f"Give --overwrite then: {path} holds what there is so far.")
 
 
 def _spent(progress: "Progress") -> str:
@@ -108,7 +103,7 @@ def _diversified(report: "Report") -> Table:
         possible = "–" if one.num_possible is None else str(one.num_possible)
         training = len(one.variants) - one.num_evaluation
         table.add_row(
-            Text(visible(one.task)),
+            Text(one.task),
             str(training),
             str(one.num_evaluation),
             str(len(one.rejections)),

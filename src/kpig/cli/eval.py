@@ -15,9 +15,9 @@ from kpig.cli.app import (
     prompted,
     quiet,
     read_tasks,
-    show_table,
 )
 from kpig.cli.score_table import print_cautions, score_table
+from kpig.cli.screen import say, show
 
 
 @app.command("eval")
@@ -38,7 +38,7 @@ def evaluate(
 ) -> None:
     """Score any model on any tasks: P-score, V-score by kind, half-listening rate, gain.
 
-    Example: [bold]kpig eval tiny --tasks suite[/bold]
+    Example: [bold]kpig eval tiny --tasks suite --out scores[/bold]
     """
     from kpig.config import EvaluateSection, ModelSection
     from kpig.progress import Bars
@@ -56,9 +56,9 @@ def evaluate(
     )
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
     result, answered = evaluate_model(section, chosen, settings, choose_device(device.value), Bars())
-    show_table(score_table(path, result))
+    show(score_table(path, result))
     print_cautions(chosen)
     if out is not None:
         scores.write_evaluation(out / "scores.json", result)
         predictions.write(out / "predictions.jsonl", answered)
-        print(f"scores and predictions: {out}")
+        say(f"scores and predictions: {out}")

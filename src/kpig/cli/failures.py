@@ -2,9 +2,12 @@
 
 import errno
 import os
-import re
 import sys
 import traceback
+
+from kpig.cli.screen import say
+from kpig.errors import clause, is_out_of_memory
+from kpig.files import of_system
 
 TRACEBACK = "KPIG_TRACEBACK"
 """The environment variable that shows where in the program an error came from."""
@@ -27,42 +30,29 @@ ADVICE = {
 """What to do about an error of the system, by its number."""
 
 OTHER_ADVICE = "look at the path, its permissions and the free space, then give the command again"
-OUT_OF_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|out of memory|bad_alloc|bad alloc", re.I)
-OF_RUST = re.compile(r"\(os error (\d+)\)")
-"""How libraries written in Rust (tokenizers, safetensors) name an error of the system."""
 
 
 def tell(words: str) -> None:
     """One message on standard error; the way there before it where `KPIG_TRACEBACK` asks for it."""
     if os.environ.get(TRACEBACK, "0") not in ("", "0"):
-        traceback.print_exc()
-    print(f"error: {words}", file=sys.stderr)
+        say(traceback.format_exc(), file=sys.stderr)
+    say(f"error: {words}", file=sys.stderr)
 
 
 def in_words(error: Exception) -> str | None:
     """What the machine ran out of and what to lower; None where the error is none of the machine's."""
-    if isinstance(error, MemoryError) or _is_memory_of_torch(error):
-        return f"out of memory ({_first_line(error)}). {MEMORY}. {DETAILS}"
+    if is_out_of_memory(error):
+        return f"out of memory ({clause(_first_line(error))}). {MEMORY}. {DETAILS}"
     if isinstance(error, RecursionError):
         return (
-            f"something is nested too deep ({_first_line(error)}): look for a value, a task file or a "
-            f"template with hundreds of brackets or blocks inside each other, and flatten it. {DETAILS}"
+            f"something is nested too deep ({clause(_first_line(error))}): look for a value, a task file or "
+            f"a template with hundreds of brackets or blocks inside each other, and flatten it. {DETAILS}"
         )
-    number = error.errno if isinstance(error, OSError) else _number_of_rust(error)
-    if number is None and not isinstance(error, OSError):
+    found = of_system(error)
+    if found is None:
         return None
-    advice = ADVICE.get(number or 0, OTHER_ADVICE)
-    return f"{_first_line(error)}; {advice} (a run goes on with --resume). {DETAILS}"
-
-
-def _is_memory_of_torch(error: Exception) -> bool:
-    """torch need not be loaded to know its errors: torch.OutOfMemoryError is a RuntimeError."""
-    return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
-
-
-def _number_of_rust(error: Exception) -> int | None:
-    found = OF_RUST.search(str(error))
-    return int(found[1]) if found else None
+    advice = ADVICE.get(found.errno or 0, OTHER_ADVICE)
+    return f"{clause(_first_line(error))}; {advice} (a run goes on with --resume). {DETAILS}"
 
 
 def _first_line(error: Exception) -> str:

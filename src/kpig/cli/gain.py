@@ -16,11 +16,10 @@ from kpig.cli.app import (
     prompted,
     quiet,
     read_tasks,
-    show_table,
 )
+from kpig.cli.screen import say, show
 from kpig.files import publish_json
 from kpig.records import MASK_TEXT
-from kpig.tasks.show import visible
 
 
 @app.command()
@@ -51,10 +50,10 @@ def gain(
         section = section.model_copy(update={"mask_text": mask_text})
     gains = measure_tasks(section, read_tasks(tasks), probes, choose_device(device.value), Bars())
     result = gain_json(section, gains)
-    show_table(_gain_table(path, result))
+    show(_gain_table(path, result))
     if json_path is not None:
         publish_json(json_path, result)
-        print(f"numbers: {json_path}")
+        say(f"numbers: {json_path}")
 
 
 def _gain_table(path: str, result: dict[str, Any]) -> Table:
@@ -65,7 +64,7 @@ def _gain_table(path: str, result: dict[str, Any]) -> Table:
     table.add_column("reading")
     for name, found in sorted(result["tasks"].items(), key=lambda item: item[1]["prob"]):
         table.add_row(
-            Text(visible(name)),
+            Text(name),
             f"{found['instructed']:.3f}",
             f"{found['masked']:.3f}",
             f"{found['prob']:.3f} ± {found['prob_error']:.3f}",

@@ -2,7 +2,8 @@
 
 from rich.table import Table
 
-from kpig.cli.app import app, show_table
+from kpig.cli.app import app
+from kpig.cli.screen import say, show
 
 
 @app.command()
@@ -16,5 +17,5 @@ def methods() -> None:
     table = Table("method", "what it does", box=None)
     for name, entry in METHODS.items():
         table.add_row(name, entry.help)
-    show_table(table)
-    print('A class of your own: method.name = "module:Class" (docs/add-a-method.md).')
+    show(table)
+    say('A class of your own: method.name = "module:Class" (docs/add-a-method.md).')

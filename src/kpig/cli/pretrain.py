@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from kpig.cli.app import app, quiet, show_table
+from kpig.cli.app import app, quiet
+from kpig.cli.screen import say, show
 from kpig.pretrain.recipe import Precision, Recipe, Size
 
 
@@ -65,8 +66,8 @@ def pretrain_model(
         seed=seed,
     )
     found = job.run(recipe, out, resume, Bars())
-    show_table(_table(found))
-    print(f"model and card: {out / job.MODEL}; use it with --set model.path={out / job.MODEL}")
+    show(_table(found))
+    say(f"model and card: {out / job.MODEL}; use it with --set model.path={out / job.MODEL}")
 
 
 def _table(found: Mapping[str, Any]) -> Table:

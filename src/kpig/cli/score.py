@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import MetricOption, TasksOption, app, read_tasks, show_table
+from kpig.cli.app import MetricOption, TasksOption, app, read_tasks
 from kpig.cli.score_table import print_cautions, score_table
+from kpig.cli.screen import say, show
 from kpig.errors import UsageError
 
 
@@ -45,10 +46,10 @@ def score(
     chosen = read_tasks(tasks, test_per_task, metrics=metric)
     result, judged, coverage = predictions_file.score(path, chosen, partial)
     if coverage.missing:
-        print(predictions_file.describe(coverage))
-    show_table(score_table(str(path), result))
+        say(predictions_file.describe(coverage))
+    show(score_table(str(path), result))
     print_cautions(chosen)
     if out is not None:
         scores.write_evaluation(out / "scores.json", result)
         predictions.write(out / "predictions.jsonl", judged)
-        print(f"scores and predictions: {out}")
+        say(f"scores and predictions: {out}")

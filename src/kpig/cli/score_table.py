@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from kpig.cli.screen import say
 from kpig.records import Task
 from kpig.scoring.metrics import averaged
-from kpig.tasks.show import visible
 
 if TYPE_CHECKING:
     from kpig.scoring.records import Evaluation, GroupScore, TaskScore
@@ -21,7 +21,7 @@ def score_table(path: str, result: "Evaluation") -> Table:
     for heading in ("metric", "P-score", "V-score", "half-listening %", "gain", "examples"):
         table.add_column(heading, justify="right")
     for name, score in result.tasks.items():
-        table.add_row(Text(visible(name)), score.metric, *_cells(score), str(score.n))
+        table.add_row(Text(name), score.metric, *_cells(score), str(score.n))
     table.add_section()
     total = sum(score.n for score in result.tasks.values())
     table.add_row("mean over tasks", "", *_cells(result.all), str(total))
@@ -38,7 +38,7 @@ def print_cautions(tasks: Sequence[Task]) -> None:
     from kpig.runs.check import scorer_cautions
 
     for caution in scorer_cautions(tasks):
-        print(f"note: {caution}")
+        say(f"note: {caution}")
 
 
 def _cells(score: "TaskScore | GroupScore") -> list[str]:

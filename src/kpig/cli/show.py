@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from kpig.cli.app import TasksPath, app, model_of, quiet, read_tasks
+from kpig.cli.screen import say
 from kpig.errors import UsageError, nearest
 from kpig.files import name_for, publish
 
@@ -36,6 +36,7 @@ def show_tasks(
 
     Example: [bold]kpig show suite --task reverse-period --model tiny[/bold]
     """
+    from kpig.progress import Screen
     from kpig.tasks import show
 
     chosen = {one.name: one for one in read_tasks(tasks)}
@@ -47,11 +48,11 @@ def show_tasks(
     prompts = _prompts(tasks, model)
     for one in [chosen[task]] if task else chosen.values():
         if html is None:
-            Console().print(show.terminal(one, prompts=prompts(one)))
+            Screen().print(show.terminal(one, prompts=prompts(one)))
         else:
             page = html / f"{name_for(one.name)}.html"
             publish(page, show.html(one, prompts=prompts(one)))
-            print(page)
+            say(page)
 
 
 def _prompts(tasks: str, path: str) -> "Callable[[Task], Prompts]":

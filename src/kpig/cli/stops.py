@@ -6,6 +6,8 @@ import signal
 import sys
 from types import FrameType
 
+from kpig.cli.screen import say
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CONTINUED = ("run", "pretrain")
 """Commands that go on with --resume."""
@@ -37,7 +39,7 @@ def heed() -> None:
 
 def tell() -> None:
     """Say on standard error what is safe and how to go on."""
-    print(message(sys.argv[1:]), file=sys.stderr)
+    say(message(sys.argv[1:]), file=sys.stderr)
     _begun.append(0)
 
 
@@ -59,6 +61,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if len(_begun) == 1:
         raise Stopped(number)
     if 0 not in _begun:
+        from kpig.rendering import visible
+
         cursor = SHOW_CURSOR if os.isatty(2) else ""
-        os.write(2, f"{cursor}{message(sys.argv[1:])}\n".encode(errors="backslashreplace"))
+        os.write(2, f"{cursor}{visible(message(sys.argv[1:]))}\n".encode(errors="backslashreplace"))
     os._exit(128 + number)

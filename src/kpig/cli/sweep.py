@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from kpig.cli.app import app, show_table
+from kpig.cli.app import app
+from kpig.cli.screen import show
 from kpig.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def sweep_runs(
     if not runs:
         raise UsageError(f"--shard {shard}: the spec has {len(planned.runs)} runs, so that part is empty")
     if dry_run:
-        show_table(_sweep_table(out, [sweep.look(run, out) for run in runs]))
+        show(_sweep_table(out, [sweep.look(run, out) for run in runs]))
         return
     sweep.keep_spec(planned, out)
     states = sweep.work(runs, out, workers, Bars())
-    show_table(_sweep_table(out, states))
+    show(_sweep_table(out, states))
     failed = [found for found in states if found.word == sweep.FAILED]
     if failed:
         lines = "\n".join(f"  {found.run.name}: {found.error}" for found in failed)
@@ -77,7 +77,7 @@ def _sweep_table(out: Path, states: "Sequence[State]") -> Table:
     title = f"{out}: " + ", ".join(
         [f"{len(states)} runs", *(f"{count} {word}" for word, count in counts.items())]
     )
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("run", overflow="fold")
     table.add_column("state", overflow="fold", max_width=60)
     for heading in ("P seen", "P held-out", "V held-out", "forgetting", "seconds"):
@@ -87,5 +87,5 @@ def _sweep_table(out: Path, states: "Sequence[State]") -> Table:
         values = (found.p_seen, found.p_held_out, found.v_held_out, found.forgetting)
         cells = ["–" if value is None else f"{value:.1f}" for value in values]
         seconds = "–" if found.seconds is None else f"{found.seconds:.0f}"
-        table.add_row(escape(found.run.name), escape(word), *cells, seconds)
+        table.add_row(found.run.name, word, *cells, seconds)
     return table

@@ -10,7 +10,7 @@ from kpig.compare.latex import latex
 from kpig.compare.lines import Line
 from kpig.compare.measures import COSTS, MEASURES, Measure
 from kpig.compare.sheets import UNEQUAL, Sheet, sheets
-from kpig.report.text import markdown_cell, plain
+from kpig.report.text import csv_cell, csv_comment, markdown_cell, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +55,7 @@ def as_csv(comparison: Comparison) -> str:
     What should be equal over the runs and is not stands in comment lines (#) on top.
     """
     text = io.StringIO()
-    text.writelines(f"# {plain(line)}\n" for line in comparison.unequal)
+    text.writelines(f"{csv_comment(line)}\n" for line in comparison.unequal)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("method", "measure", "better", *ESTIMATE_COLUMNS, *TEST_COLUMNS))
     for line in comparison.lines:
@@ -63,7 +63,7 @@ def as_csv(comparison: Comparison) -> str:
         if line.rank is not None:
             rank = (line.rank, None, None, comparison.num_ranked)
             writer.writerow(
-                (plain(line.label), "average_rank", "lower", *rank, *(None for _ in TEST_COLUMNS))
+                (csv_cell(line.label), "average_rank", "lower", *rank, *(None for _ in TEST_COLUMNS))
             )
     return text.getvalue()
 
@@ -106,8 +106,8 @@ def _csv_row(line: Line, measure: Measure, reference: str) -> tuple[str | float 
     tested: tuple[str | float | None, ...] = (None,) * len(TEST_COLUMNS)
     if contrast:
         gap = contrast.difference
-        tested = (plain(reference), gap.mean, gap.low, gap.high, gap.n, contrast.p, contrast.adjusted)
-    return plain(line.label), measure.key, measure.better, *estimate, *tested
+        tested = (csv_cell(reference), gap.mean, gap.low, gap.high, gap.n, contrast.p, contrast.adjusted)
+    return csv_cell(line.label), measure.key, measure.better, *estimate, *tested
 
 
 def _print_sheet(sheet: Sheet, console: "Console") -> None:

@@ -28,6 +28,7 @@ def notes(lines: Sequence[Line], left_out: Sequence[str]) -> list[str]:
         *_missing_cells(lines),
         *_too_few([run.cell for run in runs]),
         *_shared_streams(runs),
+        *_begun_anew(runs),
         *_repeated_measurements(lines),
         *_at_the_floor(lines),
         *_varying("learning rate", lines, lambda run: f"{run.settings[TUNED]:g}"),
@@ -72,6 +73,15 @@ def _shared_streams(runs: Sequence[Run]) -> list[str]:
     return [
         f"{note}, which its orders share: runs of one seed are less independent than their number says, and "
         "intervals and p values speak of these streams"
+    ]
+
+
+def _begun_anew(runs: Sequence[Run]) -> list[str]:
+    found = [str(run.path) for run in runs if "from_step" in run.record.environment]
+    if not found:
+        return []
+    return [
+        f"{len(found)} of {len(runs)} runs changed [train] on the way; their reports say how: {some(found)}"
     ]
 
 

@@ -159,8 +159,8 @@ class TrainSection(Section):
     clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest gradient norm")
     tokens_per_micro_batch: CountOrAll = Field(
         0,
-        description="padded tokens in one forward and backward pass; lower it when memory runs out. "
-        "0: 2048 on a CPU, 8192 on a GPU",
+        description="padded tokens in one forward and backward pass; where memory runs out in one, "
+        "they are halved for the rest of the step. 0: 2048 on a CPU, 8192 on a GPU",
     )
     row_tokens: CountOrAll = Field(
         0,

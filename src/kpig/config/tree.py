@@ -117,9 +117,12 @@ def _contradictions(config: RunConfig) -> list[str]:
     ]
     name = config.method.name
     if config.method.tables.get(OPTIONS) and ":" not in name:
+        given = ", ".join(config.method.tables[OPTIONS])
         problems.append(
-            f"[method.{OPTIONS}] is for a module:Class of your own; "
-            f"settings of {name!r} go to [method.{name}]"
+            f"[method.{OPTIONS}] is for a module:Class of your own; settings of {name!r} go to "
+            f"[method.{name}]. If the table (given: {given}) belongs to a class of yours that this command "
+            f"does not run (--set method.name={name}), remove it, or keep it in a file of its own: without "
+            "the class it cannot be checked"
         )
     if config.stream.path != SUITE and _changed(config.suite):
         problems.append(

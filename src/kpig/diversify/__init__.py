@@ -12,7 +12,7 @@ from kpig.diversify.accept import Standards
 from kpig.diversify.job import diversify
 from kpig.diversify.report import Report, TaskReport
 from kpig.diversify.variant import OFFLINE, Fault, Rejection, Variant
-from kpig.diversify.write import write
+from kpig.diversify.write import free_path, write
 from kpig.tasks.readers.variants import WAYS
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "TaskReport",
     "Variant",
     "diversify",
+    "free_path",
     "write",
 ]

@@ -72,12 +72,13 @@ class TextBackend:
             self._unanswered += [one for one in outcomes if isinstance(one, Failure)]
             return outcomes
 
-    def raise_if_spent(self) -> None:
+    def raise_if_spent(self, advice: str = "") -> None:
         """Raise BudgetError when any request of this object's life was left unanswered for want of budget.
 
         For the end of a job, after what it has is written: without it, a spent budget looks like success.
+        `advice` says what else to heed when it is run again.
         """
-        self.budget.raise_if_spent(self._unanswered)
+        self.budget.raise_if_spent(self._unanswered, advice)
 
     def _ask(self, job: "_Job") -> None:
         """Ask for what nobody else is asking for, then look what others were given, or wait for them."""

@@ -66,16 +66,17 @@ class Budget:
                 self._usage = _plus(self._usage, 0, request.prompt_bound, request.max_tokens)
             self._changed.notify_all()
 
-    def raise_if_spent(self, outcomes: Sequence[Outcome]) -> None:
-        """Raise BudgetError when requests were left unanswered because the budget was spent."""
+    def raise_if_spent(self, outcomes: Sequence[Outcome], advice: str = "") -> None:
+        """Raise BudgetError, with `advice` at its end, when the budget left requests unanswered."""
         left = sum(isinstance(one, Failure) and one.reason == BUDGET for one in outcomes)
         if left:
             limits = (("requests", self.max_requests), ("tokens", self.max_tokens))
             text = " and ".join(f"{limit} {name}" for name, limit in limits if limit is not None)
-            raise BudgetError(
+            message = (
                 f"the budget of {text} is spent ({self.usage.requests} requests, {self.usage.tokens} tokens "
                 f"used); {left} requests are unanswered. Answers so far are in the cache: run again to go on."
             )
+            raise BudgetError(f"{message} {advice}".rstrip())
 
     def _requests_spent(self) -> bool:
         return self.max_requests is not None and self._usage.requests >= self.max_requests

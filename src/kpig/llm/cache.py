@@ -13,6 +13,7 @@ again when it has grown; it stays as it is.
 import contextlib
 import hashlib
 import json
+import re
 import secrets
 import sqlite3
 import threading
@@ -24,7 +25,7 @@ from typing import Any
 
 from kpig.errors import RunError
 from kpig.llm.database import Database
-from kpig.llm.exchange import Answer, Request
+from kpig.llm.exchange import MAX_COUNT, Answer, Request, sendable
 from kpig.processes import here, is_gone
 
 FILE_NAME = "answers.sqlite"
@@ -39,6 +40,12 @@ LEASE_SECONDS = 60.0
 """A machine that stands still for less keeps its claims; one that is lost holds others up for so long."""
 
 BEAT_SECONDS = 10.0
+
+UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading JSON of any content as an answer raises where it is none."""
+
+KEY = re.compile(r"[\x21-\x7e]+")
+"""What a key may consist of."""
 
 
 def content_key(model: str, request: Request) -> str:
@@ -70,7 +77,7 @@ class AnswerCache:
             row = connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         try:
             return None if row is None else _answer(json.loads(row[0]))
-        except (ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise self._database.damaged(f"the answer {key[:12]} cannot be read") from error
 
     def put(self, key: str, model: str, answer: Answer) -> None:
@@ -140,7 +147,7 @@ class AnswerCache:
 def _insert(connection: sqlite3.Connection, key: str, model: str, answer: Answer) -> None:
     fields = asdict(answer)
     del fields["cached"]
-    values = (key, model, json.dumps(fields, allow_nan=False))
+    values = (key, sendable(model), json.dumps(fields, allow_nan=False))
     connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", values)
 
 
@@ -148,8 +155,16 @@ def _drop_lapsed(connection: sqlite3.Connection) -> None:
     """Remove the claims of processes that have ended, and those that nobody renewed."""
     connection.execute("DELETE FROM claims WHERE until < ?", (time.time(),))
     owners = [owner for (owner,) in connection.execute("SELECT DISTINCT owner FROM claims")]
-    gone = [(owner,) for owner in owners if is_gone(json.loads(owner))]
+    gone = [(owner,) for owner in owners if _has_ended(owner)]
     connection.executemany("DELETE FROM claims WHERE owner = ?", gone)
+
+
+def _has_ended(owner: str) -> bool:
+    """Whether a claim's owner is a process that has ended, or no process at all."""
+    try:
+        return is_gone(json.loads(owner))
+    except (*UNREADABLE, AttributeError):
+        return True
 
 
 def _entry(line: bytes) -> tuple[str, str, Answer] | None:
@@ -157,18 +172,16 @@ def _entry(line: bytes) -> tuple[str, str, Answer] | None:
     try:
         entry = json.loads(line)
         key, answer = entry["key"], _answer(entry)
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return (key, str(entry.get("model", "")), answer) if KEY.fullmatch(key) else None
+    except UNREADABLE:
         return None
-    return (key, str(entry.get("model", "")), answer) if isinstance(key, str) else None
 
 
 def _answer(entry: dict[str, Any]) -> Answer:
-    text, prompt_tokens, completion_tokens = (
-        entry[name] for name in ("text", "prompt_tokens", "completion_tokens")
-    )
-    if not isinstance(text, str):
+    text, counts = entry["text"], (entry["prompt_tokens"], entry["completion_tokens"])
+    if not isinstance(text, str) or not all(type(one) is int and 0 <= one <= MAX_COUNT for one in counts):
         raise TypeError("not an answer")
-    return Answer(text, int(prompt_tokens), int(completion_tokens), True, bool(entry.get("truncated")))
+    return Answer(text, *counts, True, bool(entry.get("truncated")))
 
 
 def _read(path: Path) -> bytes:

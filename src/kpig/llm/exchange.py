@@ -15,6 +15,9 @@ TEMPLATE_TOKENS = 32
 """What a chat template may add to a prompt, in the upper bound of its tokens. Chosen: the marks of two
 turns."""
 
+MAX_COUNT = 10**9
+"""Tokens that an answer may be said to cost; no model reads or writes as many at once."""
+
 
 class LlmError(KpigError):
     """A language model that cannot be used at all, so that asking on would be pointless."""

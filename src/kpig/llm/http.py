@@ -3,28 +3,31 @@
 The retries are ours and the client's own are off (`max_retries=0`), because the client's
 - are out of sight: each attempt must fit into the budget before it is sent, and counts there in full where
   the server may have computed an answer that never came;
-- end at the headers: a body that is cut off, dripped, endless or no chat completion is an answer to it;
+- end at the headers: a body that is cut off, endless or no chat completion is an answer to it;
 - give a request up whose Retry-After is beyond a limit of the client's (two minutes in openai 3); ours wait
   `max_wait_s` at most and try again;
 - sleep through an interruption, and try a server that was never reached as patiently as one that stumbles.
 """
 
+import json
 import os
 import random
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
-from kpig.llm import trouble
+from pydantic import SecretStr
+
+from kpig.llm import trouble, wire
 from kpig.llm.backend import Deliver
 from kpig.llm.budget import Budget
 from kpig.llm.exchange import BUDGET, Answer, Failure, LlmError, Outcome, Request
-from kpig.llm.reply import detail, parse, read_body
+from kpig.llm.reply import detail, parse
 from kpig.llm.settings import HttpSettings, read_key
 from kpig.llm.trouble import Trouble
+from kpig.llm.wire import Compressed, Post, Refused
 
 STOPPED = Failure("stopped", "the job ended before this request")
 NO_SCHEMA = (400, 422)
@@ -37,7 +40,7 @@ NO_CONNECTION = ("ConnectError", "ProxyError")
 class HttpModel:
     """A model behind an OpenAI-compatible HTTP interface.
 
-    The key is read from the environment once, here, and lives in the client only. `rng` draws the
+    The key is read from the environment once, here, and shown by nothing. `rng` draws the
     jitter. Raises LlmError when the key or the `openai` package is missing.
     """
 
@@ -50,20 +53,28 @@ class HttpModel:
         self.settings = settings
         self.model = settings.model
         self._rng = rng or random.Random()
-        self._client = _client(settings, read_key(settings, environment))
+        self._key = SecretStr(read_key(settings, environment))
+        wire.require_client()
         self._answered = False
         self._takes_schema = True
+        self._failures_in_a_row = 0
+        self._lock = threading.Lock()
 
     def answer(self, requests: Sequence[Request], deliver: Deliver, budget: Budget) -> None:
         """Deliver outcomes as they come, at most `max_concurrency` requests at a time.
 
         When the job fails or is interrupted, nothing new is sent, and what is on its way is waited for
-        and delivered. Raises LlmError for a rejected key, an unknown model or a server out of reach.
+        and delivered. Raises LlmError for a rejected key, an unknown model, a redirect, a server out of
+        reach, and after `max_failures` requests in a row without an answer.
         """
+        with wire.opened(self.settings, self._key) as post:
+            self._answer(requests, deliver, budget, post)
+
+    def _answer(self, requests: Sequence[Request], deliver: Deliver, budget: Budget, post: Post) -> None:
         stop = threading.Event()
 
         def answer_one(index: int) -> None:
-            outcome = self._ask(requests[index], budget, stop)
+            outcome = self._ask(requests[index], budget, stop, post)
             if outcome is not STOPPED:
                 deliver(index, outcome)
 
@@ -76,16 +87,17 @@ class HttpModel:
             stop.set()
             pool.shutdown(wait=True)
 
-    def _ask(self, request: Request, budget: Budget, stop: threading.Event) -> Outcome:
+    def _ask(self, request: Request, budget: Budget, stop: threading.Event, post: Post) -> Outcome:
         """Attempts until there is an answer, no hope, no retry left or no budget."""
         with_schema = request.json_schema is not None and self._takes_schema
         retry = 0
         while not stop.is_set():
             if not budget.reserve(request):
                 return Failure(BUDGET, "not sent: the budget is spent")
-            result = self._paid_attempt(request, with_schema, budget)
+            result = self._paid_attempt(request, with_schema, budget, post)
             if isinstance(result, Answer):
                 self._answered = True
+                self._failures_in_a_row = 0
                 self._takes_schema &= with_schema or request.json_schema is None
                 return result
             if with_schema and result.status in NO_SCHEMA:
@@ -94,6 +106,7 @@ class HttpModel:
             spent = retry == self.settings.max_retries
             self._raise_if_hopeless(result, spent)
             if spent or not result.again:
+                self._count_failure(result)
                 return result.failure
             stop.wait(self._pause(result, retry))
             retry += 1
@@ -103,37 +116,50 @@ class HttpModel:
         if result.hopeless and (result.certain or not self._answered or (result.again and spent)):
             raise LlmError(result.hopeless)
 
+    def _count_failure(self, result: Trouble) -> None:
+        """End the job where requests fail one after another: more of them would only cost.
+
+        A request that was refused for what it holds says nothing of the next one, once there were answers.
+        """
+        if not result.again and self._answered:
+            return
+        with self._lock:
+            self._failures_in_a_row += 1
+            ends = self._failures_in_a_row >= self.settings.max_failures
+        if ends:
+            raise LlmError(
+                trouble.gives_up(self.settings.base_url, self.settings.max_failures, result.failure)
+            )
+
     def _pause(self, result: Trouble, retry: int) -> float:
         settings = self.settings
         return trouble.wait_before(retry, result.wait_s, settings.backoff_s, settings.max_wait_s, self._rng)
 
-    def _paid_attempt(self, request: Request, with_schema: bool, budget: Budget) -> Answer | Trouble:
+    def _paid_attempt(
+        self, request: Request, with_schema: bool, budget: Budget, post: Post
+    ) -> Answer | Trouble:
         result: Answer | Trouble | None = None
         try:
-            result = self._attempt(request, with_schema)
+            result = self._attempt(request, with_schema, post)
             return result
         finally:
             answer = result if isinstance(result, Answer) else None
             billed = isinstance(result, Trouble) and result.may_be_billed
             budget.settle(request, answer, may_be_billed=billed)
 
-    def _attempt(self, request: Request, with_schema: bool) -> Answer | Trouble:
+    def _attempt(self, request: Request, with_schema: bool, post: Post) -> Answer | Trouble:
         """One request on the wire. The client's exceptions carry headers, so they end here."""
         import openai
 
         timeout_s = self.settings.timeout_s
-        deadline = time.monotonic() + timeout_s
         try:
-            create = self._client.chat.completions.with_streaming_response.create
-            with create(**self._body(request, with_schema)) as response:
-                body = read_body(response.iter_bytes(), deadline)
-            return parse(body, request, self._client.api_key)
+            return parse(post(self._body(request, with_schema)), request, self._key.get_secret_value())
         except (openai.APITimeoutError, TimeoutError):
             return trouble.timed_out(timeout_s)
         except openai.APIConnectionError as error:
-            return self._no_connection(error)
-        except openai.APIStatusError as error:
-            return self._refusal(error)
+            return self._no_answer(error.__cause__ or error)
+        except (Refused, Compressed) as error:  # openai 2 makes a connection error of it, openai 3 leaves it
+            return self._no_answer(error)
         except _transport_errors() as error:
             is_timeout = "Timeout" in type(error).__name__
             return trouble.timed_out(timeout_s) if is_timeout else trouble.cut_off(type(error).__name__)
@@ -152,34 +178,30 @@ class HttpModel:
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
-    def _no_connection(self, error: Exception) -> Trouble:
-        cause = error.__cause__ or error
+    def _no_answer(self, cause: BaseException) -> Trouble:
+        """What stands behind the client's "connection error"."""
+        if isinstance(cause, Refused):
+            return self._refusal(cause)
+        if isinstance(cause, Compressed):
+            return trouble.compressed(self.settings.base_url, self._clean(str(cause)))
         if type(cause).__name__ in NO_CONNECTION:
             return trouble.unreachable(self.settings.base_url, self._clean(str(cause)))
         return trouble.cut_off(type(cause).__name__)
 
-    def _refusal(self, error: Any) -> Trouble:
-        status, url = error.status_code, self.settings.base_url
+    def _refusal(self, error: Refused) -> Trouble:
+        status, url = error.status, self.settings.base_url
+        if 300 <= status < 400:
+            return trouble.redirected(url, status, self._clean(error.headers.get("location", "")))
         code, words = _code_and_words(error.body)
         words = self._clean(words)
         if status in (401, 403):
             return trouble.rejected_key(url, self.settings.key_variable, status)
         if status == 404 or code == "model_not_found":
             return trouble.not_found(url, self.settings.model, f"HTTP {status}: {words}")
-        return trouble.of_status(status, code, words, trouble.asked_wait(error.response.headers))
+        return trouble.of_status(status, code, words, trouble.asked_wait(error.headers))
 
     def _clean(self, words: str) -> str:
-        return detail(words, self._client.api_key)
-
-
-def _client(settings: HttpSettings, key: str) -> Any:
-    try:
-        import openai
-    except ImportError:
-        raise LlmError("the openai package is not installed; pip install openai") from None
-    return openai.OpenAI(
-        api_key=key or "none", base_url=settings.base_url, max_retries=0, timeout=settings.timeout_s
-    )
+        return detail(words, self._key.get_secret_value())
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
@@ -191,11 +213,15 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     return tuple(library.HTTPError for library in loaded if library is not None)
 
 
-def _code_and_words(body: object) -> tuple[str, str]:
+def _code_and_words(body: bytes) -> tuple[str, str]:
     """The error code and message of an error's body, whatever its form."""
-    if not isinstance(body, dict):
-        return "", str(body or "")
-    error = body.get("error")
-    inner = error if isinstance(error, dict) else body
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return "", body.decode(errors="replace")
+    if not isinstance(value, dict):
+        return "", str(value or "")
+    error = value.get("error")
+    inner = error if isinstance(error, dict) else value
     words = next((inner[name] for name in ("message", "detail", "error") if inner.get(name)), "")
     return str(inner.get("code") or ""), str(words)

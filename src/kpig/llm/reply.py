@@ -2,11 +2,9 @@
 
 import json
 import re
-import time
-from collections.abc import Iterable
 from typing import Any
 
-from kpig.llm.exchange import Answer, Request, sendable
+from kpig.llm.exchange import MAX_COUNT, Answer, Request, sendable
 
 MAX_BODY_BYTES = 16 * 2**20
 """Chosen: far above any answer, far below what would fill the memory."""
@@ -16,22 +14,6 @@ MAX_DETAIL = 200
 
 SHORTEST_SECRET = 8
 """Shorter keys are dummies such as "EMPTY"; taking them out of an answer would damage it."""
-
-
-def read_body(chunks: Iterable[bytes], deadline: float) -> bytes:
-    """All of a body, given the `time.monotonic()` by which it must be here.
-
-    The client's own time-out counts each piece anew, so a server that drips would never meet it. Raises
-    TimeoutError past the deadline, ValueError past 16 MiB.
-    """
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise ValueError(f"the answer is larger than {MAX_BODY_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    return bytes(body)
 
 
 def parse(body: bytes, request: Request, secret: str) -> Answer:
@@ -70,4 +52,4 @@ def redacted(text: str, secret: str) -> str:
 
 def _count(usage: Any, name: str, bound: int) -> int:
     value = usage.get(name) if isinstance(usage, dict) else None
-    return value if type(value) is int and value >= 0 else bound
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else bound

@@ -54,8 +54,9 @@ class HttpSettings(BaseModel):
     """An OpenAI-compatible server. Raises ConfigError listing every impossible value, and showing none.
 
     `key_variable` names the environment variable that holds the key; "" is for servers without one.
-    `timeout_s` bounds one attempt, `max_wait_s` the pause before a retry, also one that the server asked
-    for; pauses begin near `backoff_s` and double. `limit_parameter` is how the server calls the limit of
+    `timeout_s` bounds one attempt from its first byte to its last, `max_wait_s` the pause before a retry,
+    also one that the server asked for; pauses begin near `backoff_s` and double. After `max_failures`
+    requests in a row without an answer the job ends. `limit_parameter` is how the server calls the limit of
     answer tokens.
     """
 
@@ -67,6 +68,7 @@ class HttpSettings(BaseModel):
     timeout_s: Above0 = 120.0
     max_concurrency: Annotated[int, Field(ge=1)] = 8
     max_retries: Annotated[int, Field(ge=0)] = 5
+    max_failures: Annotated[int, Field(ge=1)] = 8
     backoff_s: Above0 = 1.0
     max_wait_s: Above0 = 60.0
     limit_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -119,8 +121,8 @@ def read_key(settings: HttpSettings, environment: Mapping[str, str] = os.environ
     if not key:
         raise LlmError(
             f"the environment variable {settings.key_variable} is not set; put the key of "
-            f"{settings.base_url} "
-            'there, or set key_variable = "" for a server that needs none'
+            f"{settings.base_url} there, or give --key-variable '' (key_variable = \"\" in a config) for a "
+            "server that needs none"
         )
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise LlmError(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kpig.errors import clause
 from kpig.llm.exchange import Failure
 
 TRANSIENT = (408, 409, 425, 429)
@@ -46,7 +47,9 @@ def cut_off(words: str) -> Trouble:
 
 def unreachable(base_url: str, words: str) -> Trouble:
     """No connection came about."""
-    message = f"cannot connect to {base_url}: {words}. Check base_url, and that the server is running."
+    message = (
+        f"cannot connect to {base_url}: {clause(words)}. Check base_url, and that the server is running."
+    )
     return Trouble(Failure("connection", words), again=True, hopeless=message)
 
 
@@ -55,12 +58,45 @@ def malformed(words: str) -> Trouble:
     return Trouble(Failure("malformed", words), again=True, may_be_billed=True)
 
 
+def redirected(base_url: str, status: int, location: str) -> Trouble:
+    """A 3xx. Followed, it would be a request beside the budget, and might carry the prompt to a stranger."""
+    message = (
+        f"{base_url} redirects to {location or 'no address'} (HTTP {status}), which is not followed: the "
+        "prompt would go there too. If it is the server you mean, give its address as --base-url (base_url "
+        "in a config)."
+    )
+    failure = Failure("refused", f"HTTP {status}: a redirect, not followed")
+    return Trouble(failure, hopeless=message, certain=True, status=status)
+
+
+def compressed(base_url: str, encoding: str) -> Trouble:
+    """A body that is compressed although none was asked for."""
+    message = (
+        f"{base_url} compresses its answers (Content-Encoding: {encoding}) although it was asked not to; "
+        "they are not unpacked, for a small one may fill the memory. Turn compression off in the server or "
+        "the proxy before it."
+    )
+    return Trouble(Failure("malformed", f"compressed ({encoding})"), may_be_billed=True, hopeless=message)
+
+
+def gives_up(base_url: str, count: int, last: Failure) -> str:
+    """What to tell the user when requests fail one after another."""
+    why = f"{last.reason}: {clause(last.detail)}" if last.detail else last.reason
+    return (
+        f"{base_url}: {count} requests in a row had no answer, each after its retries (the last: {why}); "
+        "stopped. Answers so far are in the cache: give the same command again later to go on from them, or "
+        "allow more with --retries, --timeout and --max-failures (max_retries, timeout_s and max_failures in "
+        "a config)."
+    )
+
+
 def of_status(status: int, code: str, words: str, wait_s: float) -> Trouble:
     """An HTTP status that is no success, with the server's own error code and (cleaned) words."""
     text = f"HTTP {status}: {words}" if words else f"HTTP {status}"
     if status == 402 or code in NO_CREDIT:
         message = (
-            f"the account has no credit left ({text}). Top it up and run again: answers so far are kept."
+            f"the account has no credit left ({clause(text)}). Top it up and run again: answers so far are "
+            "kept."
         )
         return Trouble(Failure("refused", text), hopeless=message, certain=True, status=status)
     if status in TRANSIENT or status >= 500:
@@ -74,7 +110,7 @@ def rejected_key(base_url: str, key_variable: str, status: int) -> Trouble:
     remedy = (
         f"set the environment variable {key_variable} to a valid key"
         if key_variable
-        else "set key_variable to the name of the environment variable that holds one"
+        else "name the environment variable that holds one with --key-variable (key_variable in a config)"
     )
     message = f"{base_url} rejected the key (HTTP {status}); {remedy}, with access to the model."
     certain = status == 401
@@ -84,7 +120,7 @@ def rejected_key(base_url: str, key_variable: str, status: int) -> Trouble:
 def not_found(base_url: str, model: str, words: str) -> Trouble:
     """404, or another status that says that there is no such model."""
     message = (
-        f"{base_url} has no model {model!r}, or no chat completions ({words}). "
+        f"{base_url} has no model {model!r}, or no chat completions ({clause(words)}). "
         "Check model and base_url; most base URLs end in /v1."
     )
     return Trouble(Failure("refused", words), hopeless=message, certain=True, status=404)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from kpig.config import OPTIONS, MethodSection, RunConfig
 from kpig.config.words import did_you_mean, explained
-from kpig.errors import ConfigError
+from kpig.errors import ConfigError, clause
 from kpig.methods.registry import METHODS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def load(name: str) -> type[Method]:
         found: type[Method] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"[method] {name!r} cannot be imported: {error}; "
+            f"[method] {name!r} cannot be imported: {clause(error)}; "
             "expected module:Class on the Python path (PYTHONPATH=...)"
         ) from error
     return found

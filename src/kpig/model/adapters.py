@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from kpig.config import ModelSection
-from kpig.errors import ModelError, some
+from kpig.errors import ModelError, clause, some
 from kpig.model.folder import explained, read_json
 from kpig.model.weights import require_whole
 
@@ -37,7 +37,9 @@ def fresh(model: Any, section: ModelSection, seed: int) -> Any:
         try:
             return get_peft_model(model, config)
         except ValueError as error:
-            raise ModelError(f"LoRA cannot be put on this model: {error}. Set model.lora_targets.") from error
+            raise ModelError(
+                f"LoRA cannot be put on this model: {clause(error)}. Set model.lora_targets."
+            ) from error
 
 
 def left_out(model: Any) -> list[str]:

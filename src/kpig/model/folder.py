@@ -18,7 +18,15 @@ from kpig.model import kind
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+TOKENIZERS = ("*tokenizer*", "*vocab*", "*.model", "merges.txt", "*.tiktoken", "tekken.json")
+"""Names of the files of which transformers makes a tokenizer; code in the folder may bring others."""
+
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+ANEW = "copy it anew from where the model came from"
+
+MOST_CHARACTERS = 400
+"""Of another library's message. Chosen: about four lines of a terminal."""
 
 VIRTUAL_TOKENS = (
     "PROMPT_TUNING",
@@ -65,16 +73,15 @@ def check_folder(path: str) -> None:
     """Refuse a local model folder that cannot be loaded; a name without such a folder may be on a hub.
 
     Raises ModelError for a missing folder, one without config.json or with that of a model that kpig
-    cannot learn with, without weights, or with pickle weights only; for an adapter as `base_of_adapter`.
+    cannot learn with, without a tokenizer, without weights, or with pickle weights only; for an adapter as
+    `base_of_adapter`.
     """
-    folder = Path(path)
     with explained(path):
-        if not os.path.exists(path):
-            _require_hub_name(folder, path)
-        elif is_adapter(path):
+        if is_adapter(path):
             _check_base(path, base_of_adapter(path))
         else:
-            _check_model(folder)
+            _check_whole(path)
+            _require_tokenizer(Path(path))
 
 
 def base_of_adapter(path: str) -> str:
@@ -115,12 +122,12 @@ def read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             f"model {file.parent} cannot be loaded: {file.name} is no JSON that can be read "
-            f"({_first_words(error)}); copy it anew from where the model came from"
+            f"({_first_words(error)}); {ANEW}"
         ) from error
     if not isinstance(found, dict):
         raise ModelError(
             f"model {file.parent} cannot be loaded: {file.name} holds a {type(found).__name__} where a JSON "
-            "object is expected; copy it anew from where the model came from"
+            f"object is expected; {ANEW}"
         )
     return found
 
@@ -130,12 +137,24 @@ def num_weights(folder: Path) -> tuple[int, int]:
     tensors = numbers = 0
     with explained(str(folder)):
         for file in folder.glob("*.safetensors"):
-            with safe_open(file, framework="numpy") as opened:
+            with _whole(file), safe_open(file, framework="numpy") as opened:
                 names = list(opened.keys())
                 shapes = [opened.get_slice(name).get_shape() for name in names]
             tensors += len(shapes)
             numbers += sum(math.prod(shape) for shape in shapes)
     return tensors, numbers
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[None]:
+    """ModelError that names the file, where it is no whole safetensors file."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise ModelError(
+            f"model {file.parent} cannot be loaded: {file.name} ({file.stat().st_size} bytes) is cut short "
+            f"or damaged ({_first_words(error)}); {ANEW}"
+        ) from error
 
 
 @contextmanager
@@ -149,30 +168,44 @@ def explained(path: str) -> Iterator[None]:
     except KpigError:
         raise
     except Exception as error:
-        hub = (
-            ""
-            if os.path.exists(path)
-            else f"; there is no folder {path} here, so it was taken for a hub name"
-        )
-        raise ModelError(f"model {path} cannot be loaded: {_first_words(error)}{hub}") from error
+        advice = ""
+        if isinstance(error, SafetensorError):
+            advice = f"; its weights are cut short or damaged: {ANEW}"
+        elif not os.path.exists(path):
+            advice = f"; there is no folder {path} here, so it was taken for a hub name"
+        raise ModelError(f"model {path} cannot be loaded: {_first_words(error)}{advice}") from error
 
 
 def _first_words(error: BaseException) -> str:
-    """The first line of an error's message, or two; and its kind, where the message would say little."""
+    """The first sentence of an error's message; and its kind, where the message would say little.
+
+    A sentence may run over several lines; of one that does not end, MOST_CHARACTERS are shown.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    words = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1]).rstrip(".")
+    num = next((n for n, line in enumerate(lines, 1) if line.endswith((".", "!", "?"))), 1)
+    words = " ".join(lines[: max(num, 1 + lines[0].endswith(":") if lines else 0)]).rstrip(".")
+    if len(words) > MOST_CHARACTERS:
+        words = f"{words[:MOST_CHARACTERS].rsplit(' ', 1)[0]} ..."
     plain = isinstance(error, OSError | SafetensorError) or (isinstance(error, ValueError) and " " in words)
     return words if words and plain else f"{type(error).__name__}: {words}".rstrip(": ")
 
 
 def _check_base(path: str, base: str) -> None:
     try:
-        check_folder(base)
+        _check_whole(base)
     except ModelError as error:
         raise ModelError(
             f"adapter {path} belongs to {base} (base_model_name_or_path in {ADAPTER_CONFIG}), which "
             f"cannot be used: {error}"
         ) from error
+
+
+def _check_whole(path: str) -> None:
+    """Refuse the folder of a whole model, but for its tokenizer, which an adapter on top may bring."""
+    if os.path.exists(path):
+        _check_model(Path(path))
+    else:
+        _require_hub_name(Path(path), path)
 
 
 def _check_model(folder: Path) -> None:
@@ -196,6 +229,15 @@ def _require_layers(folder: Path, config: Mapping[str, Any]) -> None:
             f"model {folder}: config.json asks for {kind.num_layers(config)} layers, but the weights are "
             f"only {tensors} tensors; they do not belong together. Copy config.json and *.safetensors anew "
             "from one source"
+        )
+
+
+def _require_tokenizer(folder: Path) -> None:
+    if os.path.isdir(folder) and not any(any(folder.glob(pattern)) for pattern in TOKENIZERS):
+        raise ModelError(
+            f"model folder {folder} has no tokenizer; expected tokenizer.json (or tokenizer.model, or "
+            "vocab.json and merges.txt) beside config.json. Copy it from where the model came from, or write "
+            "it there: tokenizer.save_pretrained(folder)"
         )
 
 

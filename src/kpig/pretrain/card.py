@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from kpig.config import load_resolved
+from kpig.config import RunConfig, load_resolved
 from kpig.files import publish, publish_json
 from kpig.pretrain import predictors, speed
 from kpig.pretrain.shapes import Shape
@@ -22,13 +22,15 @@ def facts(prepared: Mapping[str, Any], run: Path) -> dict[str, Any]:
     settings = load_resolved(run / "config.toml")
     tasks = stream.configured(settings)
     found = scores.read_run(run / "scores.json")
-    events = [event for event in folder.events() if "update" in event]
-    curve = {event["update"]: event["held_out_loss"] for event in events if "held_out_loss" in event}
+    events = folder.updates()
+    curve = {
+        event["update"]: event["held_out_loss"] for event in events if event.get("held_out_loss") is not None
+    }
     text, constant = predictors.constant(tasks.tasks)
     last, untuned = found.steps[-1].tasks, found.steps[0].tasks
     return {
         **{key: value for key, value in prepared.items() if key != "recipe"},
-        "recipe": _without_folders(prepared["recipe"]),
+        "recipe": _without_folders(prepared["recipe"]) | _as_trained(settings),
         "scorer": found.scorer,
         "updates": found.cost.updates,
         "train_tokens": found.cost.train_tokens,
@@ -46,6 +48,17 @@ def facts(prepared: Mapping[str, Any], run: Path) -> dict[str, Any]:
             "commonest_of_task": predictors.commonest_of_task(tasks.tasks),
         },
         "held_out": _group(last, tasks.held_out) if tasks.held_out else None,
+    }
+
+
+def _as_trained(settings: RunConfig) -> dict[str, Any]:
+    """What of the recipe may have changed since, where a step that diverged was begun anew."""
+    train = settings.train
+    return {
+        "epochs": train.epochs,
+        "batch_size": train.batch_size,
+        "learning_rate": train.learning_rate,
+        "precision": train.precision,
     }
 
 
@@ -116,7 +129,7 @@ def _speed(prepared: Mapping[str, Any], cost: Cost, events: Sequence[Mapping[str
     """
     shape = Shape(**prepared["shape"])
     seconds = cost.train_seconds
-    targets = sum(event["tokens"] for event in events)
+    targets = sum(event.get("tokens", 0) for event in events)
     operations = 6 * shape.body * cost.train_tokens + 6 * shape.width * shape.vocabulary * targets
     rates = speed.matmul_rates()
     return {

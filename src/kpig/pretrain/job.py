@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kpig.config import ModelSection, RunConfig, build
-from kpig.errors import RunError
-from kpig.files import publish_json
+from kpig.errors import DivergedError, RunError
+from kpig.files import publish_json, refuse_links, replace_folder, sync_folder, writing
+from kpig.methods import chosen
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
 from kpig.model.loading import load
@@ -19,7 +20,7 @@ from kpig.pretrain.shapes import SHAPES
 from kpig.pretrain.tokenizer import train_tokenizer
 from kpig.progress import Watcher
 from kpig.records import Task
-from kpig.runs import job
+from kpig.runs import job, lock, restart
 
 MIXTURE, START, RUN, MODEL, PREPARED = "mixture.jsonl.gz", "start", "run", "model", "prepared.json"
 METHOD = "kpig.pretrain.method:Pretrain"
@@ -42,8 +43,8 @@ def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict[str, Any]:
     Returns what prepared.json records. RunError where `out` was prepared for another recipe.
     """
     wanted = asdict(recipe)
-    if (out / PREPARED).is_file():
-        found: dict[str, Any] = json.loads((out / PREPARED).read_text(encoding="utf-8"))
+    found = _prepared(out)
+    if found is not None:
         defaults = {field.name: field.default for field in fields(Recipe)} | EARLIER_DEFAULTS
         keys = sorted(key for key in wanted if found["recipe"].get(key, defaults[key]) != wanted[key])
         if keys:
@@ -56,9 +57,11 @@ def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict[str, Any]:
     tasks, dropped = mixture.read_mixture(recipe.tasks, recipe.test_per_task)
     learner = starting_model(recipe, tasks, watch)
     kept = mixture.fitting(tasks, learner.encoder, MAX_NEW_TOKENS, dropped)
-    mixture.write_mixture(kept, out / MIXTURE)
-    shutil.rmtree(out / START, ignore_errors=True)
-    learner.save(out / START)
+    with writing(out):
+        mixture.write_mixture(kept, out / MIXTURE)
+        shutil.rmtree(out / START, ignore_errors=True)
+        learner.save(out / START)
+        sync_folder(out / START)
     facts = {
         "recipe": wanted,
         "shape": asdict(shapes.shape_of(learner.model)),
@@ -71,6 +74,23 @@ def prepare(recipe: Recipe, out: Path, watch: Watcher) -> dict[str, Any]:
     }
     publish_json(out / PREPARED, facts)
     return facts
+
+
+def _prepared(out: Path) -> dict[str, Any] | None:
+    """What prepared.json records, None where nothing is prepared; RunError where it is damaged."""
+    path = out / PREPARED
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found["recipe"], dict) and type(found["tasks"]) is int:
+            return dict(found)
+        why = "it names no recipe"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}"
+    raise RunError(
+        f"{path}: is damaged ({why}); delete it to prepare {out} again, or give --out another folder"
+    )
 
 
 def starting_model(recipe: Recipe, tasks: Sequence[Task], watch: Watcher) -> Learner:
@@ -119,19 +139,32 @@ def run_config(recipe: Recipe, out: Path, num_tasks: int) -> RunConfig:
 def run(recipe: Recipe, out: Path, resume: bool = False, watch: Watcher | None = None) -> dict[str, Any]:
     """A base model with its card in `out`/model, trained by a run in `out`/run; the facts of the card.
 
-    An interrupted one goes on with `resume=True`. Raises a KpigError for anything the user can mend.
+    An interrupted one goes on with `resume=True`. Raises a KpigError for anything the user can mend,
+    BusyError where another process is at work in the folder.
     """
     watch = watch or Watcher()
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; give a folder")
-    if not resume and out.exists() and any(out.iterdir()):
+    if not resume and out.exists() and {path.name for path in out.iterdir()} - {lock.INSIDE}:
         raise RunError(
             f"{out} is not empty; continue what is there with --resume, or give --out another folder"
         )
-    recipe = settled(recipe, out)
+    refuse_links(out)
+    with lock.held(out):
+        return _made(settled(recipe, out), out, watch)
+
+
+def _made(recipe: Recipe, out: Path, watch: Watcher) -> dict[str, Any]:
+    """What `run` makes, in a folder that is this process's alone."""
     prepared = prepare(recipe, out, watch)
-    config = run_config(recipe, out.resolve(), prepared["tasks"])
-    job.run(config, out / RUN, resume=(out / RUN).exists(), watch=watch)
+    planned = chosen.complete(run_config(recipe, out.resolve(), prepared["tasks"]))
+    config = restart.going_on(out / RUN, planned)
+    try:
+        job.run(config, out / RUN, resume=(out / RUN).exists(), watch=watch)
+    except DivergedError as error:
+        raise DivergedError(
+            f"{error}\nThen give the command of kpig pretrain again, with --resume."
+        ) from error
     watch.say("writing the card")
     return publish(prepared, out)
 
@@ -140,18 +173,18 @@ def settled(recipe: Recipe, out: Path) -> Recipe:
     """The recipe with what "auto" stands for: what `out` was begun with, else what is faster here."""
     if recipe.precision != Precision.AUTO:
         return recipe
-    if (out / PREPARED).is_file():
-        begun = json.loads((out / PREPARED).read_text(encoding="utf-8"))["recipe"]
-        return replace(recipe, precision=Precision((EARLIER_DEFAULTS | begun)["precision"]))
+    found = _prepared(out)
+    if found is not None:
+        return replace(recipe, precision=Precision((EARLIER_DEFAULTS | found["recipe"])["precision"]))
     return replace(recipe, precision=Precision(speed.faster_precision()))
 
 
 def publish(prepared: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """The trained weights, the tokenizer and the card as `out`/model; the facts of the card."""
     new = out / f".{MODEL}"
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(out / RUN / "steps" / "01" / "model", new)
-    found = card.write(new, prepared, out / RUN)
-    shutil.rmtree(out / MODEL, ignore_errors=True)
-    new.rename(out / MODEL)
+    with writing(out / MODEL):
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.copytree(out / RUN / "steps" / "01" / "model", new)
+        found = card.write(new, prepared, out / RUN)
+        replace_folder(new, out / MODEL, out / f".{MODEL}.old")
     return found

@@ -70,7 +70,7 @@ def _cautions(runs: Sequence[RunRecord], settings: Sequence[tuple[str, list[str]
     found = ["Each row is one run with one seed; how much another seed would differ is not in these numbers."]
     if len({run.scores.scorer for run in runs}) > 1:
         found.append("The runs were scored by different scorers: their scores do not compare.")
-    if len({run.stream.get("digest") for run in runs}) > 1:
+    if len({str(run.stream.get("digest")) for run in runs}) > 1:
         found.append("The runs learned from different task data or in another order.")
     if sum(row.untuned for row in comparison_rows(runs)) > 1:
         found.append("The runs started from different scores: another model, or another evaluation.")

@@ -1,7 +1,7 @@
 """A finished run as its folder keeps it: reading, refusing what is no run, labels that tell runs apart."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from kpig.scoring.records import RunScores, TaskScore
 class RunRecord:
     """What a finished run left behind. `name` is its label: the method, and the folder where needed.
 
-    `config`, `environment` and `stream` are the run's files as plain dicts, `events` the lines of
+    `config`, `environment` and `stream` are the run's files as plain dicts, `events` the updates of
     events.jsonl; predictions stay on disk until a report shows some.
     """
 
@@ -42,9 +42,9 @@ def read_run(path: Path) -> RunRecord:
         name=result.method,
         scores=result,
         config=_read_config(run.path / "config.toml"),
-        environment=_table(run, "environment.json"),
-        events=_losses(run.events()),
-        stream=_table(run, "stream.json"),
+        environment=run.read("environment.json"),
+        events=run.updates(),
+        stream=run.read("stream.json"),
     )
 
 
@@ -52,20 +52,13 @@ def why_unfinished(run: RunDir) -> str:
     """Why a folder without scores.json cannot be read, and what to do."""
     if not (run.path / "stream.json").is_file():
         return f"{run.path}: holds no run of kpig (no scores.json); give the folder of a finished run"
-    planned = f" of {len(_table(run, 'stream.json').get('steps', ()))}"
+    steps = run.read("stream.json").get("steps")
+    planned = f" of {len(steps)}" if isinstance(steps, list) else ""
     done = len(list(run.path.glob(f"steps/*/{DONE}"))) - run.is_done(0)
     return (
         f"{run.path}: the run is not finished ({max(done, 0)}{planned} steps done, no scores.json); "
         "finish it with --resume, then ask again"
     )
-
-
-def _table(run: RunDir, name: str) -> dict[str, Any]:
-    """A JSON file of the run that holds a table; RunError where it does not."""
-    found = run.read(name)
-    if not isinstance(found, dict):
-        raise RunError(f"{run.path / name}: is damaged (it holds no table); restore it, or leave the run out")
-    return found
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -75,14 +68,6 @@ def _read_config(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error}); the run folder is not whole") from error
-
-
-def _losses(events: Iterable[Any]) -> list[dict[str, Any]]:
-    """The events of updates in order; of an update done twice, before and after a resume, the later one."""
-    kept = {
-        (e["step"], e["update"]): e for e in events if isinstance(e, dict) and {"step", "update"} <= e.keys()
-    }
-    return [kept[key] for key in sorted(kept)]
 
 
 def distinct(runs: Sequence[RunRecord]) -> list[RunRecord]:

@@ -3,9 +3,14 @@
 import html
 import re
 
+from kpig.rendering import visible
+
 NONE = "–"
 MARKS = re.compile(r"[\\|`*\[\]$~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """What Markdown would read as its own; an underscore within a word it would not."""
+
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""With what a formula begins in some spreadsheet, full-width signs included; tabs and CRs do not get here."""
 
 MAX_SHOWN_CHARACTERS = 1500
 """Of a prompt or response in the examples of a report. Chosen, so that a page of examples stays readable."""
@@ -40,6 +45,25 @@ def shortened(text: str) -> str:
     return text if rest <= 0 else f"{text[:MAX_SHOWN_CHARACTERS]} … ({rest} more characters)"
 
 
+def csv_cell(text: str) -> str:
+    """Text for a cell that a spreadsheet takes for text: one that begins like a formula gets an apostrophe.
+
+    A number stays one, also a negative one. Source: OWASP, CSV injection.
+    """
+    line = plain(text)
+    return f"'{line}" if line.startswith(FORMULA) and not _is_number(line) else line
+
+
+def csv_comment(text: str) -> str:
+    """A comment line of a CSV file; its pieces between separators are cells for a spreadsheet."""
+    pieces = re.split(r"([,;]\s*)", plain(text))
+    return "# " + "".join(piece if place % 2 else csv_cell(piece) for place, piece in enumerate(pieces))
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?[\d.,]+(e[+-]?\d+)?", text, re.IGNORECASE) is not None
+
+
 def plot_label(text: str, limit: int = 40) -> str:
     """Text for plotly, which would read tags in it; at most `limit` characters."""
     line = plain(text)
@@ -53,7 +77,7 @@ def markdown_cell(text: str) -> str:
 
 def fenced(text: str) -> str:
     """A code block with a fence longer than any run of backticks inside."""
-    fence = "```"
+    text, fence = visible(text), "```"
     while fence in text:
         fence += "`"
     return f"{fence}\n{text}\n{fence}"

@@ -5,6 +5,7 @@ Torch loads to ask the method about its settings and the stream.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -219,27 +220,56 @@ def weight_cautions(config: RunConfig) -> list[str]:
 
 def scorer_cautions(tasks: Sequence[Task]) -> list[str]:
     """Sentences about references that the scorer cannot read or tell apart."""
-    return [*_unread_cautions(tasks), *(one for task in tasks for one in _collision_cautions(task))]
+    return [*_unread_cautions(tasks), *_collision_cautions(tasks)]
 
 
-def _collision_cautions(task: Task) -> list[str]:
-    """A sentence that names references which are the same to the scorer, if there are any that count."""
+@dataclass(frozen=True)
+class _Collided:
+    """References of a task that are the same to its scorer, and in how many examples such stand."""
+
+    task: Task
+    groups: Sequence[Sequence[str]]
+    num_touched: int
+
+    @property
+    def num_examples(self) -> int:
+        return len(self.task.train) + len(self.task.test)
+
+
+def _collision_cautions(tasks: Sequence[Task]) -> list[str]:
+    """A sentence for each metric whose tasks have references that are the same to it, if any that count."""
+    found = [collided for task in tasks if (collided := _collided(task)) is not None]
+    metrics = dict.fromkeys(one.task.metric for one in found)
+    return [_collision_caution([one for one in found if one.task.metric == metric]) for metric in metrics]
+
+
+def _collided(task: Task) -> _Collided | None:
     examples = [example.references for example in (*task.train, *task.test)]
     if task.metric not in CONSEQUENCES:
-        return []
+        return None
     found = collisions(examples)
     if task.metric == "rougeL":
         found = [texts for texts in found if _differ_in_meaning(texts)]
     collided = {text for texts in found for text in texts}
     num_touched = sum(any(one.strip() in collided for one in references) for references in examples)
     if not found or (task.metric == "rougeL" and num_touched < MOST_COLLIDED * len(examples)):
-        return []
-    shown = "; ".join(_collision(texts) for texts in found[:MOST_SHOWN])
-    more = f" and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
-    return [
-        f"task '{task.name}': without case and punctuation some references are the same text or none "
-        f"({shown}{more}), in {num_touched} of {len(examples)} examples: {CONSEQUENCES[task.metric]}"
-    ]
+        return None
+    return _Collided(task, found, num_touched)
+
+
+def _collision_caution(found: Sequence[_Collided]) -> str:
+    """One sentence about tasks of one metric; it shows the references of the first."""
+    first = found[0]
+    shown = "; ".join(_collision(texts) for texts in first.groups[:MOST_SHOWN])
+    more = f" and {len(first.groups) - MOST_SHOWN} more" if len(first.groups) > MOST_SHOWN else ""
+    who, of_first = f"task '{first.task.name}'", ""
+    if len(found) > 1:
+        who, of_first = f"{len(found)} tasks ({some([one.task.name for one in found])})", "of the first: "
+    return (
+        f"{who}: without case and punctuation some references are the same text or none "
+        f"({of_first}{shown}{more}), in {sum(one.num_touched for one in found)} of "
+        f"{sum(one.num_examples for one in found)} examples: {CONSEQUENCES[first.task.metric]}"
+    )
 
 
 def _differ_in_meaning(texts: Sequence[str]) -> bool:

@@ -1,16 +1,17 @@
 """The run folder: whole files, events, DONE markers, and the refusal to mix two runs. No torch."""
 
+import itertools
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kpig.config import RunConfig, differing_keys, dump, load_resolved
+from kpig.config import PORTIONS, RunConfig, differing_keys, dump, load_resolved
 from kpig.errors import ConfigError, RunError
-from kpig.files import as_json, as_line, disk_error, drop_unpublished, publish
+from kpig.files import as_json, as_line, disk_error, drop_unpublished, publish, refuse_links
 from kpig.model import identity
 from kpig.runs import lock
 from kpig.runs.lock import Claim
@@ -18,6 +19,15 @@ from kpig.runs.lock import Claim
 DONE = "DONE"
 FIRST_FILES = ("config.toml", "environment.json", "stream.json")
 """What a run writes before anything else; the last of them says that it has begun."""
+
+LATER_FILES = ("events.jsonl", "steps", "starts")
+"""What a run that goes on writes beside its first files."""
+
+DRAWN = ("loss", "cross_entropy", "divergence", "held_out_loss", "tokens")
+"""The numbers of an update's record that are read again."""
+
+MOST = 2**53
+"""Larger numbers are damage: no count of a run reaches it, and a float is not exact beyond."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +57,18 @@ class RunDir:
             shutil.rmtree(folder, ignore_errors=True)
 
     def check_ours(self) -> None:
-        """Raise BusyError once another process has taken the run over: from then on it alone may write."""
-        if self.claim is not None:
-            self.claim.check()
+        """Raise BusyError once another process has taken the run over: from then on it alone may write.
+
+        Raises RunError where the folder was deleted meanwhile: what is written then would be no run.
+        """
+        if self.claim is None:
+            return
+        self.claim.check()
+        if not (self.path / "stream.json").is_file():
+            raise RunError(
+                f"{self.path}: the run's folder was deleted or moved while it ran; put it back and continue "
+                "with --resume, or delete what is left of it and give the command again"
+            )
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append one line to events.jsonl."""
@@ -62,23 +81,74 @@ class RunDir:
             raise disk_error(self.path / "events.jsonl", error) from error
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Every event, oldest first; a line cut short by a kill is passed over."""
+        """Every event, oldest first; what a kill cut short or damage made no event is passed over."""
         path = self.path / "events.jsonl"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        except OSError as error:
+            raise RunError(
+                f"{path}: cannot be read ({error.strerror or error}); restore or remove it"
+            ) from error
         for line in text.splitlines():
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
+                found = json.loads(line)
+            except (ValueError, RecursionError):
                 continue
+            if isinstance(found, dict):
+                yield found
 
-    def read(self, name: str) -> Any:
-        """A JSON file of the run; RunError when it is missing or damaged."""
+    def updates(self) -> list[dict[str, Any]]:
+        """The events of updates in order, each update once: as it was done last.
+
+        What was done of a step before it was begun anew is left out.
+        """
+        kept: dict[tuple[int, int], dict[str, Any]] = {}
+        for event in self.events():
+            if is_anew(event):
+                kept = {key: one for key, one in kept.items() if key[0] < event["step"]}
+            elif _is_update(event):
+                kept[event["step"], event["update"]] = event
+        return [kept[key] for key in sorted(kept)]
+
+    @property
+    def current(self) -> int:
+        """The number of the step that a resumed run learns next."""
+        return next(number for number in itertools.count(1) if not self.is_done(number))
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run, which holds a table; RunError when it is missing or damaged."""
+        path = self.path / name
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(
-                f"{self.path / name}: cannot be read ({error}); is {self.path} a finished run of kpig?"
+                f"{path}: cannot be read ({error}); is {self.path} a finished run of kpig?"
             ) from error
+        if not isinstance(found, dict):
+            raise RunError(f"{path}: is damaged (it holds no table); restore it, or leave the run out")
+        return found
+
+
+def is_anew(event: Mapping[str, Any]) -> bool:
+    """Whether an event says that a step was begun anew, with other settings of [train]."""
+    return event.get("anew") is True and _is_count(event.get("step"))
+
+
+def _is_update(event: Mapping[str, Any]) -> bool:
+    """Whether an event is the record of an update, with values that can be drawn and added up."""
+    numbers = [event[name] for name in DRAWN if event.get(name) is not None]
+    replayed = event.get("replayed_tasks", {})
+    return (
+        _is_count(event.get("step"))
+        and _is_count(event.get("update"))
+        and all(type(one) in (int, float) and abs(one) < MOST for one in numbers)
+        and isinstance(replayed, dict)
+        and all(_is_count(one) for one in replayed.values())
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < MOST
 
 
 def is_run(path: Path) -> bool:
@@ -97,13 +167,23 @@ def check_no_run(path: Path) -> None:
 def check_free(path: Path, config: RunConfig, stream: Mapping[str, Any], resume: bool) -> None:
     """Refuse a folder that this run may not use; writes nothing.
 
-    Raises RunError when the folder holds another run (or anything else) and `resume` is not given, and
-    when config or data differ from those the run began with.
+    Raises RunError when the folder holds another run (or anything else) and `resume` is not given, when
+    config or data differ from those the run began with (see `may_change`), and where a part of it is a
+    symbolic link.
     """
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; give a folder for the run")
     if path.exists() and any(path.iterdir()):
         _check_continues(RunDir(path), config, stream, resume)
+        refuse_links(path)
+
+
+def may_change(key: str) -> bool:
+    """Whether a run that is not finished may go on with another value of a key of its config.
+
+    What [train] says from the current step on may: that step is begun anew, unless only portions change.
+    """
+    return key.startswith("train.") or key in PORTIONS
 
 
 def check_same_model(path: Path, model: str, found: Mapping[str, str | None]) -> None:
@@ -132,16 +212,10 @@ def begun_at(path: Path) -> str | None:
 
 
 def _environment(path: Path) -> dict[str, Any]:
-    """environment.json of a run that has begun, else {}; RunError where it is damaged."""
+    """What the run in a folder began in; empty before it begins. RunError where it is damaged."""
     if not all((path / name).is_file() for name in ("environment.json", "stream.json")):
         return {}
-    found = RunDir(path).read("environment.json")
-    if not isinstance(found, dict):
-        raise RunError(
-            f"{path / 'environment.json'}: is of type {type(found).__name__}; expected an object. Restore "
-            "it, or give --out another folder."
-        )
-    return found
+    return RunDir(path).read("environment.json")
 
 
 def open_run(
@@ -157,15 +231,25 @@ def open_run(
     """
     drop_unpublished(path)
     if not (path / "stream.json").is_file():
+        _drop_leftovers(path)
         publish(path / "config.toml", dump(config))
         publish(path / "environment.json", as_json(environment))
         publish(path / "stream.json", as_json(stream))
     return RunDir(path, claim)
 
 
+def _drop_leftovers(path: Path) -> None:
+    """Remove what is left of a run whose first files are gone; see `_refuse_foreign`."""
+    for name in LATER_FILES:
+        if (path / name).is_dir():
+            shutil.rmtree(path / name, ignore_errors=True)
+        else:
+            (path / name).unlink(missing_ok=True)
+
+
 def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], resume: bool) -> None:
     if not (run.path / "stream.json").is_file():
-        _refuse_foreign(run.path)
+        _refuse_foreign(run.path, resume)
         return
     if not resume:
         raise RunError(
@@ -176,10 +260,17 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
     except ConfigError as error:
         raise RunError(f"{run.path}: its config.toml cannot be used: {error}") from error
     keys = differing_keys(begun, config)
-    if keys:
+    is_finished = (run.path / "scores.json").is_file()
+    if keys and (is_finished or not all(map(may_change, keys))):
         raise RunError(
             f"{run.path}: the run began with another config; different: {', '.join(keys)}. "
-            "Resume with the same config and --set options, or give --out another folder."
+            "Resume with the same config and --set options, or give --out another folder. Only [train] may "
+            "change, and only before the run is finished."
+        )
+    if not (run.path / "environment.json").is_file():
+        raise RunError(
+            f"{run.path}: its environment.json is missing, which says what the run began with; put it back, "
+            "or delete the folder and give the command again"
         )
     if run.read("stream.json").get("digest") != stream["digest"]:
         raise RunError(
@@ -188,11 +279,27 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
         )
 
 
-def _refuse_foreign(path: Path) -> None:
-    """A kill can leave a run without its stream.json, the last of its first files; all else is not ours."""
+def _refuse_foreign(path: Path, resume: bool) -> None:
+    """A kill can leave a run without its stream.json, the last of its first files; all else is not ours.
+
+    So can a deletion that was cut short, or that came while the run was writing: with `resume`, what is left
+    of a run begins anew, as long as no finished step is among it.
+    """
     begun = tuple(f".{name}." for name in FIRST_FILES)
     names = {file.name for file in path.iterdir()} - {*FIRST_FILES, lock.INSIDE}
-    if any(not name.startswith(begun) for name in names):
-        raise RunError(
-            f"{path} is not empty and holds no run that can be continued; give --out another folder"
-        )
+    strange = [name for name in names if not name.startswith(begun)]
+    if strange and not (resume and _is_leftover(path, strange)):
+        why = "holds no run that can be continued"
+        if (path / "steps").is_dir() and any(path.glob(f"steps/*/{DONE}")):
+            why = "holds finished steps but no stream.json: put that back, or delete the folder,"
+        raise RunError(f"{path} is not empty and {why}; give --out another folder")
+
+
+def _is_leftover(path: Path, names: Iterable[str]) -> bool:
+    """Whether names are those of a run's own files, without a finished step among them."""
+    steps = list(path.glob("steps/*"))
+    return (
+        set(names) <= set(LATER_FILES)
+        and all(one.is_dir() and one.name.isdecimal() for one in steps)
+        and not any((one / DONE).exists() for one in steps)
+    )

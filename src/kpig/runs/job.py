@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from kpig.config import RunConfig, flat
-from kpig.errors import KpigError, RunError
-from kpig.files import drop_unpublished, sync_folder
+from kpig.errors import DivergedError, KpigError, RunError
+from kpig.files import drop_unpublished, sync_folder, writing
 from kpig.methods import chosen
 from kpig.methods.base import Method, Step
 from kpig.model import adapters, identity, loading
@@ -26,7 +25,7 @@ from kpig.model.folder import resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
-from kpig.runs import check, lock, unseen
+from kpig.runs import check, lock, restart, unseen
 from kpig.runs.folder import RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
 from kpig.scoring import answers, predictions, scores
@@ -47,7 +46,8 @@ def run(
 ) -> RunScores:
     """Learn the stream with one method; the scores of the run, which is kept in folder `out`.
 
-    A run that was interrupted goes on with `resume=True`, on CPU to the same bits. The folder is
+    A run that was interrupted goes on with `resume=True`, on CPU to the same bits; where its [train] is
+    another one then, the current step is begun anew, which the notes of the scores tell. The folder is
     locked as long as it is written to; `claim` is its lock where the caller holds it already. Raises a
     KpigError that says what to do for anything the user can mend, BusyError where another process does it.
     """
@@ -79,7 +79,9 @@ def run(
         told += adapters.left_out(learner.model)
     with nullcontext(claim) if claim else lock.held(path) as ours:
         check_free(path, config, summary, resume)
-        folder = open_run(path, config, summary, environment(config, model, clock), ours)
+        now = environment(config, model, clock)
+        folder = open_run(path, config, summary, now, ours)
+        restart.begin(folder, config, now, watch.say)
         return _stream(folder, learner, method, plan, tasks, config, cut.num_inputs, told, watch)
 
 
@@ -104,7 +106,7 @@ def _stream(
     notes = method.notes()
     for note in notes:
         watch.say(note)
-    result = _run_scores(folder, config, plan, num_cut, [*cautions, *notes])
+    result = _run_scores(folder, config, plan, num_cut, [*cautions, *restart.notes(folder), *notes])
     folder.check_ours()
     scores.write_run(folder.path / "scores.json", result)
     return result
@@ -190,24 +192,45 @@ def _learn(
         if step.number == len(plan) or not folder.is_done(step.number + 1):
             _take_over(step_dir, learner, method)
         return
-    begun = checkpoint.newest(step_dir, watch.say)
-    done = begun.update if begun else 0
-    with watch.phase(f"step {step.number}/{len(plan)} {config.method.name}: train", step.num_updates, done):
-        loop.fit_step(
-            learner,
-            method,
-            step,
-            config,
-            log=lambda event: _heed(event, folder, watch),
-            save=lambda state: _keep(state, folder, step_dir),
-            resume_from=begun,
-        )
+    _train(folder, learner, method, step, len(plan), config, watch)
     folder.check_ours()
     _save(step_dir, learner, method)
     seen = [task for earlier in plan[: step.number] for task in earlier.tasks]
     later = plan[step.number].tasks if step.number < len(plan) else ()
     _score(folder, step.number, learner, {SEEN: seen, LATER: later, HELD_OUT: tasks.held_out}, config, watch)
     folder.finish(step.number)
+
+
+def _train(
+    folder: RunDir,
+    learner: Learner,
+    method: Method,
+    step: Step,
+    num_steps: int,
+    config: RunConfig,
+    watch: Watcher,
+) -> None:
+    """The updates of a step, from its newest checkpoint on. DivergedError that names the way on."""
+    step_dir = folder.step(step.number)
+    begun = checkpoint.newest(step_dir, watch.say)
+    done = begun.update if begun else 0
+    name = f"step {step.number}/{num_steps} {config.method.name}: train"
+    try:
+        with watch.phase(name, step.num_updates, done):
+            loop.fit_step(
+                learner,
+                method,
+                step,
+                config,
+                log=lambda event: _heed(event, folder, watch),
+                save=lambda state: _keep(state, folder, step_dir),
+                resume_from=begun,
+            )
+    except DivergedError as error:
+        raise DivergedError(
+            f"{error} The steps before it are kept. Learn step {step.number} anew with another [train], such "
+            f"as a lower rate:\n  {restart.command(folder.path, config)}"
+        ) from error
 
 
 def _keep(state: checkpoint.Checkpoint, folder: RunDir, step_dir: Path) -> None:
@@ -248,7 +271,7 @@ def _score(
 def _save(step_dir: Path, learner: Learner, method: Method) -> None:
     target = step_dir / ("adapter" if learner.is_adapter else "model")
     folders = (target, step_dir / "state")
-    try:
+    with writing(target):
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -256,10 +279,6 @@ def _save(step_dir: Path, learner: Learner, method: Method) -> None:
         checkpoint.write_state(method.state_dict(), step_dir / "state", ledger=learner.ledger.as_dict())
         for folder in folders:
             sync_folder(folder)
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{target}: the model could not be written ({error}); free some space, then --resume"
-        ) from error
 
 
 def _take_over(step_dir: Path, learner: Learner, method: Method) -> None:

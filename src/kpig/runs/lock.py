@@ -83,9 +83,10 @@ def path_of(folder: Path) -> Path:
 
 
 def check_idle(folder: Path) -> None:
-    """Raise BusyError where another process does the run in a folder; writes nothing."""
+    """Raise BusyError where another process does the run in a folder; writes nothing but `redate`."""
     who = holder(path_of(folder), time.time())
     if who is not None:
+        redate(path_of(folder))
         raise _busy(folder, who)
 
 
@@ -153,6 +154,27 @@ def holder(path: Path, now: float) -> str | None:
     if age > STALE_SECONDS or is_gone(owner):
         return None
     return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+
+
+def redate(path: Path) -> None:
+    """Give a lock that is dated in the future the present time, so that it grows stale like any other.
+
+    Its process touches it on if it lives, whatever its clock says. The present is that of the disk: on a
+    network folder it need not be this machine's.
+    """
+    with contextlib.suppress(OSError):
+        if path.stat().st_mtime - _disk_time(path) > STALE_SECONDS:
+            os.utime(path)
+
+
+def _disk_time(beside: Path) -> float:
+    """What the disk holds for the present, in seconds. Raises OSError."""
+    probe = beside.with_name(f"{beside.name}.{secrets.token_hex(4)}")
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _create(path: Path, owner: dict[str, Any]) -> bool:
@@ -226,7 +248,7 @@ def _drop_dead(guard: Path) -> bool:
     aside.touch()
     try:
         owner = _read(guard) or {}
-        late = aside.stat().st_mtime - guard.stat().st_mtime > GUARD_SECONDS
+        late = abs(aside.stat().st_mtime - guard.stat().st_mtime) > GUARD_SECONDS
         if not (late or is_gone(owner)):
             return False
         os.replace(guard, aside)
@@ -244,6 +266,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     """The owner that a lock names; None where it is missing or being written just now."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

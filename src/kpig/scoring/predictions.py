@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from kpig.errors import RunError
+from kpig.errors import RunError, clause
 from kpig.files import as_line, publish
 from kpig.records import Prediction
 from kpig.scoring.typed_json import Misfit, parse
@@ -44,5 +44,5 @@ def _prediction(path: Path, number: int, line: bytes) -> Prediction:
         return parse(line, Prediction)
     except Misfit as error:
         raise RunError(
-            f"{path}: cannot be read as predictions: line {number}: {error}; restore or remove it"
+            f"{path}: cannot be read as predictions: line {number}: {clause(error)}; restore or remove it"
         ) from None

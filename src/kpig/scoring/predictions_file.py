@@ -11,7 +11,7 @@ the format of the Super-NaturalInstructions evaluation. `kpig.scoring.foreign` k
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from kpig.scoring import scores
 from kpig.scoring.foreign import ByPrompt, ours, plain
 from kpig.scoring.judge import judge
 from kpig.scoring.records import Coverage, Evaluation
-from kpig.tasks.drafts import Problems
+from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN
 from kpig.tasks.readers.files import parse_object, read_lines, typed
 
 RESPONSE_KEYS, ID_KEYS = ("response", "prediction"), ("example", "id")
@@ -160,31 +160,65 @@ class _Line:
 
 def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
     """The predictions by what they are for; DataError naming lines that cannot be used, up to a number."""
-    index, problems = _Index(tasks), Problems()
+    index, wrong = _Index(tasks), _Wrong(path)
     found: dict[Key, _Line] = {}
     for number, text in _lines(path):
-        with problems.collected():
+        try:
             given = parse_object(text, str(path), first_line=number)
-            try:
-                fields = ours(given)
-                line = _Line(number, _response(fields), _options(fields))
-                example = index.find(fields)
-                key = (example.task, example.id, line.fields.get("wording", SEED_WORDING))
-                if key in found:
-                    raise DataError(
-                        f"task {example.task!r}, example {example.id!r} has a prediction in line "
-                        f"{found[key].number} already; keep one"
-                    )
-                found[key] = line
-            except DataError as error:
-                raise DataError(f"{path}: line {number}: {error}") from None
-        if problems.is_full:
-            problems.found[-1], problems.num_more = "... further lines were not looked at", 0
+        except DataError as error:
+            wrong.add(str(error))
+            continue
+        try:
+            fields = ours(given)
+            line = _Line(number, _response(fields), _options(fields))
+            example = index.find(fields)
+            key = (example.task, example.id, line.fields.get("wording", SEED_WORDING))
+            if key in found:
+                raise DataError(
+                    f"task {example.task!r}, example {example.id!r} has a prediction in line "
+                    f"{found[key].number} already; keep one"
+                )
+            found[key] = line
+        except DataError as error:
+            wrong.add(str(error), number)
+        if wrong.is_full:
             break
-    problems.check()
+    wrong.check()
     if not found:
         raise DataError(f"{path}: holds no predictions; expected one JSON object per line")
     return found
+
+
+@dataclass
+class _Wrong:
+    """What is wrong with lines, each fault once however many have it: its first line and their number."""
+
+    path: Path
+    faults: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more would not be shown."""
+        return len(self.faults) >= MOST_PROBLEMS_SHOWN
+
+    def add(self, words: str, number: int | None = None) -> None:
+        """One more line; without its number where the words name it."""
+        self.faults.setdefault(words, []).extend([] if number is None else [number])
+
+    def check(self) -> None:
+        """Raise DataError with all of them, if there are any."""
+        told = [self._told(words, lines) for words, lines in self.faults.items()]
+        if self.is_full:
+            told[MOST_PROBLEMS_SHOWN - 1 :] = ["... further lines were not looked at"]
+        if told:
+            raise DataError("\n".join(told))
+
+    def _told(self, words: str, lines: Sequence[int]) -> str:
+        if not lines:
+            return words
+        more = len(lines) - 1
+        also = f" (and so {more} further line{'s' * (more > 1)})" if more else ""
+        return f"{self.path}: line {lines[0]}: {words}{also}"
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

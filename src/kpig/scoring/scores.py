@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from kpig.errors import DataError, RunError, some
+from kpig.errors import DataError, RunError, clause, some
 from kpig.files import publish_json
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Prediction, Task
 from kpig.scoring import metrics
@@ -241,7 +241,9 @@ def _parsed(path: Path, text: bytes, kind: type[Record]) -> Record:
     try:
         return parse(text, kind)
     except Misfit as error:
-        raise RunError(f"{path}: cannot be read as scores: {error}; restore it, or leave it out") from None
+        raise RunError(
+            f"{path}: cannot be read as scores: {clause(error)}; restore it, or leave it out"
+        ) from None
 
 
 def _text(path: Path) -> bytes:

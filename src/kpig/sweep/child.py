@@ -19,7 +19,8 @@ import psutil
 from kpig.config import RunConfig, build
 from kpig.errors import KpigError
 from kpig.progress import Bars
-from kpig.runs import lock
+from kpig.rendering import say
+from kpig.runs import lock, restart
 from kpig.runs.lock import Claim
 from kpig.sweep import state
 
@@ -45,17 +46,17 @@ def main() -> None:
             threading.Thread(target=_watch, args=(claim, sweep), daemon=True).start()
             _run(config, folder, claim)
     except KpigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 
 def _run(config: RunConfig, folder: Path, claim: Claim) -> None:
+    state.forget_failure(folder)
     if (folder / "scores.json").is_file():
         return
-    state.failure_path(folder).unlink(missing_ok=True)
     from kpig.runs.job import run
 
-    run(config, folder, resume=folder.exists(), watch=Bars(), claim=claim)
+    run(restart.going_on(folder, config), folder, resume=folder.exists(), watch=Bars(), claim=claim)
 
 
 def _die_with(parent: int) -> psutil.Process:

@@ -5,6 +5,7 @@ from pathlib import Path
 from kpig.config import PORTIONS, differing_keys, load_resolved, settings_of
 from kpig.errors import ConfigError, RunError
 from kpig.files import publish
+from kpig.runs import restart
 from kpig.sweep.plan import Sweep
 from kpig.sweep.sources import PlannedRun
 from kpig.sweep.state import is_done
@@ -36,21 +37,25 @@ def check_folder(sweep: Sweep, out: Path) -> None:
 def keep_spec(sweep: Sweep, out: Path) -> None:
     """Make the folder and keep the spec in it, whole; RunError where the disk does not take it."""
     path = out / SPEC
-    if path.is_file() and path.read_text(encoding="utf-8") == sweep.text:
+    if path.is_file() and path.read_bytes() == sweep.text.encode():
         return
     publish(path, sweep.text)
 
 
 def _changes(run: PlannedRun, folder: Path) -> list[str]:
-    """How the config of a run differs from the one it began with, as one line or none."""
+    """How the config of a run differs from the one it began with, as one line or none.
+
+    A run whose step was begun anew with another [train] keeps that.
+    """
     if not (folder / "stream.json").is_file():
         return []
     try:
         begun = load_resolved(folder / "config.toml")
     except ConfigError as error:
         return [f"{run.name}: its config.toml cannot be used: {error}"]
-    before, now = (settings_of(one) for one in (begun, run.config))
-    keys = differing_keys(begun, run.config)
+    planned = restart.going_on(folder, run.config)
+    before, now = (settings_of(one) for one in (begun, planned))
+    keys = differing_keys(begun, planned)
     if is_done(folder):
         keys = [key for key in keys if key not in PORTIONS]
     changed = [f"{key} was {before.get(key)!r}, is now {now.get(key)!r}" for key in keys]

@@ -24,7 +24,7 @@ STOP_SECONDS = 10.0
 """How long runs that were asked to end may take before they are killed. Chosen: time to finish writing a
 file."""
 
-LONGEST_ERROR = 500
+LONGEST_ERROR = 1000
 """Characters of a failed run's error that are kept and shown. Chosen; the whole is in the run's log."""
 
 
@@ -79,6 +79,9 @@ class _Queue:
     def __init__(self, runs: Sequence[PlannedRun], out: Path, workers: int, watch: Watcher):
         self.out, self.workers, self.watch = out, workers, watch
         self.left = [run for run in runs if not state.is_done(out / run.name)]
+        for run in runs:
+            if run not in self.left:
+                state.forget_failure(out / run.name)
         self.active: list[_Child] = []
         self.elsewhere: set[str] = set()
         self.began, self.num_runs, self.num_settled = time.monotonic(), len(runs), 0
@@ -90,6 +93,7 @@ class _Queue:
                 return
             found = state.look(run, self.out)
             if found.word == state.RUNNING:
+                lock.redate(lock.path_of(self.out / run.name))
                 self._note_elsewhere(run)
                 continue
             self.left.remove(run)

@@ -65,8 +65,8 @@ def look(run: PlannedRun, out: Path) -> State:
     if is_done(folder):
         try:
             return State(run, DONE, scores.read_run(folder / "scores.json"))
-        except RunError:
-            why = "scores.json is damaged; restore it, or delete the folder to run it again"
+        except RunError as error:
+            why = f"scores.json is damaged ({error}); restore it, or delete the folder to run it again"
             return State(run, FAILED, error=why)
     if lock.holder(lock.path_of(folder), time.time()):
         return State(run, RUNNING)
@@ -85,6 +85,11 @@ def record_failure(folder: Path, error: str) -> None:
     publish_json(failure_path(folder), {"error": error, "t": round(time.time(), 3)})
 
 
+def forget_failure(folder: Path) -> None:
+    """Drop what an earlier attempt left: the run is tried again, or done by now, be it by hand."""
+    failure_path(folder).unlink(missing_ok=True)
+
+
 def log_path(folder: Path) -> Path:
     """What the run in a folder printed, in all its sessions."""
     return folder.with_name(folder.name + ".log")
@@ -99,6 +104,6 @@ def _read(path: Path) -> dict[str, Any]:
     """A JSON file, empty where it is damaged: a table of states must not fail over one run."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

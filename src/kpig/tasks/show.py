@@ -3,7 +3,6 @@
 The words of a task are untrusted: the terminal gets no control characters and the page no markup.
 """
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from kpig.records import KEY_PART_KINDS, MASK_TEXT, Example, Instruction, KeySpan, Task
-from kpig.rendering import render
+from kpig.rendering import render, visible
 
 TEMPLATE = "show.html.j2"
 MOST_CHARACTERS = 2000
@@ -26,9 +25,6 @@ COLOURS = {
     "content": "white on blue",
     "reference": "white on dark_orange3",
 }
-DIRECTION_CONTROLS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Unicode's bidirectional controls: what follows one would be shown in another order than it is stored."""
-
 NO_KEY_PARTS = "no key parts are known; find some with: kpig annotate"
 
 
@@ -81,19 +77,6 @@ def pieces(instruction: Instruction) -> Iterator[tuple[str, str | None]]:
         if span.start < span.end:
             yield text[span.start : span.end], span.kind
         position = span.end
-
-
-def visible(text: str) -> str:
-    """The text, of the same length, without characters that steer a terminal or turn the reading direction.
-
-    Line breaks and tabs stay; each other control character, half surrogate and direction mark becomes "�".
-    """
-    return "".join("�" if _steers(letter) else letter for letter in text)
-
-
-def _steers(letter: str) -> bool:
-    controls = unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t"
-    return controls or letter in DIRECTION_CONTROLS
 
 
 class _Marked:

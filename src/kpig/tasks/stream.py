@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from kpig.config import SUITE, RunConfig, SuiteSection
-from kpig.errors import ConfigError, DataError, nearest
+from kpig.errors import ConfigError, DataError, clause, nearest
 from kpig.records import Example, Instruction, Stream, Task
 from kpig.tasks import readers, suite
 from kpig.tasks.drafts import Draft, Problems, build
@@ -106,7 +106,9 @@ def _suite(settings: SuiteSection) -> Stream:
     try:
         return suite.stream(**settings.model_dump())
     except ValueError as error:
-        raise ConfigError(f"[suite] {error}; lower num_steps, tasks_per_step or num_held_out") from error
+        raise ConfigError(
+            f"[suite] {clause(error)}; lower num_steps, tasks_per_step or num_held_out"
+        ) from error
 
 
 def reordered(stream: Stream, order: str | Sequence[int], seed: int) -> Stream:

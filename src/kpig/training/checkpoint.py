@@ -16,6 +16,7 @@ from kpig.errors import RunError
 from kpig.files import as_line, disk_error, replace_folder, sync_folder
 from kpig.methods.base import Method
 from kpig.model.learner import Learner
+from kpig.model.ledger import Ledger
 
 READY = "READY"
 TENSOR = "tensor in method.safetensors"
@@ -104,16 +105,31 @@ def read(folder: Path) -> Checkpoint:
     try:
         state = _read_state(folder)
         return Checkpoint(
-            update=state["update"],
+            update=_count(state["update"]),
             weights=load_file(folder / "weights.safetensors"),
             optimizer=_nested(load_file(folder / "optimizer.safetensors")),
             method=state["method"],
-            ledger=state["ledger"],
+            ledger=_totals(state["ledger"]),
         )
     except DAMAGE as error:
         raise RunError(
             f"{folder}: damaged checkpoint ({error}); delete this folder and continue with --resume"
         ) from error
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"update is {value!r}, expected a count")
+    return value
+
+
+def _totals(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The totals of a ledger; ValueError where they are not."""
+    known = Ledger().as_dict()
+    wrong = [key for key, value in values.items() if key not in known or type(value) not in (int, float)]
+    if wrong:
+        raise ValueError(f"ledger: {wrong[0]} is no total")
+    return dict(values)
 
 
 def restore(

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 
 from kpig.config import RunConfig, TrainSection
-from kpig.errors import ModelError, TrainingError
+from kpig.errors import DivergedError, ModelError, TrainingError, is_out_of_memory
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts.memory import reworded
 from kpig.model import portions
@@ -24,7 +24,9 @@ from kpig.model.learner import Learner
 from kpig.records import Example, Task
 from kpig.training import checkpoint
 from kpig.training.checkpoint import Checkpoint
+from kpig.training.passes import Passes, require_finite, require_own_names
 from kpig.training.penalty_watch import PenaltyWatch, ratios
+from kpig.training.soundness import Soundness
 
 HELD_OUT_LOSS_EXAMPLES = 256
 """Of twice as many test examples or more, every second, third, ... is read for the held-out loss, so that its
@@ -55,7 +57,9 @@ def fit_step(
 
     `log` receives one dict per update, and one with a "warning" where a penalty stays too small or too
     large beside the cross-entropy; `save` a checkpoint every `train.checkpoint_every` updates.
-    Raises TrainingError on a loss or gradient that is not finite, before the optimizer moves.
+    A checkpoint whose own loss has exploded is not saved, which a "warning" tells. Raises DivergedError on a
+    loss or gradient that is not finite, before the optimizer moves, and where the weights of a checkpoint, or
+    of the step's end, are not finite or have no finite loss.
     """
     settings = config.train
     accelerator = _accelerator(settings, learner.device)
@@ -69,18 +73,28 @@ def fit_step(
         checkpoint.restore(resume_from, learner, optimizer, method)
         first = resume_from.update
     learner.model.train()
+    passes = Passes(accelerator, learner, method, settings, log)
+    soundness = Soundness(learner)
     penalty_watch = PenaltyWatch(method.penalties, step.num_updates)
     for update in range(first, step.num_updates):
         clock = clock_at(config, step, update)
-        with learner.ledger.timed("train_seconds"), _memory_explained(clock, learner, settings):
-            record = _update(accelerator, learner, method, step, optimizer, clock, settings)
+        with learner.ledger.timed("train_seconds"), _memory_explained(clock, passes):
+            record, examples = _update(passes, step, optimizer, clock)
         if settings.held_out_loss_every and (update + 1) % settings.held_out_loss_every == 0:
             record["held_out_loss"] = held_out_loss(learner, step.tasks, settings)
         log({"step": step.number, "update": update + 1, **record})
         if warning := penalty_watch.warning(record):
             log({"step": step.number, "warning": warning})
+        soundness.see(record.get("cross_entropy", record["loss"]))
         is_last = update + 1 == step.num_updates
-        if settings.checkpoint_every and (is_last or (update + 1) % settings.checkpoint_every == 0):
+        is_due = settings.checkpoint_every and (is_last or (update + 1) % settings.checkpoint_every == 0)
+        if not is_last and not is_due:
+            continue
+        with _memory_explained(clock, passes):
+            doubt = soundness.doubt(passes, examples, clock)
+        if doubt:
+            log({"step": step.number, "warning": f"{doubt}. These weights are no checkpoint to go on from"})
+        elif is_due:
             save(checkpoint.capture(update + 1, learner, optimizer, method))
     with learner.ledger.timed("train_seconds"):
         method.end_step(step, learner)
@@ -149,14 +163,14 @@ def current_examples(step: Step, clock: Clock, group_size: int = 1) -> list[Exam
 def held_out_loss(learner: Learner, tasks: Sequence[Task], settings: TrainSection) -> float:
     """Mean cross-entropy, in nats per response token, on an even choice of the tasks' test examples.
 
-    Raises TrainingError where it is not finite.
+    Raises DivergedError where it is not finite.
     """
     examples = [example for task in tasks for example in task.test]
     chosen = examples[:: max(1, len(examples) // HELD_OUT_LOSS_EXAMPLES)]
     with learner.ledger.unspent():
         found = learner.mean_loss(learner.training_batches(chosen, settings))
     if not math.isfinite(found):
-        raise TrainingError(f"the loss on the test examples is not finite ({found}): {NOT_FINITE}")
+        raise DivergedError(f"the loss on the test examples is not finite ({found}): {NOT_FINITE}")
     return round(found, 6)
 
 
@@ -238,37 +252,22 @@ def precision(settings: TrainSection, device: torch.device) -> str:
 
 
 def _update(
-    accelerator: Accelerator,
-    learner: Learner,
-    method: Method,
-    step: Step,
-    optimizer: torch.optim.Optimizer,
-    clock: Clock,
-    settings: TrainSection,
-) -> dict[str, Any]:
+    passes: Passes, step: Step, optimizer: torch.optim.Optimizer, clock: Clock
+) -> tuple[dict[str, Any], list[Example]]:
+    """One update of the optimizer: its record, and the examples that it read."""
+    learner, method, settings = passes.learner, passes.method, passes.settings
     torch.manual_seed(clock.rng("dropout").getrandbits(63))
-    with accelerator.autocast():
+    with passes.accelerator.autocast():
         replayed = list(method.replay(clock, learner))
     examples = current_examples(step, clock, settings.group_size) + replayed
-    batches = learner.training_batches(
-        examples, settings, method.paired, method.reading, num_replayed=len(replayed)
-    )
-    num_tokens = sum(batch.num_tokens for batch in batches)
-    totals: dict[str, torch.Tensor] = {}
-    for batch in batches:
-        with accelerator.autocast():
-            loss = method.loss(learner, batch)
-        _require_finite("loss", loss.sum, clock)
-        accelerator.backward(loss.sum / max(1, num_tokens))
-        for name, value in ({"loss": loss.sum.detach()} | loss.log).items():
-            totals[name] = totals.get(name, 0.0) + value
+    totals, num_tokens = passes.read(examples, len(replayed), clock)
     penalty = method.penalty(learner)
     if penalty is not None:
-        _require_finite("penalty", penalty, clock)
-        accelerator.backward(penalty)
+        require_finite("penalty", penalty, clock)
+        passes.accelerator.backward(penalty)
     method.shape_gradients(learner, clock)
-    norm = accelerator.clip_grad_norm_(list(learner.parameters().values()), settings.clip)
-    _require_finite("gradient", norm, clock)
+    norm = passes.accelerator.clip_grad_norm_(list(learner.parameters().values()), settings.clip)
+    require_finite("gradient", norm, clock)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(settings, clock.update, clock.num_updates)
     optimizer.step()
@@ -284,7 +283,9 @@ def _update(
         means["penalty_ratio"] = float(f"{sum(found.values()):.4g}")
     counts = {"tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
     by_task = {"replayed_tasks": Counter(example.task for example in replayed)} if replayed else {}
-    return {**means, **counts, **by_task, **method.measured(clock)}
+    measured = method.measured(clock)
+    require_own_names(method, "measured", measured)
+    return {**means, **counts, **by_task, **measured}, examples
 
 
 def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
@@ -303,14 +304,18 @@ def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
 
 
 @contextmanager
-def _memory_explained(clock: Clock, learner: Learner, settings: TrainSection) -> Iterator[None]:
+def _memory_explained(clock: Clock, passes: Passes) -> Iterator[None]:
+    """Memory that runs out where no smaller batches help: what to lower, as a TrainingError."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        budget = portions.training(learner.device, settings.tokens_per_micro_batch)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        budget = portions.training(passes.learner.device, passes.settings.tokens_per_micro_batch)
         raise TrainingError(
-            f"the device ran out of memory at step {clock.step}, update {clock.update + 1}; lower "
-            f"train.tokens_per_micro_batch (now {budget}) in a new run: results stay the same"
+            f"memory ran out at step {clock.step}, update {clock.update + 1}; lower "
+            f"train.tokens_per_micro_batch (now {budget}) and continue with --resume: results stay the same "
+            'up to rounding. Or set model.adapter = "lora" in a new run'
         ) from error
 
 
@@ -342,12 +347,3 @@ def _order(sizes: tuple[int, ...], group_size: int, seed: str) -> list[int]:
         start += size
     rng.shuffle(runs)
     return [number for run in runs for number in run]
-
-
-def _require_finite(what: str, value: torch.Tensor, clock: Clock) -> None:
-    if not torch.isfinite(value).all():
-        raise TrainingError(
-            f"the {what} is not finite ({float(value.detach())}) at step {clock.step}, "
-            f"update {clock.update + 1}; no weight was changed by it. Lower train.learning_rate or "
-            "train.clip, or look at that step's data."
-        )

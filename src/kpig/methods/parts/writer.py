@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from kpig.config.section import CountOrAll
+from kpig.config.section import Count, CountOrAll
 from kpig.errors import ConfigError, DataError
 from kpig.llm import (
     Answer,
@@ -47,6 +47,9 @@ class WriterSettings(Settings):
     key_variable: str = Field(
         "OPENAI_API_KEY", description="environment variable with the API key; empty: none"
     )
+    timeout_s: float = Field(120.0, gt=0, description="seconds that one attempt at a server may take")
+    max_retries: CountOrAll = Field(5, description="further attempts at a request that a server failed")
+    max_failures: Count = Field(8, description="stop after so many failed requests in a row")
     cache: str = Field(".kpig-cache", min_length=1, description="folder of answers already paid for")
     max_requests: CountOrAll = Field(0, description="stop after so many requests; 0: no limit")
 
@@ -109,8 +112,15 @@ def greedy(learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: i
 
 
 def _server(settings: WriterSettings) -> HttpSettings:
-    given = {"model": settings.writer, "key_variable": settings.key_variable}
-    return settings_from(**given, **({"base_url": settings.base_url} if settings.base_url else {}))
+    address = {"base_url": settings.base_url} if settings.base_url else {}
+    return settings_from(
+        model=settings.writer,
+        key_variable=settings.key_variable,
+        timeout_s=settings.timeout_s,
+        max_retries=settings.max_retries,
+        max_failures=settings.max_failures,
+        **address,
+    )
 
 
 def _refuse_idle(settings: WriterSettings) -> None:

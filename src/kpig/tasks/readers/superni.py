@@ -105,6 +105,10 @@ def _stream_entries(raw: Mapping[str, Any], path: Path, problems: Problems) -> l
         )
     with problems.collected():
         refuse_unknown(raw, STREAM_KEYS, str(path))
+        if "steps" in raw and "tasks" in raw:
+            raise DataError(
+                f"{path}: has both 'steps' and 'tasks'; put every task into a step, or remove 'steps'"
+            )
     steps = raw.get("steps", [{"tasks": raw.get("tasks")}])
     entries = []
     for number, step in enumerate(typed(steps, list, f"{path}: 'steps'", "a list"), start=1):
@@ -113,10 +117,22 @@ def _stream_entries(raw: Mapping[str, Any], path: Path, problems: Problems) -> l
             step = typed(step, dict, where, "an object with 'tasks'")
             if "steps" in raw:
                 refuse_unknown(step, STEP_KEYS, where)
+                with problems.collected():
+                    _check_number(step, number, where)
             for task in typed(step.get("tasks"), list, f"{where}: 'tasks'", "a list"):
                 with problems.collected():
                     entries.append(_stream_entry(task, path, where, number if "steps" in raw else None))
     return entries
+
+
+def _check_number(step: Mapping[str, Any], number: int, where: str) -> None:
+    """Refuse a step that states another number than its place: the places are what is learned."""
+    stated = step.get("step", number)
+    if type(stated) is not int or stated != number:
+        raise DataError(
+            f"{where}: states 'step' {stated!r}, but steps are learned in the order of the file; bring them "
+            "into order, or remove 'step' (stream.order in a config changes the order)"
+        )
 
 
 def _stream_entry(raw: object, path: Path, where: str, step: int | None) -> _Entry:

@@ -1,0 +1,47 @@
+"""What the program and its libraries log or warn of: on standard error, each once, and none that steers."""
+
+import logging
+import sys
+
+from kpig.cli.screen import say
+
+
+class Notes(logging.Handler):
+    """Prints each message once, for data may be read twice in one command.
+
+    Of our own that differ in a name or a number only, such as one per task, the first is printed and the
+    others are counted.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+        self._kinds: dict[str, list[str]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage().rstrip()
+        if message in self._told:
+            return
+        self._told.add(message)
+        if record.name.partition(".")[0] != "kpig":
+            say(message, file=sys.stderr)
+            return
+        kind = self._kinds.setdefault(str(record.msg), [])
+        kind.append(message)
+        if len(kind) == 1:
+            say(f"note: {message}", file=sys.stderr)
+
+    def count(self) -> None:
+        """Say how many there were of a kind beside the one that was printed."""
+        for first, *others in self._kinds.values():
+            if others:
+                say(f"note: and {len(others)} more like this: {first}", file=sys.stderr)
+        self._kinds.clear()
+
+
+def listen() -> Notes:
+    """Take over what nobody else prints, warnings of Python too."""
+    notes = Notes()
+    logging.captureWarnings(True)
+    logging.getLogger().addHandler(notes)
+    return notes

@@ -1,0 +1,115 @@
+"""A run that goes on with another [train]: its current step is begun anew, and the run says so. No torch.
+
+`starts/` keeps how the run was started before: config.NN.toml and environment.NN.json, from 01. Those of the
+last start are config.toml and environment.json of the run itself. The step from which a start holds is
+`from_step` in its environment.
+"""
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from kpig.config import PORTIONS, RunConfig, differing_keys, dump, load_resolved, settings_of
+from kpig.errors import ConfigError, RunError
+from kpig.files import publish, publish_json
+from kpig.runs.folder import RunDir
+
+STARTS = "starts"
+LOWER = 4
+"""What a learning rate that diverged is divided by in the command that is proposed. Chosen, not measured."""
+
+
+def begin(run: RunDir, config: RunConfig, environment: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Take over a config that differs from the run's own in what may change; nothing where none does.
+
+    The checkpoints of the current step go first and config.toml comes last: a kill between leaves the run
+    under its old config, with its step to be learned from the beginning.
+    """
+    begun = load_resolved(run.path / "config.toml")
+    changed = _changed(begun, config)
+    if not changed:
+        return
+    step, anew = run.current, _is_anew(changed)
+    _keep(run)
+    if anew:
+        run.drop_checkpoints(step)
+    publish_json(run.path / "environment.json", {**environment, "from_step": step})
+    run.log({"step": step, "anew": anew, "changed": changed})
+    publish(run.path / "config.toml", dump(config))
+    say(f"{run.path}: {_sentence(step, changed)}")
+
+
+def notes(run: RunDir) -> list[str]:
+    """A sentence for every time that the run went on with another [train]."""
+    configs = [*_kept(run.path), run.path / "config.toml"]
+    found = []
+    for number, (earlier, later) in enumerate(pairwise(configs), start=2):
+        changed = _changed(load_resolved(earlier), load_resolved(later))
+        is_last = later == configs[-1]
+        name = "environment.json" if is_last else f"{STARTS}/environment.{number:02d}.json"
+        if changed:
+            found.append(_sentence(run.read(name).get("from_step"), changed))
+    return found
+
+
+def going_on(path: Path, planned: RunConfig) -> RunConfig:
+    """The config to resume a run with that was planned with `planned`: its own, if it was begun anew since.
+
+    `planned` has every setting of its method written out.
+    Raises RunError where the run's configs are damaged.
+    """
+    kept = _kept(path)
+    if not kept:
+        return planned
+    try:
+        if differing_keys(load_resolved(kept[0]), planned):
+            return planned
+        return load_resolved(path / "config.toml")
+    except ConfigError as error:
+        raise RunError(f"{path}: a config of the run cannot be used: {error}") from error
+
+
+def command(path: Path, config: RunConfig) -> str:
+    """The command that begins the current step anew, with a lower learning rate."""
+    rate = f"{config.train.learning_rate / LOWER:.3g}"
+    parts = ["kpig", "run", str(path / "config.toml"), "--out", str(path), "--resume"]
+    return shlex.join([*parts, "--set", f"train.learning_rate={rate}"])
+
+
+def _keep(run: RunDir) -> None:
+    """Copy what the run was started with to `starts/`, once: a kill may have come after it."""
+    kept = _kept(run.path)
+    text = (run.path / "config.toml").read_text(encoding="utf-8")
+    if kept and kept[-1].read_text(encoding="utf-8") == text:
+        return
+    number = f"{len(kept) + 1:02d}"
+    publish_json(run.path / STARTS / f"environment.{number}.json", run.read("environment.json"))
+    publish(run.path / STARTS / f"config.{number}.toml", text)
+
+
+def _kept(path: Path) -> list[Path]:
+    """The configs of earlier starts, the oldest first."""
+    return sorted((path / STARTS).glob("config.*.toml"))
+
+
+def _changed(begun: RunConfig, config: RunConfig) -> dict[str, list[Any]]:
+    """The keys in which two configs differ, each with both values."""
+    before, now = settings_of(begun), settings_of(config)
+    return {key: [before.get(key), now.get(key)] for key in differing_keys(begun, config)}
+
+
+def _is_anew(changed: Iterable[str]) -> bool:
+    """Whether a step must be learned from its beginning: it is more than portions that changed."""
+    return any(key not in PORTIONS for key in changed)
+
+
+def _sentence(step: object, changed: Mapping[str, list[Any]]) -> str:
+    values = ", ".join(f"{key} = {now!r} (before: {before!r})" for key, (before, now) in changed.items())
+    if not _is_anew(changed):
+        return f"from step {step} on with {values}: the same results up to rounding"
+    return (
+        f"step {step} was begun anew with {values}; this holds for the steps after it too, and what the "
+        "attempt before it cost is not counted"
+    )

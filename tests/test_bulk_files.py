@@ -7,9 +7,9 @@ import tracemalloc
 import pytest
 
 from kpig.errors import ConfigError, DataError
-from kpig.tasks import stream
+from kpig.tasks import readers, stream
 from kpig.tasks.drafts import Problems
-from kpig.tasks.readers import files, tables
+from kpig.tasks.readers import files
 
 LINE = {"instruction": "Name the colour.", "input": "a plum", "output": "blue"}
 
@@ -85,7 +85,7 @@ def test_examples_take_little_more_than_their_text(tmp_path):
     long = "Read the text with care, then say in one word which of the colours it speaks of. " * 4
     rows = ({"instruction": long, "input": f"plum {n}", "output": "blue", "task": "t"} for n in range(count))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert peak_of(lambda: tables.read_jsonl(path, Problems())) < 1_000 * count
+    assert peak_of(lambda: readers.read(path, "jsonl", Problems())) < 1_000 * count
 
 
 def test_line_numbers_and_places_of_bytes_are_those_of_the_file(tmp_path):

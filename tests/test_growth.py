@@ -33,7 +33,8 @@ def write_lines(path, rows):
 
 def test_the_last_two_of_many_ids_that_are_the_same_are_found():
     count = 100_000
-    rows = [read_row({"output": "red"}, str(min(number, count - 2)), None, "f") for number in range(count)]
+    problems, ids = Problems(), (str(min(number, count - 2)) for number in range(count))
+    rows = [read_row({"output": "red"}, one, None, "f", "f", problems) for one in ids]
     with pytest.raises(DataError, match=f"'{count - 2}' stands for several"):
         kept_rows(rows, "f")
 

@@ -252,5 +252,5 @@ def test_inputs_and_references_beside_an_id_may_be_the_examples_own_or_a_prompt_
 
 
 def test_after_too_many_problems_the_message_says_that_it_stopped(tasks, tmp_path):
-    message = refusal(write(tmp_path, *["{"] * 50), tasks)
+    message = refusal(write(tmp_path, *(" " * n + "{" for n in range(50))), tasks)
     assert message.endswith("... further lines were not looked at") and len(message.splitlines()) == 20

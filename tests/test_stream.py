@@ -279,10 +279,11 @@ def test_hugging_face_datasets_on_disk_load_like_jsonl(tmp_path):
 
 def test_other_splits_of_a_dataset_are_refused(tmp_path):
     datasets = pytest.importorskip("datasets")
-    datasets.DatasetDict({"validation": datasets.Dataset.from_list([line()])}).save_to_disk(
+    datasets.DatasetDict({"backwards": datasets.Dataset.from_list([line()])}).save_to_disk(
         str(tmp_path / "d")
     )
-    assert "only train and test" in message_of(stream.load, tmp_path / "d")
+    message = message_of(stream.load, tmp_path / "d")
+    assert "has the splits backwards; expected one or more of train," in message
 
 
 # --- order -------------------------------------------------------------------------------------------
@@ -439,15 +440,16 @@ def test_a_folder_without_tasks_is_told_what_was_looked_for(tmp_path):
 
 
 def test_an_unknown_kind_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="expected one of auto, superni, jsonl, hf"):
-        stream.load(tmp_path, kind="csv")
+    with pytest.raises(ConfigError, match="expected one of auto, superni, jsonl, json, csv"):
+        stream.load(tmp_path, kind="xml")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ('{\n  "Definition": oops\n}', "line 2, column 17: not valid JSON"),
-        ("[1]", "of type list; expected an object"),
+        ("[1]", "row 1 is of type int; expected an object"),
+        ("7", "of type int; expected an object"),
         ("[" * 99999, "not valid JSON"),
         ('{"Definition": "a \\ud800"}', "half of a surrogate pair"),
     ],
@@ -488,9 +490,9 @@ def test_a_byte_order_mark_is_tolerated(tmp_path):
         ({"Instances": {"0": "a"}}, "is of type dict; expected a list"),
         ({"Instances": ["text"]}, "instance 1 is of type str"),
         ({"Instances": [instance(3, " \n ")]}, "task 'alpha': example 'x-3': has an empty response"),
-        ({"Instances": [instance(3, ["left", ""])]}, "has an empty response"),
+        ({"Instances": [instance(3, [" ", ""])]}, "has an empty response"),
         ({"Instances": [instance(3, [])]}, "has an empty response"),
-        ({"Instances": [instance(3, 7)]}, "'output' is of type int"),
+        ({"Instances": [instance(3, {"a": 7})]}, "'output' is of type dict"),
         ({"Instances": [instance(3, text=["a"])]}, "'input' is of type list"),
         ({"Instances": [{"id": "x-3", "input": "a"}]}, "has no 'output'"),
         ({"Instances": [{"id": "x-3", "input": "a", "outputs": "b"}]}, "did you mean 'outputs'?"),
@@ -508,7 +510,7 @@ def test_a_bad_task_file_is_refused(tmp_path, changes, words):
 @pytest.mark.parametrize(
     ("stream_file", "words"),
     [
-        ({"steps": [{"tasks": [{"task": "../../x"}]}]}, "'../../x' is not a task name"),
+        ({"steps": [{"tasks": [{"task": "../../x"}]}]}, "not a path inside the stream's folder"),
         ({"steps": [{"tasks": [{"task": "a\n"}]}]}, "is not a task name"),
         (
             {"steps": [{"tasks": [{"task": "a", "file": "../a.json"}]}]},
@@ -561,10 +563,14 @@ def test_the_same_example_in_train_and_test_is_refused(tmp_path):
         ({"instruction": " "}, "line 2: has no instruction"),
         ({"instruction": ["a"]}, "'instruction' is of type list"),
         ({"output": " "}, "line 2: example 'alpha-2': has an empty response"),
-        ({"task": "../../x"}, "'../../x' is not a task name"),
-        ({"task": 7}, "7 is not a task name"),
-        ({"split": "dev"}, "split is 'dev'; expected 'train' or 'test'"),
-        ({"step": "1"}, "step is '1'; expected a whole number"),
+        ({"task": "a\nb"}, "'a\\nb' is not a task name"),
+        ({"task": "\u202ea"}, "is not a task name"),
+        ({"task": " a"}, "' a' is not a task name"),
+        ({"task": "a" * 201}, "is not a task name"),
+        ({"task": ["a"]}, "'task' is of type list"),
+        ({"split": "trian"}, "split is 'trian'; expected 'train' or 'test'"),
+        ({"step": "one"}, "step is 'one'; expected a whole number"),
+        ({"step": 1.5}, "step is 1.5; expected a whole number"),
         ({"keyparts": ["Sort"]}, "there is no field 'keyparts'; did you mean 'key_parts'?"),
         ({"metric": ["accuracy"]}, "expected one of exact, accuracy, rougeL"),
         ({"constraints": {"type": "max_words"}}, "expected a list"),
@@ -590,8 +596,8 @@ def test_steps_stated_for_some_tasks_only_are_refused(tmp_path):
 
 
 def test_a_file_name_that_is_no_task_name_is_refused(tmp_path):
-    assert "is not a task name" in message_of(stream.load, jsonl(tmp_path / "my tasks.jsonl", line()))
-    assert "is not a task name" in message_of(stream.load, write(tmp_path / "my task.json", task_json()))
+    assert "is not a task name" in message_of(stream.load, jsonl(tmp_path / "my\ttasks.jsonl", line()))
+    assert "is not a task name" in message_of(stream.load, write(tmp_path / "my\ttask.json", task_json()))
 
 
 def test_a_task_without_test_or_training_examples_is_refused(tmp_path):
@@ -605,10 +611,18 @@ def test_a_task_without_test_or_training_examples_is_refused(tmp_path):
 
 
 def test_problems_are_reported_together_up_to_twenty(tmp_path):
-    path = jsonl(tmp_path / "alpha.jsonl", *(line(number, output="") for number in range(33)), line(99))
-    lines = message_of(stream.load, path).splitlines()
+    bad = (line(number, split=f"part {number}") for number in range(33))
+    lines = message_of(stream.load, jsonl(tmp_path / "alpha.jsonl", *bad, line(99))).splitlines()
     assert len(lines) == MOST_PROBLEMS_SHOWN + 1
     assert "line 20:" in lines[19] and "more problems" in lines[20]
+
+
+def test_a_problem_of_many_rows_is_told_once_with_their_number(tmp_path):
+    bad = [line(number, output="") for number in range(33)]
+    good = [line(number, input=f"other {number}") for number in range(5)]
+    lines = message_of(stream.load, jsonl(tmp_path / "alpha.jsonl", *good, *bad)).splitlines()
+    assert len(lines) == 1 and "line 6: example 'alpha-6': has an empty response" in lines[0]
+    assert lines[0].endswith("(and so in 32 more)")
 
 
 # --- digest ------------------------------------------------------------------------------------------

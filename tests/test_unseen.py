@@ -1,6 +1,7 @@
 """What is cut or left out is counted and told, by `kpig check` before a run and by the run itself."""
 
 import logging
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -12,7 +13,7 @@ from kpig.config.tree import build
 from kpig.errors import DataError
 from kpig.model import adapters, loading
 from kpig.progress import Watcher
-from kpig.records import Example, Instruction, Stream, Task
+from kpig.records import Example, Instruction, Message, Stream, Task
 from kpig.runs import unseen
 from kpig.runs.job import run
 from kpig.tasks import stream
@@ -37,7 +38,7 @@ def config(**tables):
 
 @pytest.fixture(scope="module")
 def encoder():
-    return loading.encoder(ModelSection(max_length=128))
+    return loading.load_encoder(ModelSection(max_length=128))
 
 
 def test_inputs_that_are_cut_are_counted_by_task(encoder):
@@ -50,6 +51,18 @@ def test_inputs_that_are_cut_are_counted_by_task(encoder):
         "2 of 5 examples have an input that does not fit 128 tokens (long): its end is"
     )
     assert unseen.cautions(config(), tasks) == [sentence]
+
+
+@pytest.mark.parametrize("place", ["context", "system"])
+def test_what_earlier_turns_and_system_prompts_cut_is_counted(place):
+    said = "word " * 45
+    plain = task("t", ["two " * 30] * 3, ["a"] * 3, 1)
+    spoken = tuple(replace(one, context=(Message("system", said),)) for one in (*plain.train, *plain.test))
+    chat = replace(plain, train=spoken[:2], test=spoken[2:])
+    settings = config(model={"path": "tiny", "max_length": 128, "system": said if place == "system" else ""})
+    (sentence,) = unseen.cautions(settings, Stream("s", ((chat if place == "context" else plain,),)))
+    assert sentence.startswith("1 of 3 examples have an input that does not fit 128 tokens")
+    assert unseen.cautions(config(), Stream("s", ((plain,),))) == []
 
 
 def test_references_that_no_answer_can_be_as_long_as_are_counted(encoder):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -21,6 +22,27 @@ UNPUBLISHED = re.compile(r"\..+\.\d+\.tmp")
 """Names of files that are being written: the name to be, and the number of the process."""
 HALVES = re.compile("[\\ud800-\\udfff]")
 """Lone surrogates, which a JSON text can hold as escapes and UTF-8 cannot hold at all."""
+
+PLAIN_NAME = re.compile(
+    r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9_-])?"
+)
+"""What every file system takes as it is and tells from every other such name: no capitals, which some do not
+tell from small letters, and none of the names of Windows' devices."""
+
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+MOST_NAME_CHARACTERS = 60
+
+
+def name_for(text: str) -> str:
+    """A file's name for any text, safe on every file system, without an ending; other texts get others.
+
+    A text that is safe as it is stays so. Of others the safe characters are kept, and "~" and 16 hexadecimal
+    digits of their SHA-256 added: no safe text holds a "~".
+    """
+    if PLAIN_NAME.fullmatch(text):
+        return text
+    kept = UNSAFE.sub("-", text)[:MOST_NAME_CHARACTERS].strip("-.")
+    return f"{kept}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def publish(path: Path, text: str) -> None:

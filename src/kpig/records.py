@@ -46,14 +46,28 @@ class Instruction:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `role` is "system", "user" or "assistant"."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
-    """One input with its reference responses, under the instruction it came with or a rewording of that."""
+    """One input with its reference responses, under the instruction it came with or a rewording of that.
+
+    `context` is what the conversation held before: a system prompt, earlier turns. `as_system` tells that
+    the instruction is itself the system prompt, and the input all that the user says.
+    """
 
     id: str
     task: str
     instruction: Instruction
     input: str
     references: tuple[str, ...]
+    context: tuple[Message, ...] = ()
+    as_system: bool = False
 
     @property
     def response(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from kpig.cli.app import (
     Device,
@@ -15,6 +16,7 @@ from kpig.cli.app import (
     Overwrite,
     TasksPath,
     app,
+    config_of,
     print_counts,
     quiet,
     read_tasks,
@@ -122,9 +124,11 @@ def _places(tasks: str, out: Path | None) -> tuple[Path, Path]:
     from kpig.runs.folder import is_run
     from kpig.tasks.readers import annotation_paths, files
 
-    path = Path(tasks).expanduser()
     if out is not None:
         return out, out.with_name(files.CONSTRAINTS_FILE)
+    if config := config_of(tasks):
+        tasks = config.stream.path
+    path = Path(tasks).expanduser()
     if tasks == SUITE or is_run(path):
         return Path(files.KEY_PARTS_FILE), Path(files.CONSTRAINTS_FILE)
     if not path.exists():
@@ -168,6 +172,9 @@ def _annotated(found: "Annotation", texts: Mapping[str, str]) -> Table:
         share = sum(span.end - span.start for span in spans) / len(text)
         kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(span.kind for span in spans).items())
         table.add_row(
-            name, str(len(spans)) if name in found.spans else "none found", f"{100 * share:.0f} %", kinds
+            Text(name),
+            str(len(spans)) if name in found.spans else "none found",
+            f"{100 * share:.0f} %",
+            kinds,
         )
     return table

@@ -14,6 +14,7 @@ from kpig.errors import RunError, UsageError
 from kpig.records import Task
 
 if TYPE_CHECKING:
+    from kpig.config import ModelSection, RunConfig
     from kpig.report import RunRecord
     from kpig.runs.folder import RunDir
 
@@ -35,7 +36,11 @@ ModelPath = Annotated[
 ]
 TasksOption = Annotated[
     str,
-    typer.Option("--tasks", help="A file or folder of tasks, 'suite', or a run folder for that run's own."),
+    typer.Option(
+        "--tasks",
+        help="A file or folder of tasks, 'suite', a config for the tasks that it names, or a run folder for "
+        "that run's own.",
+    ),
 ]
 MetricOption = Annotated[
     list[str] | None,
@@ -47,7 +52,14 @@ MetricOption = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there, hand-made entries too.")]
-TasksPath = Annotated[str, typer.Argument(help="A file or folder of tasks, or 'suite'.", metavar="TASKS")]
+TasksPath = Annotated[
+    str,
+    typer.Argument(
+        help="A file or folder of tasks, 'suite', or a config for the tasks that it names.", metavar="TASKS"
+    ),
+]
+PROMPT_KEYS = ("max_length", "chat_template", "chat_template_arguments", "system", "mask_text")
+"""What of a config's [model] decides the prompt of an example."""
 
 
 class Device(StrEnum):
@@ -103,7 +115,7 @@ def metrics_of(values: Sequence[str] | None) -> dict[str, str]:
 def read_tasks(
     path: str, test_per_task: int = 0, for_training: bool = False, metrics: Sequence[str] | None = None
 ) -> tuple[Task, ...]:
-    """The tasks at a path, the built-in suite's, or those of a run, capped as it capped them.
+    """The tasks at a path, the built-in suite's, or those of a config or a run, capped as it caps them.
 
     `for_training` splits examples that state no split; `metrics` are the values of `--metric`. RunError for
     a run whose data have changed.
@@ -118,6 +130,10 @@ def _tasks_at(path: str, test_per_task: int, for_training: bool) -> tuple[Task, 
     from kpig.config import SUITE
     from kpig.runs.folder import RunDir, is_run
     from kpig.tasks import stream, suite
+
+    if config := config_of(path):
+        found = stream.configured(config)
+        return _capped((*found.tasks, *found.held_out), test_per_task)
 
     if path == SUITE:
         built = suite.stream(num_train=16, num_test=test_per_task or 20)
@@ -137,6 +153,38 @@ def _tasks_of_run(run: "RunDir", test_per_task: int) -> tuple[Task, ...]:
         raise RunError(
             f"{run.path}: its task data have changed since it began; restore them, or name the tasks"
         )
-    return tuple(
-        replace(task, test=task.test[: test_per_task or None]) for task in (*found.tasks, *found.held_out)
-    )
+    return _capped((*found.tasks, *found.held_out), test_per_task)
+
+
+def _capped(tasks: "Sequence[Task]", test_per_task: int) -> tuple[Task, ...]:
+    return tuple(replace(task, test=task.test[: test_per_task or None]) for task in tasks)
+
+
+def prompted(section: "ModelSection", tasks: str) -> "ModelSection":
+    """The model of a section, prompted as the config or the run says that its tasks come from, if either."""
+    from kpig.config import load_resolved
+    from kpig.runs.folder import is_run
+
+    config = config_of(tasks)
+    if config is None and is_run(Path(tasks)):
+        config = load_resolved(Path(tasks) / "config.toml")
+    if config is None:
+        return section
+    return section.model_copy(update={key: getattr(config.model, key) for key in PROMPT_KEYS})
+
+
+def model_of(tasks: str, path: str) -> "ModelSection | None":
+    """The model at a path, prompted as `prompted` does; without a path that of the config of the tasks."""
+    from kpig.config import ModelSection
+
+    if path:
+        return prompted(ModelSection(path=path), tasks)
+    config = config_of(tasks)
+    return config.model if config else None
+
+
+def config_of(path: str) -> "RunConfig | None":
+    """The config where TASKS is one, by its ending .toml; None for anything else."""
+    from kpig.config import load
+
+    return load(Path(path)) if Path(path).suffix == ".toml" else None

@@ -1,6 +1,7 @@
 """The command `check`: what can be found wrong before anything is trained."""
 
 from rich.table import Table
+from rich.text import Text
 
 from kpig.cli.app import ConfigPath, Overrides, app
 from kpig.cli.screen import say, show
@@ -31,7 +32,7 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
             len(task.instruction.key_parts),
             len(task.constraints),
         )
-        table.add_row(step, task.name, task.metric, *map(str, counts))
+        table.add_row(step, Text(task.name), task.metric, *map(str, counts))
     show(table)
     for note in notes:
         say(f"note: {note}")

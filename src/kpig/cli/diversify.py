@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from kpig.cli.app import Device, DeviceOption, Overwrite, TasksPath, app, print_counts, read_tasks
 from kpig.cli.chat_model import ChatModel, takes_chat_model
@@ -101,5 +102,11 @@ def _diversified(report: "Report") -> Table:
     for one in report.tasks:
         possible = "–" if one.num_possible is None else str(one.num_possible)
         training = len(one.variants) - one.num_evaluation
-        table.add_row(one.task, str(training), str(one.num_evaluation), str(len(one.rejections)), possible)
+        table.add_row(
+            Text(one.task),
+            str(training),
+            str(one.num_evaluation),
+            str(len(one.rejections)),
+            possible,
+        )
     return table

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import Device, DeviceOption, MetricOption, ModelPath, TasksOption, app, quiet, read_tasks
+from kpig.cli.app import (
+    Device,
+    DeviceOption,
+    MetricOption,
+    ModelPath,
+    TasksOption,
+    app,
+    prompted,
+    quiet,
+    read_tasks,
+)
 from kpig.cli.score_table import print_cautions, score_table
 from kpig.cli.screen import say, show
 
@@ -40,7 +50,10 @@ def evaluate(
     quiet()
     if out is not None:
         check_no_run(out)
-    section, chosen = ModelSection(path=path), read_tasks(tasks, test_per_task, metrics=metric)
+    section, chosen = (
+        prompted(ModelSection(path=path), tasks),
+        read_tasks(tasks, test_per_task, metrics=metric),
+    )
     settings = EvaluateSection(max_new_tokens=max_new_tokens)
     result, answered = evaluate_model(section, chosen, settings, choose_device(device.value), Bars())
     show(score_table(path, result))

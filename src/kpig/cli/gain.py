@@ -5,8 +5,18 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from kpig.cli.app import Device, DeviceOption, ModelPath, TasksOption, app, quiet, read_tasks
+from kpig.cli.app import (
+    Device,
+    DeviceOption,
+    ModelPath,
+    TasksOption,
+    app,
+    prompted,
+    quiet,
+    read_tasks,
+)
 from kpig.cli.screen import say, show
 from kpig.files import publish_json
 from kpig.records import MASK_TEXT
@@ -35,7 +45,9 @@ def gain(
     from kpig.runs.job import choose_device
 
     quiet()
-    section = ModelSection(path=path, mask_text=mask_text)
+    section = prompted(ModelSection(path=path), tasks)
+    if mask_text != MASK_TEXT:
+        section = section.model_copy(update={"mask_text": mask_text})
     gains = measure_tasks(section, read_tasks(tasks), probes, choose_device(device.value), Bars())
     result = gain_json(section, gains)
     show(_gain_table(path, result))
@@ -52,7 +64,7 @@ def _gain_table(path: str, result: dict[str, Any]) -> Table:
     table.add_column("reading")
     for name, found in sorted(result["tasks"].items(), key=lambda item: item[1]["prob"]):
         table.add_row(
-            name,
+            Text(name),
             f"{found['instructed']:.3f}",
             f"{found['masked']:.3f}",
             f"{found['prob']:.3f} ± {found['prob_error']:.3f}",

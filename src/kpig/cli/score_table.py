@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from kpig.cli.screen import say
 from kpig.records import Task
@@ -20,7 +21,7 @@ def score_table(path: str, result: "Evaluation") -> Table:
     for heading in ("metric", "P-score", "V-score", "half-listening %", "gain", "examples"):
         table.add_column(heading, justify="right")
     for name, score in result.tasks.items():
-        table.add_row(name, score.metric, *_cells(score), str(score.n))
+        table.add_row(Text(name), score.metric, *_cells(score), str(score.n))
     table.add_section()
     total = sum(score.n for score in result.tasks.values())
     table.add_row("mean over tasks", "", *_cells(result.all), str(total))

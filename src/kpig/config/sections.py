@@ -35,11 +35,51 @@ class ModelSection(Section):
     max_length: Annotated[int, Field(ge=16)] = Field(
         1024, description="tokens of prompt and response at most"
     )
-    chat_template: bool = Field(True, description="use the tokenizer's chat template where it has one")
+    chat_template: bool | str = Field(
+        True,
+        description="use the tokenizer's chat template where it has one; the name of one of several",
+    )
+    chat_template_arguments: Mapping[str, bool | int | float | str] = Field(
+        {}, description="values for the chat template, such as enable_thinking = false"
+    )
+    system: str = Field("", description="the system prompt of examples that bring none")
     mask_text: str = Field(MASK_TEXT, description="what stands in place of a key part in the masked twin")
     trust_remote_code: bool = Field(
         False, description="run Python code that comes with the model: only if you trust it"
     )
+
+
+class ColumnsSection(Section):
+    """What the files of rows call each field, where they call it otherwise; see docs/data.md."""
+
+    instruction: str = Field(
+        "",
+        description='the instruction; "system" for conversations: their system prompt is it, and the user\'s '
+        "turn the input",
+    )
+    input: str = Field("", description="the input")
+    output: str = Field("", description="the response, or a list of references")
+    context: str = Field("", description="a text that stands in front of the input")
+    system: str = Field("", description="the system prompt")
+    history: str = Field("", description="earlier turns, a list of [question, answer]")
+    messages: str = Field("", description="a conversation")
+    conversations: str = Field("", description="a conversation of ShareGPT")
+    prompt: str = Field("", description="the prompt of a completion")
+    completion: str = Field("", description="the completion")
+    task: str = Field("", description="the name of the task")
+    id: str = Field("", description="the name of the example")
+    split: str = Field("", description="'train', 'test' or 'validation'")
+    step: str = Field("", description="the step of the stream")
+    categories: str = Field("", description="what the task is about")
+    metric: str = Field("", description="the task's metric")
+    key_parts: str = Field("", description="spans of the instruction")
+    constraints: str = Field("", description="demands on the response")
+    wording_of: str = Field("", description="the instruction that this one rewords")
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The fields that the config names a column for."""
+        return {name: column for name, column in self if column}
 
 
 class StreamSection(Section):
@@ -57,7 +97,16 @@ class StreamSection(Section):
     variants: str = Field(
         "", description="further wordings (kpig diversify); empty: variants.json beside the tasks"
     )
-    kind: Literal["auto", "superni", "jsonl", "hf"] = Field("auto", description="format of the task files")
+    kind: Literal["auto", "superni", "jsonl", "json", "csv", "tsv", "parquet", "hf"] = Field(
+        "auto", description="format of the task files"
+    )
+    columns: ColumnsSection = Field(ColumnsSection(), description="names of columns that are not kpig's")
+    train_on: Literal["last", "all"] = Field(
+        "last", description="of a conversation the 'last' assistant turn is an example, or 'all' are"
+    )
+    bad_rows: Literal["refuse", "skip"] = Field(
+        "refuse", description="rows that cannot be used: 'refuse' the data, or 'skip' and count them"
+    )
     train_per_task: CountOrAll = Field(0, description="training examples per task at most; 0: all")
     test_per_task: CountOrAll = Field(
         0,

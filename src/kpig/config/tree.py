@@ -133,6 +133,10 @@ def _contradictions(config: RunConfig) -> list[str]:
         problems += [
             f"[stream] {key!r} has no effect on the built-in suite; see [suite]" for key in sorted(files_only)
         ]
+    if not config.model.chat_template and config.model.chat_template_arguments:
+        problems.append(
+            "[model] chat_template_arguments has no effect with chat_template = false; remove one"
+        )
     if config.model.adapter == "none":
         unused = {key for key in _changed(config.model) if key.startswith("lora_")}
         problems += [f'[model] {key!r} has no effect without adapter = "lora"' for key in sorted(unused)]

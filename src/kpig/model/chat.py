@@ -6,6 +6,7 @@ Transformers renders it, in a process of its own (`kpig.model.template_process`)
 import atexit
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Lock, Timer
+from types import MappingProxyType
 from typing import Any
 
-from kpig.errors import ModelError
+from kpig.errors import ModelError, nearest
 
 MOST_CPU_SECONDS = 3
 """For one conversation, which takes a template well under a hundredth of a second."""
@@ -31,10 +33,18 @@ MOST_ADDED = 1_000_000
 """Characters that a template may write beyond those of the conversation. Chosen: long system prompts have
 20,000."""
 
-USER, ASSISTANT = "kpiguserturn", "kpigassistantturn"
+USER, ASSISTANT, SYSTEM = "kpiguserturn", "kpigassistantturn", "kpigsystemprompt"
 """Texts to find again in a rendered conversation; letters only, which templates leave alone."""
 
+OWN_ARGUMENTS = (
+    *("messages", "conversation", "conversations", "chat_template", "add_generation_prompt"),
+    *("tools", "documents", "continue_final_message", "return_assistant_tokens_mask"),
+)
+"""What a template is given anyway, or what would turn its text into another kind of thing."""
+
 Messages = Sequence[Mapping[str, str]]
+Arguments = Mapping[str, bool | int | float | str]
+NO_ARGUMENTS: Arguments = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -55,11 +65,23 @@ class ChatTemplate:
 
     `clock` is the moment, in ISO 8601, that a template which asks for the date is told: else the prompt of a
     run that goes on tomorrow would be another one. Without one it is the moment at which this was made.
+    `name` chooses one of several templates, and `arguments` are values that the template asks for by name.
+    Raises ModelError for a name or an argument that the tokenizer or its template does not know.
     """
 
-    def __init__(self, tokenizer: Any, clock: str | None = None):
+    def __init__(
+        self,
+        tokenizer: Any,
+        clock: str | None = None,
+        name: str = "",
+        arguments: Arguments = NO_ARGUMENTS,
+    ):
         self.tokenizer = tokenizer
         self.clock = clock or present_moment()
+        self.name = name
+        self.arguments = dict(arguments)
+        if name or arguments:
+            self._check_arguments()
 
     def render(self, messages: Messages, add_generation_prompt: bool = True) -> str:
         """A conversation as text. Raises ModelError for a template that fails or goes beyond the limits."""
@@ -68,7 +90,7 @@ class ChatTemplate:
             "template": self._source(),
             "messages": [dict(message) for message in messages],
             "add_generation_prompt": add_generation_prompt,
-            "special_tokens": dict(self.tokenizer.special_tokens_map),
+            "values": {**self.tokenizer.special_tokens_map, **self.arguments},
             "clock": self.clock,
             "most_characters": length + MOST_ADDED,
         }
@@ -96,6 +118,27 @@ class ChatTemplate:
         lead = start.removeprefix(prompt) if start.startswith(prompt) else ""
         return Turn(before, lead if lead.isspace() else "", self._first_end(rest))
 
+    def takes_system(self) -> bool:
+        """Whether a system prompt comes through: some templates refuse that role, and some leave it out."""
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": USER}]
+        try:
+            return SYSTEM in self.render(messages)
+        except ModelError:
+            return False
+
+    def _check_arguments(self) -> None:
+        """Raise ModelError for an argument that is kpig's own to set, or that the template never reads."""
+        source = self._source()
+        for name in self.arguments:
+            if name in OWN_ARGUMENTS or name in self.tokenizer.special_tokens_map:
+                raise ModelError(f"model.chat_template_arguments: {name!r} is set by kpig; remove it")
+            if not re.search(rf"\b{re.escape(name)}\b", source):
+                near = nearest(name, set(re.findall(r"[A-Za-z_]\w+", source)), cutoff=0.75)
+                hint = f"did you mean {near!r}?" if near else "remove it"
+                raise ModelError(
+                    f"model.chat_template_arguments: the chat template reads no {name!r}; {hint}"
+                )
+
     def _first_end(self, text: str) -> int | None:
         """The first token of a text that stands for more than text: one added to the vocabulary.
 
@@ -106,13 +149,22 @@ class ChatTemplate:
         return next((one for one in ids if names.get(one, "").strip() and names[one] in text), None)
 
     def _source(self) -> str:
-        """The template itself; of several, the one named default, as transformers chooses."""
+        """The template itself; of several, the one that was named, or default, as transformers chooses."""
         found = self.tokenizer.chat_template
         if isinstance(found, Mapping):
-            if "default" not in found:
-                names = " and ".join(sorted(map(str, found)))
-                raise self._unusable(f"there are several, {names}, and none is named default")
-            found = found["default"]
+            names = " and ".join(sorted(map(str, found)))
+            if self.name and self.name not in found:
+                raise ModelError(f"model.chat_template is {self.name!r}; the tokenizer has {names}")
+            if not self.name and "default" not in found:
+                raise self._unusable(
+                    f"there are several, {names}, and none is named default; name one as model.chat_template"
+                )
+            found = found[self.name or "default"]
+        elif self.name:
+            raise ModelError(
+                f"model.chat_template is {self.name!r}, but the tokenizer has one template without a name; "
+                "set it to true"
+            )
         if not isinstance(found, str):
             raise self._unusable(f"it is of type {type(found).__name__}, not a text")
         return found

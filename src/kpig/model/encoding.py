@@ -1,15 +1,23 @@
 """Text to token ids: a prompt, its masked twin, and the response that both share."""
 
+import logging
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from kpig.errors import DataError, ModelError
-from kpig.model.chat import ChatTemplate, Messages, Turn
-from kpig.records import MASK_TEXT, Example, Instruction
+from kpig.model.chat import NO_ARGUMENTS, Arguments, ChatTemplate, Messages, Turn
+from kpig.records import MASK_TEXT, Example, Message
 
 PLAIN_TEMPLATE = "{body}\nOutput:"
+PLAIN_SYSTEM, PLAIN_ANSWER = "{text}\n\n", " {text}\n\n"
+"""What a system prompt and an earlier answer add to the plain prompt, in front of what follows."""
+
 PLAIN_TURN = Turn(before="Output:", lead=" ", end=None)
 """How a response goes on from the plain prompt."""
+
+log = logging.getLogger(__name__)
 
 MAX_CACHED = 200_000
 """Texts kept encoded, for an example comes again in every epoch and evaluation. A bound on memory, at which
@@ -50,6 +58,11 @@ class Encoder:
 
     `num_rows` are those of the model's embedding; a tokenizer may have a few tokens more, which most texts
     never need (`kpig.model.loading`). A text that does is refused with ModelError. None: every token has one.
+
+    `system` is the system prompt of examples that bring none. Where the template does not let a system
+    prompt through, it stands in front of the first user's turn, a blank line between them; `merges_system`
+    tells that. `use_chat_template` may be the name of one of several templates, and `arguments` are what the
+    template is given besides. Raises ModelError for arguments without a template to take them.
     """
 
     def __init__(
@@ -57,20 +70,29 @@ class Encoder:
         tokenizer: Any,
         max_length: int,
         mask_text: str = MASK_TEXT,
-        use_chat_template: bool = True,
+        use_chat_template: bool | str = True,
         clock: str | None = None,
         num_rows: int | None = None,
+        system: str = "",
+        arguments: Arguments = NO_ARGUMENTS,
     ):
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.mask_text = mask_text
-        self.chat = use_chat_template and bool(getattr(tokenizer, "chat_template", None))
-        self._template = ChatTemplate(tokenizer, clock)
+        self.system = system
+        self.chat = bool(use_chat_template) and bool(getattr(tokenizer, "chat_template", None))
+        name = use_chat_template if isinstance(use_chat_template, str) else ""
+        if not self.chat and (name or arguments):
+            raise ModelError(
+                "model.chat_template and model.chat_template_arguments ask for a chat template, but the "
+                "model's tokenizer has none, or it is turned off; remove them"
+            )
+        self._template = ChatTemplate(tokenizer, clock, name, arguments)
         self._turn = self._template.turn() if self.chat else PLAIN_TURN
         self.end_id: int = tokenizer.eos_token_id if self._turn.end is None else self._turn.end
         self._special = set(tokenizer.all_special_ids)
         self._num_rows = len(tokenizer) if num_rows is None else num_rows
-        self._cache: dict[tuple[Instruction, str, str, int], Encoded] = {}
+        self._cache: dict[Hashable, Encoded] = {}
 
     def encode(self, example: Example, num_reserved: int = 0) -> Encoded:
         """Token ids of both twins; the input is shortened at its end until the longer twin fits.
@@ -78,7 +100,8 @@ class Encoder:
         Room is left for the response, or for `num_reserved` tokens where that is more. Key parts and
         response are never cut: DataError when they do not fit even with an empty input.
         """
-        key = (example.instruction, example.input, example.response, num_reserved)
+        said = (example.context, example.as_system)
+        key = (example.instruction, example.input, example.response, said, num_reserved)
         if key not in self._cache:
             if len(self._cache) >= MAX_CACHED:
                 self._cache.clear()
@@ -93,10 +116,8 @@ class Encoder:
         search in the templated text could hit an input or a system prompt that quotes the instruction.
         Raises ModelError when the template does not leave the instruction as it is.
         """
-        instruction = example.instruction.masked(self.mask_text) if masked else example.instruction.text
-        kept = example.input[: len(example.input) - num_cut]
-        text = self._templated(f"{instruction}\n\nInput: {kept}" if kept else instruction)
-        if instruction.strip() not in text:
+        text = self._templated(self.messages(example, masked, num_cut))
+        if self._instruction(example, masked).strip() not in text:
             raise ModelError(
                 f"the model's chat template changes the instruction of task {example.task!r}, so its key "
                 "parts cannot be told apart in the prompt. Set model.chat_template = false to use the plain "
@@ -104,9 +125,44 @@ class Encoder:
             )
         return text
 
+    def messages(self, example: Example, masked: bool = False, num_cut: int = 0) -> list[dict[str, str]]:
+        """The conversation that the prompt is made of, as a server of the model is to be sent it.
+
+        The last message is the user's: instruction and input, or the input alone where the instruction is
+        the system prompt.
+        """
+        instruction = self._instruction(example, masked)
+        kept = example.input[: len(example.input) - num_cut]
+        context = list(example.context)
+        if example.as_system:
+            context.insert(0, Message("system", instruction))
+            body = kept
+        else:
+            body = f"{instruction}\n\nInput: {kept}" if kept else instruction
+        if self.system and not (context and context[0].role == "system"):
+            context.insert(0, Message("system", self.system))
+        said = [*context, Message("user", body)]
+        if said[0].role == "system" and self.merges_system:
+            said[:2] = [Message("user", f"{said[0].text}\n\n{said[1].text}")]
+        return [{"role": message.role, "content": message.text} for message in said]
+
+    @cached_property
+    def merges_system(self) -> bool:
+        """Whether the template lets no system prompt through, so that the user's turn begins with it."""
+        merges = self.chat and not self._template.takes_system()
+        if merges:
+            log.warning(
+                "the model's chat template takes no system prompt: it is put in front of the user's first "
+                "turn, with a blank line between"
+            )
+        return merges
+
+    def _instruction(self, example: Example, masked: bool) -> str:
+        return example.instruction.masked(self.mask_text) if masked else example.instruction.text
+
     def text_ids(self, text: str) -> tuple[int, ...]:
         """Ids of a text to be continued: as it is, or as the user's turn where there is a chat template."""
-        return self._prompt_ids(self._templated(text) if self.chat else text)
+        return self._prompt_ids(self._templated([{"role": "user", "content": text}]) if self.chat else text)
 
     def conversation_ids(self, messages: Messages) -> tuple[int, ...]:
         """Ids of a conversation that the assistant is to go on with, in the chat template.
@@ -144,10 +200,8 @@ class Encoder:
         """Ids of a text alone, with no token put around it; `as_text`: special tokens in it are text."""
         return tuple(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=as_text))
 
-    def _templated(self, body: str) -> str:
-        if not self.chat:
-            return PLAIN_TEMPLATE.format(body=body)
-        return self._template.render([{"role": "user", "content": body}])
+    def _templated(self, messages: Messages) -> str:
+        return self._template.render(messages) if self.chat else plain_prompt(messages)
 
     def _prompt_ids(self, text: str) -> tuple[int, ...]:
         ids = self.tokenizer.encode(
@@ -183,9 +237,10 @@ class Encoder:
         best = self._with_cut(example, response, enough)
         if _longest_prompt(best) > room:
             needed = self.max_length + _longest_prompt(best) - room
+            before = "system prompt, earlier turns, " if len(self.messages(example)) > 1 else ""
             raise DataError(
-                f"task {example.task!r}, example {example.id!r}: instruction and response need {needed} "
-                f"tokens even without the input; model.max_length is {self.max_length}. Raise it "
+                f"task {example.task!r}, example {example.id!r}: {before}instruction and response need "
+                f"{needed} tokens even without the input; model.max_length is {self.max_length}. Raise it "
                 f"to at least {needed}."
             )
         while enough - too_little > 1:
@@ -203,6 +258,17 @@ class Encoder:
         if example.instruction.key_parts:
             masked = self._prompt_ids(self.prompt_text(example, masked=True, num_cut=num_cut))
         return Encoded(example, self._prompt_ids(text), masked, response, num_cut, text)
+
+
+def plain_prompt(messages: Messages) -> str:
+    """A conversation without a chat template: the system prompt, then each user's turn with its answer."""
+    forms = {"system": PLAIN_SYSTEM, "assistant": PLAIN_ANSWER}
+    return "".join(
+        PLAIN_TEMPLATE.format(body=message["content"])
+        if message["role"] == "user"
+        else forms[message["role"]].format(text=message["content"])
+        for message in messages
+    )
 
 
 def _longest_prompt(encoded: Encoded) -> int:

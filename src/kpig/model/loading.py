@@ -44,14 +44,14 @@ def load(
         )
     base, trust = base_of_adapter(path) if adapted else path, section.trust_remote_code
     model = weights.read(base, getattr(torch, section.dtype), trust)
-    tokenizer = _tokenizer(path, base, model, trust)
+    tokenizer = _tokenizer(path, base, model.config, trust)
     check_vocabulary(model, tokenizer, path)
     limit = kind.length_limit(model.config.get_text_config()) or section.max_length
     longest = min(section.max_length, limit)
     num_rows = model.get_input_embeddings().weight.shape[0]
     if (tokenizer.pad_token_id or 0) >= num_rows:
         tokenizer.pad_token = tokenizer.eos_token
-    encoder = Encoder(tokenizer, longest, section.mask_text, section.chat_template, clock, num_rows)
+    encoder = _encoder(tokenizer, section, longest, clock, num_rows)
     model = model.to(device)
     probe.require_causal(Learner(model, tokenizer, encoder), base)
     if section.adapter == "lora":
@@ -63,14 +63,34 @@ def load(
     return learner
 
 
-def encoder(section: ModelSection) -> Encoder:
-    """The encoder of a whole model in a folder, without its weights; ModelError as `load` raises it."""
+def load_encoder(section: ModelSection, clock: str | None = None) -> Encoder:
+    """The encoder of the model that a config's [model] section describes, without its weights.
+
+    Raises ModelError for a folder without a usable config or tokenizer.
+    """
     path = resolve(section.path)
-    with explained(path):
-        config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+    check_folder(path)
+    base, trust = base_of_adapter(path) if is_adapter(path) else path, section.trust_remote_code
+    with explained(base):
+        config = AutoConfig.from_pretrained(base, trust_remote_code=trust)
     limit = kind.length_limit(config.get_text_config()) or section.max_length
-    return Encoder(tokenizer, min(section.max_length, limit), section.mask_text, section.chat_template)
+    tokenizer = _tokenizer(path, base, config, trust)
+    return _encoder(tokenizer, section, min(section.max_length, limit), clock, None)
+
+
+def _encoder(
+    tokenizer: Any, section: ModelSection, longest: int, clock: str | None, num_rows: int | None
+) -> Encoder:
+    return Encoder(
+        tokenizer,
+        longest,
+        section.mask_text,
+        section.chat_template,
+        clock,
+        num_rows,
+        section.system,
+        section.chat_template_arguments,
+    )
 
 
 def outline(section: ModelSection) -> Any:
@@ -110,8 +130,8 @@ def check_vocabulary(model: Any, tokenizer: Any, path: str) -> None:
         )
 
 
-def _tokenizer(path: str, base: str, model: Any, trust: bool) -> Any:
+def _tokenizer(path: str, base: str, config: Any, trust: bool) -> Any:
     if is_adapter(path):
-        return adapters.tokenizer(path, base, model.config, trust)
+        return adapters.tokenizer(path, base, config, trust)
     with explained(path):
         return AutoTokenizer.from_pretrained(path, trust_remote_code=trust)

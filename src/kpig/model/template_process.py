@@ -46,7 +46,7 @@ def _answer(utils: Any, request: dict[str, Any]) -> dict[str, str]:
             conversations=[request["messages"]],
             chat_template=request["template"],
             add_generation_prompt=request["add_generation_prompt"],
-            **request["special_tokens"],
+            **request["values"],
         )
         if len(text) > request["most_characters"]:
             return {"error": f"it writes {len(text):,} characters"}

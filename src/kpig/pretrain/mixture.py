@@ -89,7 +89,19 @@ def _fields(task: Task, example: Example, split: str) -> dict[str, Any]:
         "metric": task.metric,
         "constraints": _label_set(task),
         "split": split,
+        **_said_before(example),
     }
+
+
+def _said_before(example: Example) -> dict[str, Any]:
+    """Its system prompt, and the pairs of earlier turns, where there are any."""
+    texts = {
+        role: [one.text for one in example.context if one.role == role]
+        for role in ("system", "user", "assistant")
+    }
+    pairs = list(zip(texts["user"], texts["assistant"], strict=True))
+    system = {"system": texts["system"][0]} if texts["system"] else {}
+    return {**system, "history": pairs} if pairs else system
 
 
 def _label_set(task: Task) -> list[dict[str, Any]]:

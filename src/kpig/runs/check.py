@@ -3,6 +3,7 @@
 Torch loads to ask the method about its settings and the stream.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from kpig.config.words import listed
 from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
 from kpig.model.folder import check_folder, is_adapter, resolve
-from kpig.records import Stream, Task
+from kpig.records import Example, Stream, Task
 from kpig.tasks import stream
 from kpig.tasks.drafts import share_unread
 from kpig.tasks.matching import collisions, normalize
@@ -97,6 +98,7 @@ def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """Sentences about what a run will do, that whoever starts it may not expect; there may be none."""
     found = [*weight_cautions(config), *scorer_cautions((*tasks.tasks, *tasks.held_out))]
     found += own_instruction_cautions((*tasks.tasks, *tasks.held_out))
+    found += data_cautions((*tasks.tasks, *tasks.held_out))
     found += _bare_example_cautions(config, tasks)
     bare = [task.name for task in tasks.tasks if not _has_key_parts(task)]
     if config.method.name != "kpig" or not bare:
@@ -136,6 +138,72 @@ def own_instruction_cautions(tasks: Sequence[Task]) -> list[str]:
         "example keeps the one it came with. Where they are wordings of one instruction, say so: "
         "'wording_of' in JSONL and tables, or a variants.json"
     ]
+
+
+def data_cautions(tasks: Sequence[Task]) -> list[str]:
+    """Sentences about examples that contradict or repeat each other, and about system prompts."""
+    found = [*_contradiction_cautions(tasks), *_repetition_cautions(tasks)]
+    prompts = Counter(
+        message.text
+        for task in tasks
+        for example in (*task.train, *task.test)
+        for message in example.context[:1]
+        if message.role == "system"
+    )
+    if prompts and (most := prompts.most_common(1)[0])[1] > 1:
+        found.append(
+            f"{prompts.total()} examples have a system prompt, {most[1]} of them "
+            f"{most[0][:MOST_SHOWN_CHARACTERS]!r}: the user's last turn is their instruction. Where the "
+            'system prompt is it, set [stream.columns] instruction = "system"'
+        )
+    return found
+
+
+def _contradiction_cautions(tasks: Sequence[Task]) -> list[str]:
+    """A sentence for each task whose test examples ask the same and have no reference in common."""
+    found = []
+    for task in tasks:
+        groups = _asking_the_same(task.test)
+        apart = [group for group in groups if _share_no_reference(group)]
+        if apart:
+            pairs = ", ".join(f"'{one.id}' and '{other.id}'" for one, other, *_ in apart[:MOST_SHOWN])
+            more = f" and {len(apart) - MOST_SHOWN} more" if len(apart) > MOST_SHOWN else ""
+            found.append(
+                f"task '{task.name}': test examples contradict each other, with the same instruction and "
+                f"input and other outputs ({pairs}{more}): no answer is right for all of them"
+            )
+    return found
+
+
+def _repetition_cautions(tasks: Sequence[Task]) -> list[str]:
+    """A sentence where training examples are there more than once, output included."""
+    counts = {
+        task.name: len(task.train) - len({(*_asked(one), one.references) for one in task.train})
+        for task in tasks
+    }
+    repeated = [name for name, count in counts.items() if count]
+    if not repeated:
+        return []
+    return [
+        f"{sum(counts.values())} training examples repeat another one of their task word for word "
+        f"({some(repeated)}); each is trained on as often as it is there"
+    ]
+
+
+def _asking_the_same(examples: Sequence[Example]) -> list[list[Example]]:
+    """The examples in groups of two or more that a model cannot tell apart."""
+    groups: dict[tuple[object, ...], list[Example]] = {}
+    for example in examples:
+        groups.setdefault(_asked(example), []).append(example)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _asked(example: Example) -> tuple[object, ...]:
+    return (example.instruction.text, example.input, example.context)
+
+
+def _share_no_reference(group: Sequence[Example]) -> bool:
+    return not set.intersection(*({one.strip() for one in example.references} for example in group))
 
 
 def weight_cautions(config: RunConfig) -> list[str]:

@@ -17,6 +17,10 @@ ROOM_FOR_MASKS = 64
 """Tokens by which a masked twin, and what stands between the parts of a prompt, may be longer. Chosen."""
 
 
+ROOM_FOR_A_TURN = 16
+"""Tokens that a chat template may put around one turn. Chosen."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """Examples, by task, whose input is shortened or whose references no answer can be as long as."""
@@ -59,7 +63,7 @@ def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """
     if not is_local(resolve(config.model.path)):
         return []
-    encoder = loading.encoder(config.model)
+    encoder = loading.load_encoder(config.model)
     chosen, left = _longest(encoder, tasks, config)
     found = replace(_counted(encoder, chosen, config), at_least=left > 0)
     sizes = replace(found, num_examples=_num_examples(tasks), num_test=sum(map(_num_test, _all(tasks))))
@@ -116,7 +120,7 @@ def _longest(encoder: Encoder, tasks: Stream, config: RunConfig) -> tuple[list[t
 
     A token is at least a byte of text, so that most examples need not be encoded to be known to fit.
     """
-    room = encoder.max_length - len(encoder.text_ids("x")) - ROOM_FOR_MASKS
+    room = encoder.max_length - len(encoder.text_ids("x")) - ROOM_FOR_MASKS - len(encoder.system.encode())
     most = config.evaluate.max_new_tokens
     doubtful = [
         (example, is_test)
@@ -129,7 +133,10 @@ def _longest(encoder: Encoder, tasks: Stream, config: RunConfig) -> tuple[list[t
 
 
 def _num_bytes(example: Example) -> int:
-    return sum(len(text.encode()) for text in (example.instruction.text, example.input, example.response))
+    """Of all the texts, with room for what a template puts around each earlier turn."""
+    texts = (example.instruction.text, example.input, example.response)
+    said = sum(len(message.text.encode()) + ROOM_FOR_A_TURN for message in example.context)
+    return said + sum(len(text.encode()) for text in texts)
 
 
 def _all(tasks: Stream) -> tuple[Task, ...]:

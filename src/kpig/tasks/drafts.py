@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kpig.errors import DataError
-from kpig.records import KEY_PART_KINDS, Constraint, Example, Instruction, KeySpan, Task
+from kpig.records import KEY_PART_KINDS, Constraint, Example, Instruction, KeySpan, Message, Task
 from kpig.tasks.matching import collisions
 from kpig.tasks.structured import is_number, is_structure
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+MOST_NAME_CHARACTERS = 200
+"""Of a task's name. Chosen: it stands in tables and messages."""
+
+NON_JOINER, JOINER = "\u200c", "\u200d"
+"""They have no width, but some scripts are written with them."""
+
 SPLITS = ("train", "test")
 OWN = "own"
 """The origin of an instruction that single rows of a task came with: no wording of the task's."""
@@ -39,30 +44,36 @@ every step's evaluation answers all of them."""
 MOST_UNREAD = 0.5
 """The share of letters that ROUGE-L may drop and still be the metric that is guessed. Chosen."""
 
+PLACE = re.compile(r"\b(line|row|instance) (\d+)\b(: example '[^']*')?")
+"""Where in its file a message finds a problem. What is left tells the kind of the problem."""
+
 log = logging.getLogger(__name__)
 
 
 class Problems:
     """The problems found so far, so that a user learns of all of them at once.
 
-    `found` are those that are shown; of further ones, of which bad data may hold millions, only the number
-    is kept.
+    `found` are those that are shown, a problem of many rows once, with their number; of further ones, of
+    which bad data may hold millions, only the number is kept. `rows` collects the problems of single rows:
+    it is this object itself where they are refused, another where they are skipped and told. `notes` are
+    sentences about what was read otherwise than it stands there, each with the number of its rows; `unused`
+    are the columns that nothing was made of, by their file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, skips_rows: bool = False) -> None:
         self.found: list[str] = []
+        self.rows: Problems = Problems() if skips_rows else self
+        self.notes: Counter[str] = Counter()
+        self.unused: dict[str, Counter[str]] = {}
+        self.num_skipped = 0
         self.num_more = 0
+        self._same: dict[str, list[int]] = {}
+        """For each kind of problem that is shown its place in `found`, and how often it occurs."""
 
     @property
     def is_full(self) -> bool:
         """Whether a further problem will not be shown, so that no time need go into its words."""
         return len(self.found) >= MOST_PROBLEMS_SHOWN
-
-    def add(self, *lines: str) -> None:
-        """Keep problems, one per line, as long as they are shown."""
-        room = MOST_PROBLEMS_SHOWN - len(self.found)
-        self.found += lines[:room]
-        self.num_more += len(lines[room:])
 
     @contextmanager
     def collected(self) -> Iterator[None]:
@@ -70,14 +81,51 @@ class Problems:
         try:
             yield
         except DataError as error:
+            self.num_skipped += 1
             self.add(*str(error).splitlines())
+
+    def add(self, *lines: str) -> None:
+        """Keep problems, one per line, as long as they are shown; of one in many rows the first."""
+        for line in lines:
+            kind = PLACE.sub("", line, count=1)
+            if kind in self._same:
+                self._same[kind][1] += 1
+            elif self.is_full:
+                self.num_more += 1
+            else:
+                self._same[kind] = [len(self.found), 1]
+                self.found.append(line)
+
+    def lines(self) -> list[str]:
+        """The problems in words, how often each occurs, and how many more there are."""
+        counts = {place: count for place, count in self._same.values()}
+        lines = [
+            line + (f" (and so in {counts[place] - 1} more)" if counts.get(place, 1) > 1 else "")
+            for place, line in enumerate(self.found)
+        ]
+        return lines + ([f"... and {self.num_more} more problems"] if self.num_more else [])
 
     def check(self) -> None:
         """Raise one DataError naming the problems, one per line, if there are any."""
-        if not self.found:
-            return
-        more = [f"... and {self.num_more} more problems"] if self.num_more else []
-        raise DataError("\n".join([*self.found, *more]))
+        if self.found:
+            raise DataError("\n".join(self.lines()))
+
+    def tell(self) -> None:
+        """Log the notes, and the rows that were skipped with the reasons."""
+        for note, count in self.notes.items():
+            log.warning("%s (%s)", note, _rows(count))
+        for file, columns in self.unused.items():
+            names = ", ".join(f"{_shown(name)} ({_rows(count)})" for name, count in columns.items())
+            log.warning(
+                "%s: columns that are not used: %s; [stream.columns] tells which column is what", file, names
+            )
+        if self.rows is not self and self.rows.found:
+            reasons = "\n  ".join(self.rows.lines())
+            log.warning("%s cannot be used, skipped:\n  %s", _rows(self.rows.num_skipped), reasons)
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +138,11 @@ class Row:
     split: str | None = None
     instruction: Instruction | None = None
     """What it came with; None for the task's seed instruction."""
+
+    context: tuple[Message, ...] = ()
+    as_system: bool = False
+    conversation: str = ""
+    """Names the conversation that the example is a turn of, where others are turns of the same one."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +192,7 @@ def build(
 
 def _example(draft: Draft, row: Row) -> Example:
     instruction = row.instruction or draft.instructions[0]
-    return Example(row.id, draft.name, instruction, row.input, row.references)
+    return Example(row.id, draft.name, instruction, row.input, row.references, row.context, row.as_system)
 
 
 # --- split -------------------------------------------------------------------------------------------
@@ -166,12 +219,17 @@ def split_by_rule(name: str, rows: Sequence[Row], num_test: int | None = None) -
 
     `num_test` of 0 or None means a fifth of the rows, at least 1 and at most 100.  [D] One row is left to
     train on. Training rows that repeat the input of a test row are dropped, and their number is logged.
+    The turns of one conversation stay together, so that there may be a few more test rows.
     """
-    shuffled = list(rows)
+    shuffled = _conversations(rows)
     random.Random(f"kpig-split|{name}").shuffle(shuffled)
     num_test = num_test or min(MOST_TEST_EXAMPLES_BY_RULE, max(1, len(rows) // 5))
-    boundary = max(min(1, len(shuffled) - 1), len(shuffled) - num_test)
-    candidates, test = shuffled[:boundary], shuffled[boundary:]
+    boundary, num_split_off = len(shuffled), 0
+    while boundary > min(1, len(shuffled) - 1) and num_split_off < num_test:
+        boundary -= 1
+        num_split_off += len(shuffled[boundary])
+    candidates = [row for group in shuffled[:boundary] for row in group]
+    test = [row for group in shuffled[boundary:] for row in group]
     identity = _identity(rows)
     tested = set(map(identity, test))
     train = [row for row in candidates if identity(row) not in tested]
@@ -183,6 +241,14 @@ def split_by_rule(name: str, rows: Sequence[Row], num_test: int | None = None) -
             _num_alike(candidates, test, identity),
         )
     return train, test
+
+
+def _conversations(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows, those of one conversation together; a row that names none stands alone."""
+    groups: dict[object, list[Row]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(row.conversation or number, []).append(row)
+    return list(groups.values())
 
 
 def _num_alike(rows: Sequence[Row], test: Sequence[Row], identity: Callable[[Row], tuple[str, ...]]) -> int:
@@ -199,12 +265,14 @@ def _letters(row: Row) -> tuple[str, ...]:
 def _identity(rows: Sequence[Row]) -> Callable[[Row], tuple[str, ...]]:
     """What makes two of the rows the same example: the input, or the references where it is empty.
 
-    Where rows have instructions of their own, also these. White space is collapsed and case ignored.
+    Where rows have instructions of their own, also these, and what was said before. White space is collapsed
+    and case ignored.
     """
     has_own = any(map(_own_instruction, rows))
 
     def identity(row: Row) -> tuple[str, ...]:
-        asked = (_plain(_own_instruction(row)),) if has_own else ()
+        before = [_plain(message.text) for message in row.context]
+        asked = (_plain(_own_instruction(row)), *before) if has_own or before else ()
         text = _plain(row.input)
         return (*asked, text) if text else (*asked, "", *map(_plain, row.references))
 
@@ -370,13 +438,21 @@ def _refuse_overlap(text: str, ordered: Sequence[KeySpan], where: str) -> None:
 
 
 def check_name(name: object, where: str) -> str:
-    """`name` itself. Raises DataError unless it is a task name that is safe in a file's path."""
-    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+    """`name` itself. Raises DataError unless it is a task name: printable, on one line, not too long.
+
+    What files are named after it: `kpig.files.name_for`.
+    """
+    if not isinstance(name, str) or not _is_name(name):
         raise DataError(
-            f"{where}: {_shown(name)} is not a task name; expected letters, digits, '.', '_' and '-', "
-            "beginning with a letter or digit"
+            f"{where}: {_shown(name)} is not a task name; expected a text of 1 to {MOST_NAME_CHARACTERS} "
+            "printable characters, without blanks at its ends"
         )
     return name
+
+
+def _is_name(text: str) -> bool:
+    shown = text.replace(JOINER, "").replace(NON_JOINER, "")
+    return 0 < len(text) <= MOST_NAME_CHARACTERS and shown.isprintable() and text == text.strip() != ""
 
 
 def _shown(value: object) -> str:

@@ -3,7 +3,7 @@
 The words of a task are untrusted: the terminal gets no control characters and the page no markup.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -28,8 +28,12 @@ COLOURS = {
 NO_KEY_PARTS = "no key parts are known; find some with: kpig annotate"
 
 
-def terminal(task: Task, mask_text: str = MASK_TEXT) -> Group:
-    """The task for `rich.print`: every wording with its key parts in colour, the twin, one example.
+Prompts = Sequence[tuple[str, str]]
+"""What the example is to a model, under headings."""
+
+
+def terminal(task: Task, mask_text: str = MASK_TEXT, prompts: Prompts = ()) -> Group:
+    """The task for `rich.print`: wordings with their key parts in colour, the twin, one example, `prompts`.
 
     Where colours are off the kind stands behind each key part, in brackets.
     """
@@ -45,12 +49,12 @@ def terminal(task: Task, mask_text: str = MASK_TEXT) -> Group:
             parts.append(Text(NO_KEY_PARTS, style="dim"))
         parts.append(Text())
     parts += [Text("masked twin", style="bold"), Text(visible(task.instruction.masked(mask_text))), Text()]
-    for name, text in _example(task):
+    for name, text in [*_example(task), *((name, visible(text)) for name, text in prompts)]:
         parts += [Text(name, style="bold"), Text(text)]
     return Group(*parts)
 
 
-def html(task: Task, mask_text: str = MASK_TEXT) -> str:
+def html(task: Task, mask_text: str = MASK_TEXT, prompts: Prompts = ()) -> str:
     """The same as one page that needs no other file and runs no script."""
     values = {
         "name": visible(task.name),
@@ -59,7 +63,7 @@ def html(task: Task, mask_text: str = MASK_TEXT) -> str:
         "kinds": _kinds(task),
         "no_key_parts": NO_KEY_PARTS,
         "twin": visible(task.instruction.masked(mask_text)),
-        "example": _example(task),
+        "example": [*_example(task), *((name, visible(text)) for name, text in prompts)],
     }
     return render(TEMPLATE, values, autoescape=True)
 
@@ -121,13 +125,19 @@ def _facts(task: Task) -> str:
 
 def _example(task: Task) -> list[tuple[str, str]]:
     """Names and texts of the first example: input, responses, an instruction of its own; may be empty."""
-    example: Example | None = next(iter((*task.train, *task.test)), None)
+    example = shown_example(task)
     if example is None:
         return []
     own = example.instruction in task.own_instructions
-    texts = [("its own instruction", example.instruction.text)] if own else []
+    texts = [(f"{one.role}, before", one.text) for one in example.context]
+    texts += [("its own instruction", example.instruction.text)] if own else []
     texts += [("input", example.input), *(("response", reference) for reference in example.references)]
     return [(name, _short(visible(text))) for name, text in texts]
+
+
+def shown_example(task: Task) -> Example | None:
+    """The example that is shown: the first that is trained on, or else tested; None where there is none."""
+    return next(iter((*task.train, *task.test)), None)
 
 
 def _short(text: str) -> str:

@@ -17,6 +17,7 @@ from kpig.tasks import readers, suite
 from kpig.tasks.drafts import Draft, Problems, build
 from kpig.tasks.measures import measure
 from kpig.tasks.readers.files import place
+from kpig.tasks.readers.reading import Reading
 from kpig.tasks.readers.variants import Wordings
 
 Step = TypeVar("Step")
@@ -40,8 +41,14 @@ def load(
     max_steps: int | None = None,
     max_tasks_per_step: int | None = None,
     max_held_out: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    train_on: str = "last",
+    bad_rows: str = "refuse",
 ) -> Stream:
     """The stream at `path` (kinds: readers.KINDS), and the held-out tasks at `held_out` (any kind).
+
+    `columns` maps fields to the columns of the files, `train_on` is "last" or "all" assistant turns of a
+    conversation; `bad_rows` "skip" leaves out and counts what "refuse" refuses (readers.Reading).
 
     `variants` is a file of further wordings (`kpig diversify`), or a folder with a variants.json, for
     both; without it, each uses the variants.json beside its tasks, if there is one.
@@ -63,10 +70,10 @@ def load(
         "max_held_out": max_held_out,
     }
     _check_limits(limits)
-    problems = Problems()
+    problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on)
     wordings = _wordings(variants, problems)
-    drafts = _read(path, kind, problems, wordings)
-    held_out_drafts = _read(held_out, "auto", problems, wordings) if held_out else []
+    drafts = _read(path, kind, problems, wordings, reading)
+    held_out_drafts = _read(held_out, "auto", problems, wordings, reading) if held_out else []
     _check_wordings(wordings, [*drafts, *held_out_drafts], problems)
     _check_apart(drafts, held_out_drafts, problems)
     with problems.collected():
@@ -75,6 +82,7 @@ def load(
     held_out_tasks = _build_all(held_out_drafts, problems, "test", train_per_task, test_per_task)
     _check_trainable(built.values(), path, problems)
     problems.check()
+    problems.tell()
     chosen = measured({**built, **held_out_tasks}, metrics or {})
     kept = [step[: max_tasks_per_step or None] for step in steps[: max_steps or None]]
     return Stream(
@@ -89,8 +97,9 @@ def configured(config: RunConfig) -> Stream:
     settings = config.stream
     if settings.path == SUITE:
         return reordered(_suite(config.suite), settings.order, settings.order_seed)
-    chosen = settings.model_dump(exclude={"order_seed", "held_out"})
-    return load(**chosen, seed=settings.order_seed, held_out=settings.held_out or None)
+    chosen = settings.model_dump(exclude={"order_seed", "held_out", "columns"})
+    columns = settings.columns.given
+    return load(**chosen, seed=settings.order_seed, held_out=settings.held_out or None, columns=columns)
 
 
 def _suite(settings: SuiteSection) -> Stream:
@@ -117,22 +126,26 @@ def load_tasks(
     test_per_task: int | None = None,
     max_tasks: int | None = None,
     split_by_rule: bool = False,
+    columns: Mapping[str, str] | None = None,
+    train_on: str = "last",
+    bad_rows: str = "refuse",
 ) -> tuple[Task, ...]:
     """All tasks at `path`, those of all steps in order, to be evaluated; none needs training examples.
 
     Examples that state no split are all test examples; with `split_by_rule` they are split as `load` does.
-    `variants` and `metrics` are as for `load`.
+    `variants`, `metrics`, `columns`, `train_on` and `bad_rows` are as for `load`.
     Raises ConfigError and DataError as `load` does.
     """
     limits = {"train_per_task": train_per_task, "test_per_task": test_per_task, "max_tasks": max_tasks}
     _check_limits(limits)
-    problems = Problems()
+    problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on)
     wordings = _wordings(variants, problems)
-    drafts = _read(path, kind, problems, wordings)
+    drafts = _read(path, kind, problems, wordings, reading)
     _check_wordings(wordings, drafts, problems)
     unsplit: Literal["rule", "test"] = "rule" if split_by_rule else "test"
     tasks = _build_all(drafts, problems, unsplit, train_per_task, test_per_task)
     problems.check()
+    problems.tell()
     return tuple(measured(tasks, metrics or {}).values())[: max_tasks or None]
 
 
@@ -157,11 +170,13 @@ def _wordings(path: str | Path | None, problems: Problems) -> Wordings | None:
     return readers.read_wordings(place(path), problems) if path else None
 
 
-def _read(path: str | Path, kind: str, problems: Problems, wordings: Wordings | None) -> list[Draft]:
+def _read(
+    path: str | Path, kind: str, problems: Problems, wordings: Wordings | None, reading: Reading
+) -> list[Draft]:
     """The drafts at `path`; tasks with a name that an earlier one has are a problem and left out."""
     drafts: list[Draft] = []
     with problems.collected():
-        drafts = readers.read(place(path), kind, problems, wordings)
+        drafts = readers.read(place(path), kind, problems, wordings, reading)
     for name, count in Counter(draft.name for draft in drafts).items():
         if count > 1:
             problems.add(f"{path}: {count} tasks are named '{name}'; names must differ")
@@ -340,7 +355,11 @@ def _instruction_fields(instruction: Instruction) -> list[object]:
 def _example_fields(example: Example, task: Task) -> list[object]:
     """The example as JSON values; null stands for the seed instruction, which nearly all examples carry."""
     wording = None if example.instruction == task.instruction else _instruction_fields(example.instruction)
-    return [example.id, example.task, wording, example.input, example.references]
+    fields: list[object] = [example.id, example.task, wording, example.input, example.references]
+    if example.context or example.as_system:
+        said = [[message.role, message.text] for message in example.context]
+        fields.append([said, example.as_system])
+    return fields
 
 
 def _sha256(value: object) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
-from kpig.records import Example, Instruction, KeySpan, Task, wordings
+from kpig.records import Example, Instruction, KeySpan, Message, Task, wordings
 
 Item = TypeVar("Item")
 
@@ -108,11 +108,17 @@ def reworded(example: Example, instructions: tuple[Instruction, ...], rng: rando
 
 def _remembered(kept: Mapping[str, Any]) -> Remembered:
     instructions = tuple(_instruction(one) for one in kept["instructions"])
-    examples = (
-        one | {"instruction": _instruction(one["instruction"]), "references": tuple(one["references"])}
-        for one in kept["examples"]
-    )
-    return Remembered(instructions, tuple(Example(**one) for one in examples))
+    return Remembered(instructions, tuple(_example(one) for one in kept["examples"]))
+
+
+def _example(state: Mapping[str, Any]) -> Example:
+    """The example; states of earlier versions hold nothing of what was said before."""
+    read = {
+        "instruction": _instruction(state["instruction"]),
+        "references": tuple(state["references"]),
+        "context": tuple(Message(**one) for one in state.get("context", ())),
+    }
+    return Example(**{**state, **read})
 
 
 def _instruction(state: Mapping[str, Any]) -> Instruction:

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -44,7 +46,23 @@ MAX_LINE_BYTES = 64 << 20
 REPEATED = frozenset({"instruction", "definition", "wording_of", "task", "category", "split", "metric"})
 """Keys whose value many lines share."""
 
-NO_TASK_FILES = (STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, REJECTED_FILE)
+DATASET_FILES = ("dataset_info.json", "dataset_infos.json")
+"""What Hugging Face puts beside the files of a dataset."""
+
+NO_TASK_FILES = (
+    *(STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE, VARIANTS_FILE, REJECTED_FILE),
+    *DATASET_FILES,
+)
+
+NOT_TEXT = {
+    b"PAR1": ("Parquet", ".parquet"),
+    b"\x1f\x8b": ("gzip", ".gz"),
+    b"PK\x03\x04": ("a zip archive, as Excel writes", ".csv, saved as CSV"),
+    b"ARROW1": ("Arrow", ".parquet, saved as Parquet"),
+}
+"""How files begin that are no text, what they are, and what they are to be named."""
+
+MOST_SIGNATURE_BYTES = 6
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
@@ -114,6 +132,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked where its name ends in .gz; DataError where it cannot be read."""
     opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else Path.open
     try:
+        _refuse_other_kinds(path)
         with opened(path, "rb") as file:
             yield file
     except FileNotFoundError:
@@ -123,6 +142,15 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{shown(path)}: cannot be read ({reason}); expected a readable file") from error
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    """Raises DataError for a file that is no text, whatever its name says."""
+    with path.open("rb") as file:
+        content = file.read(MOST_SIGNATURE_BYTES)
+    for beginning, (what, ending) in NOT_TEXT.items():
+        if content.startswith(beginning) and path.suffix != ending:
+            raise DataError(f"{path}: holds {what}, not text as its name says; name it *{ending}")
 
 
 def _decoded(content: bytes, path: Path, position: int) -> str:
@@ -156,8 +184,14 @@ def _refuse_beyond(limit: int | None, num_bytes: int, path: Path) -> None:
 
 def parse_object(text: str, where: str, first_line: int = 1) -> dict[str, Any]:
     """The JSON object in `text`. Raises DataError naming line and column where it is malformed."""
+    value = parse_json(text, where, first_line)
+    return typed(value, dict, f"{where}: line {first_line}: the JSON value", "an object")
+
+
+def parse_json(text: str, where: str, first_line: int = 1) -> object:
+    """The JSON value in `text`. Raises DataError naming line and column where it is malformed."""
     try:
-        value = json.loads(text)
+        value: object = json.loads(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(
@@ -167,7 +201,7 @@ def parse_object(text: str, where: str, first_line: int = 1) -> dict[str, Any]:
         raise DataError(f"{where}: line {first_line}: not valid JSON ({error}); mend the file") from error
     if "\\ud" in text.lower():
         _refuse_half_characters(value, f"{where}: line {first_line}")
-    return typed(value, dict, f"{where}: line {first_line}: the JSON value", "an object")
+    return value
 
 
 def parse_line(text: str, path: Path, number: int) -> dict[str, Any]:
@@ -213,23 +247,57 @@ def refuse_unknown(raw: Mapping[str, Any], known: Sequence[str], where: str) -> 
 # --- rows --------------------------------------------------------------------------------
 
 
-def read_row(raw: Mapping[str, Any], example_id: str, split: str | None, where: str) -> Row | None:
-    """One example, or None where its input or output is NaN or null.
+def read_row(
+    raw: Mapping[str, Any], example_id: str, split: str | None, where: str, file: str, problems: Problems
+) -> Row | None:
+    """One example, or None where its input or its output is NaN or null.
 
+    Numbers and booleans become text, and empty responses beside others are left out; both are noted.
     Raises DataError for a missing output, an empty response, or a value of the wrong type.
     """
     where = f"{where}: example '{example_id}'"
     if "output" not in raw:
-        raise DataError(f"{where}: has no 'output'{did_you_mean('output', raw)}")
+        near = nearest("output", raw)
+        hint = f"did you mean '{near}'?" if near else "expected a text, or a list of texts, under 'output'"
+        raise DataError(f"{where}: has no 'output'; {hint}")
     outputs = raw["output"] if isinstance(raw["output"], list) else [raw["output"]]
     text = raw.get("input", "")
-    if any(_is_void(value) for value in (text, *outputs)):
+    if _is_void(text) or (outputs and all(map(_is_void, outputs))):
         return None
-    typed(text, str, f"{where}: 'input'", "a text")
-    references = texts_of(outputs, f"{where}: 'output'")
-    if not references or not all(reference.strip() for reference in references):
+    references = tuple(
+        noted_text(value, f"{where}: 'output'", file, "output", problems)
+        for value in outputs
+        if not _is_void(value)
+    )
+    full = tuple(reference for reference in references if reference.strip())
+    if not full:
         raise DataError(f"{where}: has an empty response; write it out or remove the example")
-    return Row(example_id, text, references, split)
+    if len(full) < len(outputs):
+        problems.notes[f"{file}: an empty reference beside others is left out"] += 1
+    return Row(example_id, noted_text(text, f"{where}: 'input'", file, "input", problems), full, split)
+
+
+def text_of(value: object, what: str) -> str:
+    """The value as text: numbers as JSON writes them, true and false, dates in ISO 8601.
+
+    Raises DataError, beginning with `what`, for lists, objects and bytes.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return str(value) if isinstance(value, int | float | Decimal) else typed(value, str, what, "a text")
+
+
+def noted_text(value: object, what: str, file: str, field_name: str, problems: Problems) -> str:
+    """`text_of`, noted where the value is no text yet."""
+    text = text_of(value, what)
+    if not isinstance(value, str):
+        problems.notes[
+            f"{file}: '{field_name}' holds values that are no text; they are read as JSON writes them "
+            "(3, 0.5, true)"
+        ] += 1
+    return text
 
 
 def _is_void(value: object) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kpig.errors import DataError
+from kpig.errors import DataError, some
 from kpig.records import Constraint, Instruction, KeySpan
 from kpig.tasks.drafts import SPLITS, Draft, Problems, Row, check_name
 from kpig.tasks.readers.files import (
@@ -99,7 +99,9 @@ def _stream_entries(raw: Mapping[str, Any], path: Path, problems: Problems) -> l
     """The entries of a stream file: `steps` of tasks, or `tasks` alone."""
     if "steps" not in raw and "tasks" not in raw:
         raise DataError(
-            f"{path}: has neither 'steps', 'tasks' nor 'Instances'; expected a stream or a task file"
+            f"{path}: has neither 'steps', 'tasks' nor 'Instances', "
+            f"but {some(list(map(repr, raw))) or 'nothing'}; expected a stream or a task file, or a list of "
+            "examples"
         )
     with problems.collected():
         refuse_unknown(raw, STREAM_KEYS, str(path))
@@ -193,14 +195,18 @@ def _superni_rows(instances: object, entry: _Entry, where: str, problems: Proble
     instances = typed(instances, list, f"{where}: 'Instances'", "a list of objects with id, input and output")
     rows: list[Row | None] = []
     for number, instance in enumerate(instances, start=1):
-        with problems.collected():
+        with problems.rows.collected():
             instance = typed(instance, dict, f"{where}: instance {number}", "an object")
-            example_id = str(instance.get("id", f"{entry.name}-{number}"))
+            example_id = _id_of(instance, f"{entry.name}-{number}")
             if entry.splits is None or example_id in entry.splits:
                 split = entry.splits[example_id] if entry.splits else None
-                rows.append(read_row(instance, example_id, split, where))
+                rows.append(read_row(instance, example_id, split, where, str(entry.path), problems))
     with problems.collected():
-        ids = {str(instance.get("id")) for instance in instances if isinstance(instance, Mapping)}
+        ids = {
+            _id_of(instance, f"{entry.name}-{number}")
+            for number, instance in enumerate(instances, start=1)
+            if isinstance(instance, Mapping)
+        }
         absent = [example_id for example_id in entry.splits or () if example_id not in ids]
         if absent:
             raise DataError(
@@ -208,3 +214,8 @@ def _superni_rows(instances: object, entry: _Entry, where: str, problems: Proble
                 f"({', '.join(map(repr, absent[:3]))}); both must be of the same version"
             )
     return kept_rows(rows, where)
+
+
+def _id_of(instance: Mapping[str, Any], otherwise: str) -> str:
+    """The id that an instance states; one of null is none."""
+    return otherwise if instance.get("id") is None else str(instance["id"])

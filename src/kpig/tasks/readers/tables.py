@@ -1,138 +1,118 @@
-"""Read JSONL files and Hugging Face datasets on disk: one example per line or row."""
+"""Rows of examples, one record each, to tasks: by name, under the instruction that each came with."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import DataError, nearest
-from kpig.records import Instruction
-from kpig.tasks.drafts import OWN, SPLITS, Draft, Problems, Row, check_name, locate
+from kpig.records import Instruction, Message
+from kpig.tasks.drafts import OWN, Draft, Problems, Row, check_name, locate
+from kpig.tasks.readers import arrays, delimited, jsonl, parquet, saved
 from kpig.tasks.readers.files import (
     Annotations,
     checked_metric,
     kept_rows,
+    noted_text,
     parse_constraints,
-    parse_line,
     read_annotations,
-    read_lines,
     read_row,
+    text_of,
     texts_of,
-    typed,
 )
+from kpig.tasks.readers.formats import examples_of
+from kpig.tasks.readers.reading import RawRow, Reading, Stated
+from kpig.tasks.readers.splits import SPLIT_NAMES, VALIDATION, split_files
 
-FIELDS = (
-    "instruction",
-    "wording_of",
-    "input",
-    "output",
-    "task",
-    "id",
-    "key_parts",
-    "constraints",
-    "categories",
-    "metric",
-    "split",
-    "step",
-)
-OTHER_NAMES = {"definition": "instruction", "category": "categories"}
-"""Names that other mixtures use for the fields above."""
+Rows = Callable[[Path, str, Problems], Iterator[RawRow]]
+
+ENDINGS: Mapping[str, tuple[tuple[str, ...], Rows]] = {
+    "jsonl": ((".jsonl", ".jsonl.gz", ".ndjson"), jsonl.rows),
+    "json": ((".json", ".json.gz"), arrays.rows),
+    "csv": ((".csv", ".csv.gz"), delimited.comma_rows),
+    "tsv": ((".tsv", ".tsv.gz"), delimited.tab_rows),
+    "parquet": ((".parquet",), parquet.rows),
+}
+"""How files of rows are named, by kind, and what reads them."""
+
+ROWS_PER_INSTRUCTION = 2
+"""Rows that an instruction has on average, from which on a file without task names is a task for each
+instruction. [D] With fewer most of them could not be both trained and tested; such a file is one task."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """One line of a JSONL file, or one row of a dataset; `source` names the task where it states none."""
+    """One example of a row; `source` names the task where it states none, `line` the row itself."""
 
     where: str
+    file: str
     source: str
     fields: Mapping[str, Any]
+    context: tuple[Message, ...]
+    as_system: bool
+    turn: int
+    line: int
 
 
-def read_jsonl(path: Path, problems: Problems) -> list[Draft]:
-    """A JSONL file, or all of a folder; raises DataError where there is none or it is empty."""
-    files = sorted([*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")]) if path.is_dir() else [path]
-    if not files:
-        raise DataError(
-            f"{path}: no *.jsonl or *.jsonl.gz files; expected one example per line in at least one of them"
-        )
-    records: list[_Record] = []
-    for file in files:
-        with problems.collected():
-            records += _jsonl_records(file, problems)
-    return _record_drafts(records, path, path if path.is_dir() else path.parent, problems)
+def read_files(files: Mapping[Path, Rows], path: Path, reading: Reading, problems: Problems) -> list[Draft]:
+    """The tasks in files of rows, each with what reads it; `path` is the file, or the folder of them all.
 
-
-def _jsonl_records(path: Path, problems: Problems) -> list[_Record]:
-    records = []
-    name = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    for number, line in read_lines(path):
-        with problems.collected():
-            fields = parse_line(line, path, number)
-            records.append(_checked_record(f"{path}: line {number}", name, fields))
-    return records
-
-
-def read_hf(path: Path, problems: Problems) -> list[Draft]:
-    """Read what `datasets.Dataset.save_to_disk` or `datasets.DatasetDict.save_to_disk` wrote."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise DataError(f"{path}: the package 'datasets' is needed; pip install datasets") from error
-    try:
-        loaded = datasets.load_from_disk(str(path))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a dataset that datasets.load_from_disk can read ({error})") from error
-    tables: dict[str | None, Iterable[Mapping[str, Any]]] = (
-        dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {None: loaded}
+    Raises DataError where there is no example.
+    """
+    splits = split_files([source_of(file) for file in files])
+    rows = (
+        row
+        for file, rows_of in files.items()
+        for row in _guarded(_rows_of_file(file, rows_of, path, splits, problems), problems)
     )
-    splits = [split for split in tables if split is not None]
-    if set(splits) - set(SPLITS):
-        raise DataError(f"{path}: has the splits {', '.join(splits)}; expected only train and test")
-    records = []
-    for split, table in tables.items():
-        stated = {"split": split} if split else {}
-        for number, row in enumerate(table, start=1):
-            where = f"{path}: {split + ' ' if split else ''}row {number}"
-            with problems.collected():
-                records.append(_checked_record(where, path.name, {**row, **stated}))
-    return _record_drafts(records, path, path.parent, problems)
+    return _drafts(rows, path, path if path.is_dir() else path.parent, reading, problems)
 
 
-def _checked_record(where: str, source: str, raw: Mapping[str, Any]) -> _Record:
-    """The record without fields that are null, except `output`. Raises DataError for a wrong type."""
-    fields = {
-        key if OTHER_NAMES.get(key, key) in raw else OTHER_NAMES.get(key, key): _without_nulls(value)
-        for key, value in raw.items()
-        if value is not None or key == "output"
-    }
-    for key in fields.keys() - set(FIELDS):
-        near = nearest(key, (name for name in FIELDS if name not in fields), cutoff=0.85)
-        if near:
-            raise DataError(f"{where}: there is no field '{key}'; did you mean '{near}'?")
-    instruction = typed(fields.get("instruction", ""), str, f"{where}: 'instruction'", "a text")
-    if not instruction.strip():
-        raise DataError(f"{where}: has no instruction; expected a text under 'instruction'")
-    typed(fields.get("wording_of", ""), str, f"{where}: 'wording_of'", "the text of an instruction")
-    if "task" in fields:
-        check_name(fields["task"], f"{where}: 'task'")
-    if fields.get("split", "train") not in SPLITS:
-        raise DataError(f"{where}: split is {fields['split']!r}; expected 'train' or 'test'")
-    if type(fields.get("step", 1)) is not int:
-        raise DataError(f"{where}: step is {fields['step']!r}; expected a whole number")
-    return _Record(where, source, fields)
+def _rows_of_file(
+    file: Path, rows_of: Rows, path: Path, splits: Mapping[str, str], problems: Problems
+) -> Iterator[RawRow]:
+    """The rows of a file; one that is named after its split belongs to a task named after the folder."""
+    split = splits.get(source_of(file))
+    if split is None:
+        return rows_of(file, source_of(file), problems)
+    return (replace(row, split=split) for row in rows_of(file, path.name, problems))
 
 
-def _without_nulls(value: object) -> object:
-    """Lists of mappings without the null entries that tables put where a key is absent."""
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        return [_without_nulls(item) for item in value]
-    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+def read_hf(path: Path, reading: Reading, problems: Problems) -> list[Draft]:
+    """Read what `datasets.Dataset.save_to_disk` or `datasets.DatasetDict.save_to_disk` wrote."""
+    return _drafts(saved.rows(path, path.name, problems), path, path.parent, reading, problems)
 
 
-def _record_drafts(records: Sequence[_Record], path: Path, folder: Path, problems: Problems) -> list[Draft]:
+def _guarded(rows: Iterator[RawRow], problems: Problems) -> Iterator[RawRow]:
+    """The rows of a file as far as it can be read, so that the next file is read too."""
+    with problems.collected():
+        yield from rows
+
+
+def source_of(file: Path) -> str:
+    """The file's name without what tells its kind."""
+    name = file.name.removesuffix(".gz")
+    return name.removesuffix(Path(name).suffix)
+
+
+def _drafts(
+    rows: Iterable[RawRow], path: Path, folder: Path, reading: Reading, problems: Problems
+) -> list[Draft]:
     """One draft for each task name, in order of appearance."""
+    records: list[_Record] = []
+    columns: set[str] = set()
+    for number, row in enumerate(rows):
+        columns |= row.fields.keys()
+        with problems.rows.collected():
+            records += [
+                _checked_record(row, stated, number, problems)
+                for stated in examples_of(row, reading, problems)
+            ]
+    _check_columns(reading, columns, path, problems)
     if not records and not problems.found:
+        problems.rows.check()
         raise DataError(f"{path}: has no examples; expected at least one")
     annotations = read_annotations(folder, problems)
     drafts = []
@@ -145,15 +125,63 @@ def _record_drafts(records: Sequence[_Record], path: Path, folder: Path, problem
     return drafts
 
 
+def _check_columns(reading: Reading, columns: set[str], path: Path, problems: Problems) -> None:
+    """Collect a problem for each column of the config that no row has, nor one of the field's own name."""
+    for name, column in reading.columns.items():
+        is_message = column == "system" and name == "instruction"
+        if columns and column not in columns and name not in columns and not is_message:
+            near = nearest(column, columns)
+            hint = f"did you mean '{near}'?" if near else f"there are {', '.join(sorted(map(repr, columns)))}"
+            problems.add(f"{path}: no row has the column '{column}' of [stream.columns] {name}; {hint}")
+
+
+def _checked_record(row: RawRow, stated: Stated, line: int, problems: Problems) -> _Record:
+    """The record of one example. Raises DataError for a wrong type, or without an instruction."""
+    where, fields = row.where, dict(stated.fields)
+    for name in ("instruction", "wording_of"):
+        if name in fields:
+            fields[name] = noted_text(fields[name], f"{where}: '{name}'", row.file, name, problems)
+    if not fields.get("instruction", "").strip():
+        raise DataError(f"{where}: has no instruction; expected a text under 'instruction'")
+    if "task" in fields:
+        fields["task"] = check_name(text_of(fields["task"], f"{where}: 'task'"), f"{where}: 'task'")
+    fields["split"] = _split(fields.get("split", row.split), where)
+    if "step" in fields:
+        fields["step"] = _whole(fields["step"], where)
+    return _Record(where, row.file, row.source, fields, stated.context, stated.as_system, stated.turn, line)
+
+
+def _split(value: object, where: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in SPLIT_NAMES:
+        raise DataError(
+            f"{where}: split is {value!r}; expected 'train' or 'test' (or {', '.join(list(SPLIT_NAMES)[1:])})"
+        )
+    return SPLIT_NAMES[value]
+
+
+def _whole(value: object, where: str) -> int:
+    """The number of a step, which a table of texts holds as text."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    if type(value) is not int:
+        raise DataError(f"{where}: step is {value!r}; expected a whole number")
+    return value
+
+
 def _by_name(records: Sequence[_Record], problems: Problems) -> dict[str, list[_Record]]:
+    """The records by task: as they state it, else by file, or by instruction where these repeat."""
     wordings: dict[str, set[str]] = {}
+    sizes: dict[str, int] = {}
     for record in records:
         if "task" not in record.fields:
             wordings.setdefault(record.source, set()).add(_seed_of(record))
+            sizes[record.source] = sizes.get(record.source, 0) + 1
     groups: dict[str, list[_Record]] = {}
     for record in records:
-        name = record.fields.get("task", record.source)
-        if "task" not in record.fields and len(wordings[record.source]) > 1:
+        name, source = record.fields.get("task", record.source), record.source
+        if "task" not in record.fields and 1 < len(wordings[source]) <= sizes[source] / ROWS_PER_INSTRUCTION:
             name += "-" + hashlib.sha256(_seed_of(record).encode()).hexdigest()[:8]
         groups.setdefault(name, []).append(record)
     for name in list(groups):
@@ -171,25 +199,72 @@ def _record_draft(
     name: str, records: Sequence[_Record], annotations: Annotations, problems: Problems
 ) -> Draft:
     where = f"{records[0].where}: task '{name}'"
+    records = _without_validation(records, problems)
     seed = _seed(name, records)
     instructions = _instructions(name, records, seed, annotations)
     rows: list[Row | None] = []
+    num_turns = Counter(record.line for record in records)
     for number, record in enumerate(records, start=1):
-        with problems.collected():
-            example_id = str(record.fields.get("id", f"{name}-{number}"))
-            row = read_row(record.fields, example_id, record.fields.get("split"), record.where)
-            rows.append(row and replace(row, instruction=instructions[record.fields["instruction"]]))
+        with problems.rows.collected():
+            row = read_row(
+                record.fields,
+                _id_of(record, name, number, num_turns[record.line]),
+                record.fields["split"],
+                record.where,
+                record.file,
+                problems,
+            )
+            rows.append(row and _spoken(row, record, instructions, num_turns[record.line]))
     stated = _single(records, "constraints")
     return Draft(
         name=name,
         where=records[0].where,
         instructions=tuple(one for one in instructions.values() if one.origin != OWN),
         rows=kept_rows(rows, where),
-        categories=texts_of(_single(records, "categories") or [], f"{where}: 'categories'"),
+        categories=_categories(records, where),
         constraints=annotations.demands(name) if stated is None else parse_constraints(stated, where),
         metric=checked_metric(_single(records, "metric"), where),
         step=_single(records, "step"),
     )
+
+
+def _id_of(record: _Record, name: str, number: int, num_turns: int) -> str:
+    """The id that a record states, with the turn where its row is several examples; else its number."""
+    if "id" not in record.fields:
+        return f"{name}-{number}"
+    stated = text_of(record.fields["id"], f"{record.where}: 'id'")
+    return f"{stated}-{record.turn}" if num_turns > 1 else stated
+
+
+def _spoken(row: Row, record: _Record, instructions: Mapping[str, Instruction], num_turns: int) -> Row:
+    """The row under its instruction, with what was said before."""
+    return replace(
+        row,
+        instruction=instructions[record.fields["instruction"]],
+        context=record.context,
+        as_system=record.as_system,
+        conversation=str(record.line) if num_turns > 1 else "",
+    )
+
+
+def _without_validation(records: Sequence[_Record], problems: Problems) -> list[_Record]:
+    """The records with those of a validation split as test examples, or left out where there are others."""
+    has_test = any(record.fields["split"] == "test" for record in records)
+    found = []
+    for record in records:
+        if record.fields["split"] != VALIDATION:
+            found.append(record)
+        elif has_test:
+            problems.notes[f"{record.file}: the validation split is not used, for there is a test split"] += 1
+        else:
+            found.append(replace(record, fields={**record.fields, "split": "test"}))
+    return found
+
+
+def _categories(records: Sequence[_Record], where: str) -> tuple[str, ...]:
+    """The categories of the records, each once in order of appearance."""
+    stated = [record.fields["categories"] for record in records if "categories" in record.fields]
+    return tuple(dict.fromkeys(text for one in stated for text in texts_of(one, f"{where}: 'categories'")))
 
 
 def _seed(name: str, records: Sequence[_Record]) -> str:

@@ -1,0 +1,50 @@
+"""How rows are read: what a config chooses, a row as its file has it, an example as a row states it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kpig.records import Message
+
+TRAIN_ON = ("last", "all")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The choices of a config's [stream] that concern rows.
+
+    `columns` maps what kpig calls a field to what the file calls it. `train_on` "all" makes an example of
+    every assistant turn of a conversation, "last" of the last one.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    train_on: str = "last"
+
+    @property
+    def instructs_by_system(self) -> bool:
+        """Whether the system prompt of a conversation is its instruction."""
+        return self.columns.get("instruction") == "system"
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """One row as its file has it: `source` names the task where the row states none, `where` is for messages.
+
+    `split` is that of the file or table, where it has one.
+    """
+
+    where: str
+    file: str
+    source: str
+    fields: Mapping[str, Any]
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Stated:
+    """One example of a row: its fields by kpig's names, what was said before, and the number of its turn."""
+
+    fields: Mapping[str, Any]
+    context: tuple[Message, ...] = ()
+    as_system: bool = False
+    turn: int = 1

@@ -105,7 +105,7 @@ def annotate_tasks(
             "examples of a task, so none were proposed for them"
         )
     for caution in coverage.cautions(entries.items()):
-        print(f"note: {caution}")
+        say(f"note: {caution}")
     nothing = [name for name, one in entries.items() if not one.key_parts]
     if nothing:
         say(

@@ -67,7 +67,7 @@ _NONE = re.compile(r"no\s+\w", re.IGNORECASE)
 _WITH = re.compile(r"with\s+\w", re.IGNORECASE)
 _TAIL_KINDS = {"without": "content", "such": "content", "so": "content", "based": "reference", "in": "format"}
 _JOINERS = re.compile(r"(?:(?:and|but|or|so(?!\s+that\b)|then|also|please|back)\b[\s,]*)+", re.IGNORECASE)
-_JOINER_WORDS = ("and", "but", "or", "so", "then", "please", "back")
+_JOINER_WORDS = ("and", "but", "or", "so", "then", "please", "as")
 _FOR_WHOM = re.compile(r"\s+for\s+(?:them|me|us|him|her)$", re.IGNORECASE)
 _BARE_VERB = re.compile(
     r"(?:(?:\w+ly|always|please|and)\s+)*\w+(?:\s+(?:it|them|me|back|only))?$", re.IGNORECASE
@@ -99,6 +99,7 @@ _ASKS_FOR = re.compile(
     r"(?:please\s+)?(?:give|return|send|write|output|provide|fill\s+in|use)(?:\s+(?:me|us|back))?\W*$",
     re.IGNORECASE,
 )
+_SAYS_NOTHING = re.compile(r"(?:only|back|too|please|instead)\W*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def pieces(
     found = _tailed(text, start, lead.start() if lead else end, enclosures, is_statement)
     if lead:
         found += _listed(text, start, lead, end, enclosures)
+    found = [piece for piece in found if not _SAYS_NOTHING.match(text[piece.start : piece.end])]
     return [piece for piece in found if not _ASKS_FOR.match(text[piece.start : piece.end])] or found[:1]
 
 

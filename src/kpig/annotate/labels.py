@@ -12,7 +12,8 @@ _COMMAS = (
     rf"(?:,?\s+(?:or|and)\s+{_ARTICLE}{_ITEM})?"
 )
 _PAIR = rf"(?:either\s+)?{_ITEM}\s+or\s+{_ITEM}"
-_SLASHES = r"[\w-]+(?:\s?/\s?[\w-]+)+|[\w-]+(?: [\w-]+)*(?:\s?\|\s?[\w-]+(?: [\w-]+)*)+"
+_WORDS = r"[\w-]+(?: [\w-]+)*"
+_SLASHES = rf"{_WORDS}(?:\s/\s{_WORDS})+|[\w-]+(?:\s?/\s?[\w-]+)+|{_WORDS}(?:\s?\|\s?{_WORDS})+"
 _END = r"\s*[.?!)\]}]*\s*$"
 SLASHED = re.compile(rf"[(\[{{<]?\s*(?:{_SLASHES})\s*[)\]}}>]?{_END}")
 LISTED = re.compile(rf"[(\[{{<]?\s*(?:{_COMMAS}|{_PAIR}|{_SLASHES})\s*[)\]}}>]?{_END}", re.IGNORECASE)

@@ -1,8 +1,8 @@
 """Lexicons: the words and phrases that tell what a clause of an instruction does.
 
 Verbs and nouns are those of instructions at large. Patterns ignore case and match at the start of a clause
-unless their name says otherwise. They were chosen on the 40 tasks of superni-stream, and judged once on
-others (docs/LOG.md, "Finding key parts").
+unless their name says otherwise. They were chosen on the 40 tasks of superni-stream and on short
+instructions (docs/LOG.md, "Finding key parts" and "Key parts of short instructions").
 """
 
 import re
@@ -36,7 +36,7 @@ OPERATION_VERBS = _words(
     "improve include indicate infer insert interpret invent invert invite itemise itemize join judge "
     "justify keep label leave lemmatise let limit link list locate look lowercase make mark mask match "
     "measure mention merge mimic minimise modify move multiply name narrate negate normalise normalize "
-    "note omit optimise optimize order organise organize outline output paint pair paraphrase parse "
+    "note offer omit optimise optimize order organise organize outline output paint pair paraphrase parse "
     "perform pick pinpoint place point polish predict prepare present preserve print prioritise "
     "prioritize produce pronounce proofread propose provide pseudonymise pull punctuate put quote rank "
     "rate reason reassure recap recast recognize recommend reconstruct record redact reduce refactor "

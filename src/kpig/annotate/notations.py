@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from kpig.annotate import labels, lengths, roles, styles
 
+QUOTES = "\"'“”`"
 _MARK = r"(?:[-*•–]|\(?\d{1,2}[.)]|\(?[A-Za-z][.)])"
 _LINE = re.compile(rf"[ \t]*{_MARK}[ \t]+(?P<item>[^\n]*)")
 _NUMBERED = re.compile(
@@ -41,7 +42,7 @@ def find(text: str) -> tuple[Notation, ...]:
     """All notations of a text, in order and apart."""
     found = [*_line_lists(text), *_numbered(text)]
     found += [
-        Notation(*match.span(), "format", match.start())
+        Notation(*_quoted(text, *match.span()), "format", _quoted(text, *match.span())[0])
         for form in (_FILLED, _OBJECT)
         for match in form.finditer(text)
     ]
@@ -50,6 +51,12 @@ def find(text: str) -> tuple[Notation, ...]:
         if not apart or apart[-1].end <= one.start:
             apart.append(one)
     return tuple(apart)
+
+
+def _quoted(text: str, start: int, end: int) -> tuple[int, int]:
+    """The offsets with the quotation marks around them, if there are any."""
+    is_quoted = start and text[start - 1] in QUOTES and text[end : end + 1] in tuple(QUOTES)
+    return (start - 1, end + 1) if is_quoted else (start, end)
 
 
 def _line_lists(text: str) -> Iterator[Notation]:

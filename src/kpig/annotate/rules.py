@@ -8,7 +8,7 @@ form and a list of labels are parts of their own (docs/method.md, section 2).
 import re
 from collections.abc import Sequence
 
-from kpig.annotate import division, fragments, headings, kinds, lengths, roles, styles
+from kpig.annotate import division, fragments, headings, kinds, labels, lengths, roles, styles
 from kpig.annotate.clauses import EDGES, Clause, split, trimmed
 from kpig.annotate.enclosures import Enclosures
 from kpig.annotate.lexicon import BASIS, SAID_AGAIN
@@ -202,6 +202,8 @@ def _kind(words: str, role: str, asked: bool) -> str:
         return "operation"
     if role == "format" and lengths.is_limit(words):
         return "length"
+    if role == "format" and labels.is_slashed(words):
+        return "label_set"
     if role in KEY_PART_KINDS:
         return role
     if role in (FRAGMENT, RULE) and not asked and styles.is_language(words):

@@ -23,7 +23,8 @@ _QUALITY = (
     r"old|British|American|Brazilian|standard|valid|very|well-formed)\s+){0,3}"
 )
 _PLACES = (
-    r"order\b|the\s+order\b|(?:all\s+)?(?:lower|upper|title|sentence|camel|snake|kebab)[\s-]?case|"
+    r"order\b|the\s+order\b|bullet\s+points?\b|bullets\b|(?:all\s+)?(?:lower|upper|title|sentence|camel|"
+    r"snake|kebab)[\s-]?case|"
     r"(?:all\s+)?(?:capitals?|caps)\b|"
     r"(?:single|double|square|round|angle|curly|quotation|block|small|capital|bold|italics?|inverted|"
     r"ascending|"

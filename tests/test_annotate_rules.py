@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,207 @@ def test_format_and_length_are_told_apart():
     assert [span.kind for span in spans] == ["operation", "format", "length"]
 
 
+# --- short instructions ------------------------------------------------------------------------------
+
+MARKS = dict(o="operation", l="label_set", f="format", n="length", c="content", r="reference")
+SHORT = Path(__file__).parent / "golden" / "short_instructions.txt"
+
+
+def marked(line):
+    """The text of a line without marks such as "[o:an operation]", and the spans that they state."""
+    text, spans, opened, depth = "", [], None, 0
+    while line:
+        mark = None if opened else re.match(r"\[([olfncr]):", line)
+        if mark:
+            opened, depth, line = (len(text), MARKS[mark[1]]), 1, line[mark.end() :]
+            continue
+        depth += (line[0] == "[") - (line[0] == "]")
+        if opened and not depth:
+            spans.append(KeySpan(opened[0], len(text), opened[1]))
+            opened = None
+        else:
+            text += line[0]
+        line = line[1:]
+    return text, spans
+
+
+def short_instructions():
+    """Two of each genre, written for this test; a tab goes on with the line above."""
+    lines = re.split(r"\n(?!\t)", SHORT.read_text(encoding="utf-8").strip())
+    return [marked(line.split("\t", 1)[1].replace("\n\t", "\n")) for line in lines]
+
+
+def kinds(text):
+    return [(span.kind, text[span.start : span.end]) for span in find(text)]
+
+
+def test_short_instructions_of_thirty_genres_are_annotated_nearly_as_by_hand():
+    stated = short_instructions()
+    f1, correlation = macro([compare(text, find(text), spans) for text, spans in stated])
+    assert len(stated) == 60 and f1 > 0.98 and correlation > 0.96
+    met = [span in find(text) for text, spans in stated for span in spans]
+    assert sum(met) / len(met) > 0.85
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        (": calm/tense/unclear", "calm/tense/unclear"),
+        (": calm | tense | unclear", "calm | tense | unclear"),
+        (": calm, tense or unclear.", "calm, tense or unclear"),
+        (' as "calm" or "tense".', 'as "calm" or "tense"'),
+        (" (calm/tense).", "calm/tense"),
+        (":\n- calm\n- very tense", "calm\n- very tense"),
+        (":\n1) calm\n2) not tense", "calm\n2) not tense"),
+        (". 1) calm 2) tense 3) unclear.", "1) calm 2) tense 3) unclear"),
+        (". 0 = calm, 1 = tense.", "0 = calm, 1 = tense"),
+        (". Choose one of: calm, tense.", "Choose one of: calm, tense"),
+        (". Yes or no only.", "Yes or no only"),
+        (".\nLABELS: calm; tense", "calm; tense"),
+    ],
+)
+def test_a_list_of_labels_is_one_span_in_every_notation(listed, found):
+    assert kinds(f"Classify the voice{listed}") == [("operation", "Classify the voice"), ("label_set", found)]
+
+
+@pytest.mark.parametrize(
+    ("tail", "kind", "found"),
+    [
+        (" in at most nine words.", "length", "in at most nine words"),
+        (", no more than two sentences.", "length", "no more than two sentences"),
+        (" to 12 words or fewer.", "length", "to 12 words or fewer"),
+        (", max. 90 characters.", "length", "max. 90 characters"),
+        ("; it must fit in 60 characters.", "length", "it must fit in 60 characters"),
+        (" as YAML.", "format", "as YAML"),
+        (" in plain Danish.", "format", "in plain Danish"),
+        (", lower case.", "format", "lower case"),
+        (", ending with a dash.", "format", "ending with a dash"),
+        (" and nothing else.", "format", "nothing else"),
+        (" politely.", "format", "politely"),
+        (", without any greeting.", "format", "without any greeting"),
+        (" so that it sounds calm.", "format", "so that it sounds calm"),
+        (", but do not name the town.", "content", "do not name the town"),
+        (" and leave all dates alone.", "content", "leave all dates alone"),
+        (", then translate the result.", "operation", "translate the result"),
+        (" with a phrase copied from it.", "reference", "with a phrase copied from it"),
+    ],
+)
+def test_what_bounds_forms_or_follows_an_operation_is_a_span_of_its_own(tail, kind, found):
+    assert kinds(f"Retell the diary{tail}") == [("operation", "Retell the diary"), (kind, found)]
+
+
+@pytest.mark.parametrize(
+    ("fragment", "kind"),
+    [
+        ("YAML only", "format"),
+        ("No comments", "format"),
+        ("Just the number", "format"),
+        ("Two words", "length"),
+        ("At most three lines", "length"),
+        ("No names of people", "content"),
+        ("True or false", "label_set"),
+    ],
+)
+def test_a_fragment_after_the_operation_is_key(fragment, kind):
+    assert kinds(f"Judge the claim. {fragment}.")[1:] == [(kind, fragment)]
+
+
+@pytest.mark.parametrize(
+    "background",
+    [
+        "Our drivers must be at the depot by six and cannot read long notes.",
+        "The bakery has to throw away what it should have sold.",
+        "My sister needs to move and I have to help her, which nobody should envy.",
+        "A letter from a lighthouse.",
+        "You are Ada, a patient librarian.",
+        "Look at the receipt below.",
+        "Hello, many thanks for your help!",
+        "CONTEXT: notes of a night watchman.",
+        "# Role\nCook on a ship\n# Task\n",
+    ],
+)
+def test_background_orders_to_read_and_headings_are_not_key(background):
+    assert key(f"{background} Name the street.") == "Name the street"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("**Task:** shorten to a slogan", "shorten to a slogan"),
+        ("TASK: mood", "mood"),
+        ("I need a slogan, at most 5 words.", "a slogan | at most 5 words"),
+        ("Wanted: a rhyme, one line.", "a rhyme | one line"),
+        ("Plural of the noun, upper case.", "Plural of the noun | upper case"),
+        ("Finnish please.", "Finnish"),
+        ("The shop sells tea. The tea comes from afar.", "The tea comes from afar"),
+    ],
+)
+def test_something_is_found_where_no_clause_has_a_verb_that_asks(text, found):
+    assert key(text) == found
+
+
+def test_examples_that_fix_the_form_are_key_and_worked_ones_are_not():
+    assert kinds("Tidy the entry. Example: 'tea 2x' becomes '2 x tea'.")[1:] == [
+        ("format", "'tea 2x' becomes '2 x tea'")
+    ]
+    assert key("Tidy the entry. Example: tea was bought twice by the cook, so the answer is 2.") == (
+        "Tidy the entry"
+    )
+
+
+# --- long instructions -------------------------------------------------------------------------------
+
+SHAPES = [
+    "Sort the list in French, at most 3 words. ",
+    "Use this, e.g. that, etc. and so ",
+    "\n",
+    "\n \t",
+    "(a) ",
+    "((",
+    "'a' ",
+    "A: ",
+    "to a, ",
+    "a | b ",
+    "Classify: a: b, c ",
+    "- item\n",
+    "1) a 2) b ",
+    "note that ",
+    "one of the words, ",
+    "....",
+    "*",
+    '"',
+    "(",
+    " ",
+    "a-",
+    "**a",
+    "{'a': ",
+    "k: ... ",
+    'If "a", answer "b"; ',
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ten_times_the_text_makes_about_ten_times_the_calls(shape):
+    few, many = num_calls(shape * 60), num_calls(shape * 600)
+    assert many <= 12 * few + 500
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_instruction_of_twenty_thousand_characters_is_no_matter(shape):
+    find(("Do it. " + shape * 20_000)[:20_000])  # what is quadratic inside one pattern runs for minutes here
+
+
+def num_calls(text):
+    """Functions of Python and C that are called while the key parts of a text are found."""
+    count = itertools.count()
+    sys.setprofile(lambda frame, event, argument: next(count) if event.endswith("call") else None)
+    try:
+        find(text)
+    finally:
+        sys.setprofile(None)
+    return next(count)
+
+
 # --- agreement ---------------------------------------------------------------------------------------
 
 
@@ -250,16 +453,18 @@ def test_agreement_on_the_tasks_that_the_rules_were_made_on_stays_at_its_level()
     assert f1 > 0.97 and correlation > 0.96
 
 
-def test_agreement_on_tasks_that_the_rules_were_not_made_on_stays_at_the_one_measurement():
-    f1, correlation = measured("superni-heldout")  # measured once, with no change after: 0.881 and 0.775
-    assert f1 > 0.87 and correlation > 0.76
+def test_agreement_on_definitions_that_the_rules_were_not_made_on_stays_at_its_level():
+    f1, correlation = measured("superni-heldout")  # first measured at 0.881 and 0.775; see docs/results.md
+    assert f1 > 0.9 and correlation > 0.77
 
 
-def test_every_wording_of_the_built_in_suite_is_annotated_almost_exactly():
-    agreements = []
+def test_agreement_on_short_instructions_stays_at_its_level():
+    f1, correlation = measured("short-instructions")
+    assert f1 > 0.98 and correlation > 0.95
+
+
+def test_every_wording_of_the_built_in_suite_is_annotated_exactly_with_its_kinds():
     for composition in (*suite.base_skills(), *suite.free_compositions()):
         for general, operation in itertools.product(range(5), repeat=2):
             wording = suite.instruction(composition, general, operation, (general + operation) % 5)
-            agreements.append(compare(wording.text, find(wording.text), wording.key_parts))
-    f1, correlation = macro(agreements)
-    assert f1 > 0.995 and correlation > 0.99
+            assert find(wording.text) == wording.key_parts

@@ -33,6 +33,16 @@ def test_annotated_key_parts_are_read_with_the_tasks_and_kept_when_corrected_by_
     assert len(json.loads(out.read_text())["say"]["key_parts"]) == 1
 
 
+def test_key_parts_that_leave_little_of_an_instruction_are_told_with_task_and_share(tmp_path):
+    text = "Name the shortest river, one word."
+    rows = [TASK | {"instruction": text, "input": f"w{n}", "output": f"W{n}"} for n in range(8)]
+    tasks = write_tasks(tmp_path / "tasks", *rows)
+    told = "key parts are more than 80 % of the instruction (say 93 %): masking leaves little of it"
+    annotated = kpig("annotate", tasks, "--by", "rules", "--out", tasks / "keyparts.json")
+    assert f"note: {told}" in annotated.stdout and "93 %" in annotated.stdout.split("note:")[0]
+    assert told in " ".join(kpig("show", tasks).stdout.split())
+
+
 def test_variants_written_beside_the_tasks_are_trained_on_and_never_replaced_unasked(tasks, tmp_path):
     kpig("annotate", tasks, "--by", "rules", "--out", tasks / "keyparts.json")
     done = kpig("diversify", tasks, "--n", 5, "--out", tasks)

@@ -188,7 +188,8 @@ _LANGUAGE = regex.compile(
     rf"|British|American|Simplified|"
     rf"Traditional|Canadian|Latin American)\s+){{0,2}}?(?P<one>{_NAMES})\b(?!\s+(?:script"
     rf"|letters?|alphabet|characters?|names?|"
-    rf"words?|speakers?|class|abbreviation|language\s+\w+))|(?:->|→)\s*(?P<three>{_NAMES})\b|\b(?P<two>{_NAMES}),?\s+(?:please|only)\b"
+    rf"words?|speakers?|class|abbreviation|language\s+\w+))|(?:->|→)\s*(?P<three>{_NAMES})\b|"
+    rf"\b(?P<two>{_NAMES}),?\s+(?:please|only)\b"
 )
 
 

@@ -96,7 +96,8 @@ def _inside(quote: regex.Match[str]) -> str:
 
 
 _SAID = regex.compile(
-    r"(?i:\b(?:output|return|answer|respond|reply|print|say|write|generate|label|classify|mark|else|otherwise|and|or)\s+"
+    r"(?i:\b(?:output|return|answer|respond|reply|print|say|write|generate|label|classify|mark|else|"
+    r"otherwise|and|or)\s+"
     r"(?:(?:with|it|them|as|only|the (?:word|label|number))\s+)*)(?P<label>[A-Z][\w-]{0,30}|\d{1,4})\b"
 )
 

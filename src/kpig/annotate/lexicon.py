@@ -1,8 +1,8 @@
 """Lexicons: the words and phrases that tell what a clause of an instruction does.
 
 Verbs and nouns are those of instructions at large. Patterns ignore case and match at the start of a clause
-unless their name says otherwise. They were chosen on the 40 tasks of superni-stream, and judged once on
-others (docs/LOG.md, "Finding key parts").
+unless their name says otherwise. They were chosen on the 40 tasks of superni-stream and on short
+instructions (docs/LOG.md, "Finding key parts" and "Key parts of short instructions").
 """
 
 import re
@@ -18,29 +18,43 @@ def _set(text: str) -> frozenset[str]:
 
 
 # "." after one of these ends no sentence.
-ABBREVIATIONS = _set("e.g i.e eg ie etc ex vs cf resp approx fig al dr mr mrs ms prof st")
+ABBREVIATIONS = _set(
+    "max min approx incl excl e.g i.e eg ie etc ex vs cf resp approx fig al dr mr mrs ms prof st"
+)
 OPERATION_VERBS = _words(
-    "add adapt adjust analyze annotate answer append apply arrange ask assess assign avoid break build "
-    "calculate capitalize categorize change check choose cite classify combine come compare complete compose "
-    "compress compute do concatenate conclude consider construct continue convert copy correct count craft "
-    "create decide decode decompose deduce define delete derive describe detect determine develop devise "
-    "discard distinguish divide double drop edit elaborate eliminate encode end ensure enumerate estimate "
-    "evaluate examine exchange exclude expand explain express extend extract figure fill filter find fix "
-    "flag follow form format formulate gather generate give group guess highlight identify ignore imagine "
-    "include indicate infer insert interpret invent invert join judge justify keep label leave let limit "
-    "link list locate look make mark match measure mention merge modify move multiply name negate normalize "
-    "note omit order organize outline output paraphrase parse perform pick place point predict prepare "
-    "present preserve print produce pronounce propose provide put quote rank rate reason recognize recommend "
-    "reconstruct record reduce refer reformulate remember remove rename reorder rephrase repeat replace "
-    "reply report reproduce resolve respond restore return reverse revise rewrite rotate round say score "
-    "select separate show shorten simplify solve sort specify spell split start state subtract substitute "
-    "suggest sum summarise summarize supply swap tag take tell think transcribe transform translate treat "
-    "try turn unscramble update use verify wrap write"
+    "abbreviate adapt add adjust advise alphabetise alphabetize analyse analyze annotate anonymise "
+    "anonymize answer apologise apologize append apply arrange ask assess assign avoid boil brainstorm "
+    "break build calculate capitalise capitalize capture categorise categorize censor change chart "
+    "check choose cite clarify classify clean coin combine come compare complete compose compress "
+    "compute concatenate conclude condense congratulate consider construct continue contrast convert "
+    "copy correct count craft create criticise critique debug decide decode decompose deduce "
+    "deduplicate define delete demonstrate derive describe detect determine develop devise diagnose "
+    "discard distinguish divide do double draft draw drop edit elaborate elicit eliminate encode end "
+    "enrich ensure enumerate estimate evaluate examine exchange exclude expand explain express extend "
+    "extract fact-check figure fill filter find finish fix flag follow form format formulate forward "
+    "gather generate give greet group guess handle highlight identify ignore illustrate imagine imitate "
+    "improve include indicate infer insert interpret invent invert invite itemise itemize join judge "
+    "justify keep label leave lemmatise let limit link list locate look lowercase make mark mask match "
+    "measure mention merge mimic minimise modify move multiply name narrate negate normalise normalize "
+    "note offer omit optimise optimize order organise organize outline output paint pair paraphrase parse "
+    "perform pick pinpoint place point polish predict prepare present preserve print prioritise "
+    "prioritize produce pronounce proofread propose provide pseudonymise pull punctuate put quote rank "
+    "rate reason reassure recap recast recognize recommend reconstruct record redact reduce refactor "
+    "refer refine reformulate refuse remember remove rename reorder reorganise repeat rephrase replace "
+    "reply report reproduce rescue resolve respell respond restore retell return reverse revise rewrite "
+    "romanise rotate round route say score segment select separate shorten show simplify sketch solve "
+    "sort specify spell split spot standardise standardize start state stem strip substitute subtract "
+    "suggest sum summarise summarize supply swap symbolise tabulate tag take tell thank think tidy "
+    "tokenise tokenize trace transcribe transform translate transliterate treat triage trim truncate "
+    "try turn underline unscramble update uppercase use verify visualise weigh wrap write"
 )
 NOUN_VERBS = (  # verbs that are as often nouns: "..., answer options and ..."
-    r"(?:answer|label|list|name|number|point|rank|rate|reason|record|report|return|score|state|start|end|form|"
-    r"format|group|judge|change|check|count|link|mark|match|measure|order|output|place|present|sum|tag|turn|use|"
-    r"copy|correct|complete|double|limit|estimate|pick|quote|repeat|reply|reverse|separate|swap|divide|note|do)\b"
+    r"(?:answer|label|list|name|number|point|rank|rate|reason|record|report|return|score|state|start|end|"
+    r"form|"
+    r"format|group|judge|change|check|count|link|mark|match|measure|order|output|place|present|sum|tag|"
+    r"turn|use|"
+    r"copy|correct|complete|double|limit|estimate|pick|quote|repeat|reply|reverse|separate|swap|divide|"
+    r"note|do)\b"
 )
 READING_VERBS = _words("read consider look examine study view inspect watch listen")
 NOT_VERBS = _set(
@@ -59,7 +73,8 @@ FOLLOWERS = (
     r"at\s+(?:least|most))\b|[\"'“‘`\[<]"
 )
 FIRM_FOLLOWERS = (
-    r"(?:the|an?|this|these|those|as|all|each|every|any|only|whether|if|it|them|its|your|which|what|how|who|one|"
+    r"(?:the|an?|this|these|those|as|all|each|every|any|only|whether|if|it|them|its|your|which|what|how|"
+    r"who|one|"
     r"out|into|exactly|where|when|another|yes|no|true|false|some|such|between|at|to)\b|[\"'“‘`\[\d]"
 )
 TASK_NOUNS = r"(?:task|job|goal|objective|aim|purpose|mission|role|responsibility|assignment|challenge)"
@@ -72,24 +87,32 @@ MODALS = (
 )
 YOU_MUST = rf"you\s*{MODALS}(?:\s+(?:also|then|only\s+need\s+to|first|now|always|try\s+to|please))?"
 TASK_IS = (
-    rf"(?:(?:your|the|our|this)\s+(?:\w+\s+){{0,2}}{TASK_NOUNS}|you)\s+(?:here\s+|now\s+)?(?:is|will\s+be|are)"
+    rf"(?:(?:your|the|our|this)\s+(?:\w+\s+){{0,2}}{TASK_NOUNS}|you)\s+(?:here\s+|now\s+)?(?:is|will\s+be|"
+    rf"are)"
     r"(?:\s+simply|\s+just|\s+now|\s+then)?(?:,?\s+therefore,?)?\s*:?\s*\"?to\b"
 )
 TASK_FORM = (
-    rf"(?:your|the|our|this)\s+(?:\w+\s+){{0,2}}{TASK_NOUNS}(?:\s+(?:is|will\s+be)(?:\s+about)?(?=\s+(?:{OPERATION_VERBS})\b)|"
+    rf"(?:your|the|our|this)\s+(?:\w+\s+){{0,2}}{TASK_NOUNS}(?:\s+(?:is|"
+    rf"will\s+be)(?:\s+about)?(?=\s+(?:{OPERATION_VERBS})\b)|"
     r"\s+(?:is|will\s+be)\s+about(?=\s+\w+ing\b)|"
     r"\s+(?:involves|requires\s+you\s+to|requires)(?=\s)|(?:\s+is)?\s+as\s+follows(?=\s*:)|(?=\s*:))"
 )
-ASKED = r"(?:we|i)\s+(?:(?:would\s+)?(?:ask|want|need|like|expect|require))\s+you\s+to"
-POLITE = r"(?:please|kindly|can\s+you|could\s+you|would\s+you)(?:\s+please)?"
+ASKED = r"(?:we|i)\s+(?:(?:would\s+)?(?:ask|want|need|like|expect|require))\s+(?:you\s+to|that\s+you)(?=\s)"
+POLITE = r"(?:please|kindly|can\s+you|could\s+you|would\s+you)(?:\s+(?:please|kindly))?"
+WANTED = (
+    r"(?:(?:wanted|needed|required|requested|looking\s+for|desired)\s*:|"
+    r"would\s+you\s+(?:mind|be\s+so\s+(?:kind|good)\s+as\s+to)(?=\s)|(?:i\s+)?(?:would\s+)?ask\s+you\s+to)"
+)
 DEMAND_CARRIER = rf"(?:{TASK_IS}|{TASK_FORM}|{YOU_MUST}|{ASKED}|please\s)"
 CARRIER = re.compile(
     rf"(?:(?:and|so|but|then|thus|hence|now|next|finally|also|therefore)\b,?\s*)*"
-    rf"(?:{TASK_IS}|{TASK_FORM}|{YOU_MUST}|{ASKED}|{POLITE})(?:\s+{POLITE})?[\s,:]+(?=\S)",
+    rf"(?:{TASK_IS}|{TASK_FORM}|{YOU_MUST}|{ASKED}|{WANTED}|"
+    rf"{POLITE}(?:\s+to(?=\s))?)(?:\s+{POLITE})?[\s,:]+(?=\S)",
     re.IGNORECASE,
 )
 OPENING = re.compile(
-    r"(?:(?:in|for)\s+(?:this|the\s+following|the\s+given|our)\s+(?:\w+\s+)?(?:task|problem|exercise|"
+    r"(?:as\s+an?\s+(?:[\w-]+\s+){0,5}[\w-]+,\s+(?!you\b)|(?:in|for)\s+(?:this|the\s+following|"
+    r"the\s+given|our)\s+(?:\w+\s+)?(?:task|problem|exercise|"
     r"assignment|question|challenge|job|activity|work|case)\b[,:]?\s*(?:where\s+)?|"
     r"(?:also|additionally|moreover|furthermore|then|next|finally|in\s+addition|specifically|"
     r"in\s+other\s+words|that\s+is|more\s+specifically|i\.e\.|and|but|so|here|now|first|lastly)\s*,\s*|"
@@ -103,7 +126,8 @@ NOTE = re.compile(
     re.IGNORECASE,
 )
 EXAMPLE_START = re.compile(
-    r"(?:for\s+(?:example|instance)|as\s+an\s+example|e\.?g\.?|eg\b|ex\b|examples?\s*:|an?\s+example\b|"
+    r"(?:for\s+(?:example|instance)|as\s+an\s+example|e\.?g\.?|eg\b|ex\b|examples?(?:\s+(?:input|"
+    r"output)s?)?\s*:|an?\s+example\b|"
     r"some\s+examples|let'?s\s+say|suppose\b|say\b,|in\s+the\s+example|as\s+opposed\s+to|consider\s+the\s+"
     r"(?:following\s+)?example|such\s+as|\w+\s*=\s)",
     re.IGNORECASE,
@@ -124,8 +148,11 @@ PASSED = (
     r"(?:given|provided|presented|shown|supplied|displayed|assigned|offered|faced|introduced|fed|told|asked)"
 )
 INPUT_START = re.compile(
-    rf"(?:you(?:'re|'ll|\s+are|\s+will|\s+were|\s+have|\s+would)?(?:\s+be(?:en)?)?(?:\s+also|\s+now)?\s+{PASSED}\b|"
-    r"you(?:'ll|\s+will)?\s+(?:have|see|find|get|receive|read|hear)\s+|we\s+(?:give|provide|have|show|present)|"
+    rf"(?:tables?\s+\w+\s*\(|you(?:'re|'ll|\s+are|\s+will|\s+were|\s+have|"
+    rf"\s+would)?(?:\s+be(?:en)?)?(?:\s+also|"
+    rf"\s+now)?\s+{PASSED}\b|"
+    r"you(?:'ll|\s+will)?\s+(?:have|see|find|get|receive|read|hear)\s+|we\s+(?:give|provide|have|show|"
+    r"present)|"
     r"you\s+have\s+(?:an?|the|two|three|some)\b|"
     r"(?:given|provided)\b(?!\s+answers?)|(?:below|here|following|above)\s+(?:is|are|you)\b|"
     r"(?:for|from)\s+(?:the|an?|each|every|this|these)\s+(?:given|provided|following|input)\b|"
@@ -145,8 +172,10 @@ BASIS = re.compile(r"(?:based\s+(?:up)?on|according\s+to|using|from|with\s+the\s
 NEGATED = re.compile(r"(?:do\s+not|don'?t|never|not|no)\b", re.IGNORECASE)
 ADVERB = r"(?:(?:\w+ly|then|also|just|always|only|first|instead|simply)\s+)?"
 SURE_VERB = re.compile(
-    rf"{ADVERB}(?:(?:make|be)\s+(?:sure|certain|careful|creative|concise|as\b)|(?:{OPERATION_VERBS})\b(?!\s*[:=]|'s|"
-    r"\s+(?:(?!wh|how\b|if\b|that\b|all\b)\w+\s+)?(?:is|are|was|must|should|can|may|will|has|have)\b|\s+(?:options?|choices?)\b))",
+    rf"{ADVERB}(?:be\s+(?!\w+ed\b)\w|make\s+(?:sure|certain|as\b)|"
+    rf"(?:{OPERATION_VERBS})\b(?!\s*[:=]|'s|"
+    r"\s+(?:(?!wh|how\b|if\b|that\b|all\b)\w+\s+)?(?:is|are|was|must|should|can|may|will|has|have)\b|"
+    r"\s+(?:options?|choices?)\b))",
     re.IGNORECASE,
 )
 FIRM_VERB = rf"{ADVERB}(?:{OPERATION_VERBS})\s+(?={FIRM_FOLLOWERS})|(?:do\s+not|don't|make\s+sure)\s"
@@ -157,7 +186,8 @@ OUTPUT_SUBJECT = re.compile(
     r"(?:(?:the|your|this|all|each|every|any|an?|its|these)\s+)*(?:(?:final|generated|correct|resulting|"
     r"resultant|expected|new|produced|created|written|predicted|output|possible|desired|required|only|valid|"
     r"short|rewritten|converted|good|suitable)\s+)*"
-    r"(?:outputs?|answers?|responses?|results?|repl(?:y|ies)|predictions?|labels?|class(?:es)?|categor(?:y|ies))\b"
+    r"(?:outputs?|answers?|responses?|results?|repl(?:y|ies)|predictions?|labels?|class(?:es)?|"
+    r"categor(?:y|ies))\b"
     r"(?!\s+(?:options?|choices?|candidates?))"
     r"|your\s|(?:the|an?|any)\s+(?:generated|final|rewritten|resulting|created|produced|written)\b",
     re.IGNORECASE,
@@ -166,12 +196,14 @@ FINITE = re.compile(
     r"\b(?:is|are|was|were|am|should|must|can|cannot|can't|could|may|might|will|would|shall|needs?|has|have|"
     r"do|does|did|ha[ds]|isn't|aren't|shouldn't|doesn't|don't|won't|(?:mean|refer|indicate|implie|imply|"
     r"describe|contain|consist|represent|hold|happen|include|denote|correspond|belong|range|introduce|"
-    r"provide|express|talk|involve|mention|get|put|show|state|require|follow|come|appear|occur|seem|stand|work|start|end|"
+    r"provide|express|talk|involve|mention|get|put|show|state|require|follow|come|appear|occur|seem|stand|"
+    r"work|start|end|"
     r"exist|tell|take|give|use|make|separate|specify|summarize|support|contradict|become|refute|entail)s?)\b",
     re.IGNORECASE,
 )
 OBLIGATION = re.compile(
-    r"\b(?:should|must|shouldn't|mustn't|ha(?:s|ve)\s+to|needs?\s+to|can\s*not|can't|(?:is|are)\s+(?:required|"
+    r"\b(?:should|must|shouldn't|mustn't|ha(?:s|ve)\s+to|needs?\s+to|can\s*not|can't|(?:is|"
+    r"are)\s+(?:required|"
     r"expected|supposed)\s+to|ought\s+to)\b",
     re.IGNORECASE,
 )
@@ -187,3 +219,47 @@ EXEMPTION = re.compile(
     re.IGNORECASE,
 )
 LIST_OF_LABELS = re.compile(r"(?:here|below|the\s+following)\s+(?:is|are)\b", re.IGNORECASE)
+READING_ORDER = re.compile(
+    rf"(?:please\s+)?(?:(?:carefully|first|just)\s+)?(?:{READING_VERBS})\s+(?:(?:at|to|over|"
+    rf"through)\s+)?(?:the|this|these|each|every|an?)"
+    r"(?:\s+(?!(?:and|then|to|but|or)\b)[\w'’-]+){1,9}$",
+    re.IGNORECASE,
+)
+PERSONA = re.compile(
+    r"(?:you\s*(?:are|'re)\s+(?!to\b|given\b|asked\b)|(?:you\s+)?(?:work|act)\s+(?:as|at|for|in|on)\b|"
+    r"imagine\s+(?:you|that\s+you)\b|"
+    r"pretend\s+(?:to\s+be|you|that)\b|your\s+name\s+is\b|you\s+(?:work|act|know|speak|serve|help)\b)",
+    re.IGNORECASE,
+)
+COURTESY = re.compile(
+    r"(?:(?:many\s+)?thanks|thank\s+you|sorry|hello|hi|hey|dear|good\s+(?:morning|evening|day)|cheers|"
+    r"greetings|welcome|(?:much|greatly)\s+appreciated|(?:please\s+)?bear\s+with)\b",
+    re.IGNORECASE,
+)
+WISH_FOR = re.compile(
+    r"(?:(?:and|so|now|here)\s+)*i(?:'d|'m|\s+(?:just|only|really|would|am))*\s+(?:need|want|like|"
+    r"looking\s+for)\s+"
+    r"(?!to\b|you\b|it\b)(?=\S)",
+    re.IGNORECASE,
+)
+FORM_EXAMPLE = re.compile(
+    r"(?:an?\s+)?examples?\s*:\s*(?=.{1,120}(?:->|→|=>|\bbecomes\b|\bturns\s+into\b))", re.IGNORECASE
+)
+DEFAULT = re.compile(
+    r"(?:(?:a|an|any|all|every|the)\s+)?(?:missing|unknown|absent|empty|unclear|unstated)\s+\w+|"
+    r"(?:all|each|every)\s+(?:values?|fields?|keys?|entries|items?|lines?)\b",
+    re.IGNORECASE,
+)
+LABELS_ARE = re.compile(
+    r"(?:the\s+)?(?:possible\s+|valid\s+|allowed\s+|permitted\s+)?(?:options|labels|choices|classes|"
+    r"categories|"
+    r"answers|values|tags)\s+(?:are|can\s+be|may\s+be|include)\s*:?\s*",
+    re.IGNORECASE,
+)
+NAMED_BY_VERB = re.compile(
+    rf"(?:{OPERATION_VERBS})-\w|{NOUN_VERBS}(?:,\s+(?!and\b|then\b|or\b|but\b)|"
+    rf"\s+\w+s\s+(?:(?:from|in|of|by|for|on|at)\s+(?:(?:the|our|my|this|an?|their)\s+)?\w+\s+)?"
+    rf"(?:often\s+|always\s+|usually\s+)?(?:arrive\b|{FINITE.pattern}))",
+    re.IGNORECASE,
+)
+"""A noun that looks like a verb begins a statement: "Answer sheets are ...", "Mark, our boss, ..."."""

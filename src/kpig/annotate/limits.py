@@ -118,7 +118,8 @@ _AMOUNT = (
     rf"(?P<exact>{_EXACT})\s+)?(?:(?P<low>{_N})\s*(?:-|–|to|or)\s*(?P<high>{_N})|(?P<n>{_N}))\s+"
 )
 _COUNTED = regex.compile(
-    rf"(?i)(?:\b(?:{_VERBS})\s+(?:me\s+|us\s+|out\s+)?(?:an?\s+(?:list|set)\s+of\s+)?(?:the\s+)?(?:top\s+)?|(?<=^|[.!?\n]"
+    rf"(?i)(?:\b(?:{_VERBS})\s+(?:me\s+|us\s+|out\s+)?(?:an?\s+(?:list|"
+    rf"set)\s+of\s+)?(?:the\s+)?(?:top\s+)?|(?<=^|[.!?\n]"
     rf"|format:|output:)\s*)"
     rf"{_AMOUNT}(?P<noun>(?:[\w-]+\s+){{0,2}}?[\p{{L}}-]+s)\b(?!\s+(?:that|which|are|is|were"
     rf"|was|will|have|has|can)\b)"

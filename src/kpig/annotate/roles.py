@@ -6,12 +6,13 @@ A key role is a kind of key part (`records.KEY_PART_KINDS`); the roles of OUTSID
 import re
 from dataclasses import dataclass
 
-from kpig.annotate import kinds
+from kpig.annotate import kinds, labels
 from kpig.annotate.lexicon import (
     ADVERB,
     BASIS,
     CARRIER,
     CONDITION,
+    COURTESY,
     DEMAND_CARRIER,
     ENUMERATION,
     EXAMPLE_START,
@@ -19,11 +20,14 @@ from kpig.annotate.lexicon import (
     FIRM_FOLLOWERS,
     FIRM_VERB,
     FOLLOWERS,
+    FORM_EXAMPLE,
     GERUND,
     HEADING,
     INPUT_PASSIVE,
     INPUT_START,
+    LABELS_ARE,
     LIST_OF_LABELS,
+    NAMED_BY_VERB,
     NOT_VERBS,
     NOTE,
     NOUN_VERBS,
@@ -33,18 +37,26 @@ from kpig.annotate.lexicon import (
     OUTPUT_SUBJECT,
     PERMISSION_START,
     PERMITTED_MEANS,
+    PERSONA,
+    READING_ORDER,
     READING_VERBS,
     SAID_AGAIN,
     SURE_VERB,
+    WISH_FOR,
     YOU_MUST,
 )
-from kpig.records import KEY_PART_KINDS
 
 OPENER, INPUT, EXAMPLE, PERMISSION, BACKGROUND = "opener", "input", "example", "permission", "background"
 OUTSIDE = (OPENER, INPUT, EXAMPLE, PERMISSION, BACKGROUND)
 DEMAND = "demand"  # asks for something: a key part, its kind still open
 RULE = "rule"  # says more of what is asked for: a key part, its kind still open
+FRAGMENT = "fragment"  # has no verb and yet asks for something: a key part, its kind still open
+WISH = "wish"  # asks for something where nothing else in the instruction does
 STATEMENT = "statement"  # the rest of the instruction decides whether it is key
+
+
+LONGEST_FORM_EXAMPLE = 160
+"""Characters; a longer example is a worked one, and not there to fix the form. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -61,31 +73,31 @@ def read(clause: str) -> Reading:
     rest = clause[start:]
     if not rest:
         return Reading(OPENER)
+    form = FORM_EXAMPLE.match(rest)
+    if form and len(rest) < LONGEST_FORM_EXAMPLE:
+        return Reading("format", start + form.end())
+    if labels.MAPPED.match(rest):
+        return Reading("label_set", start)
     if EXAMPLE_START.match(rest):
         return Reading(EXAMPLE)
+    if COURTESY.match(rest):
+        return Reading(OPENER)
+    if READING_ORDER.match(rest.rstrip(" .!")):
+        return Reading(INPUT)
     means = PERMITTED_MEANS.match(rest)
     if means:
         return Reading(RULE, start + means.end())
     if PERMISSION_START.match(rest):
         return Reading(PERMISSION)
-    note = NOTE.match(rest)
-    if note:
-        return _read_note(clause, start + note.end())
+    noted = start
+    while note := NOTE.match(clause, noted):
+        noted = note.end()
+    if noted > start:
+        return _read_note(clause, noted)
     carrier = CARRIER.match(rest)
     if carrier:
         return _read_demand(clause, start + carrier.end())
     return _read_uncarried(clause, start)
-
-
-def kind(words: str, role: str = STATEMENT, first: bool = True) -> str:
-    """The kind of key part that the words of a clause would be, after opener and carrier.
-
-    `first` tells that nothing before asks for anything; a role left open is read from the words.
-    """
-    if role in KEY_PART_KINDS:
-        return role
-    asks = role == DEMAND or (role != RULE and begins_imperative(words))
-    return kinds.of_demand(words, first) if asks else kinds.of_rule(words)
 
 
 def _opening_end(text: str) -> int:
@@ -106,26 +118,38 @@ def _read_demand(clause: str, start: int) -> Reading:
 
 
 _READING_FIRST = re.compile(
-    rf"(?:{READING_VERBS})\s[^.]*?(?:,\s*|\s)(?:and|to|then)\s+(?:then\s+)?({FIRM_VERB}|(?:{OPERATION_VERBS})\s)",
+    rf"(?:{READING_VERBS})\s[^.]*?(?:,\s*|\s)(?:and|to|then)\s+(?:then\s+)?({FIRM_VERB}|"
+    rf"(?:{OPERATION_VERBS})\s)",
     re.IGNORECASE,
 )
 
 
 def _read_uncarried(clause: str, start: int) -> Reading:
     rest = clause[start:]
+    wish = WISH_FOR.match(rest)
+    if wish:
+        return Reading(WISH, start + wish.end())
+    named = LABELS_ARE.match(rest)
+    if named and (len(kinds.quotes(rest)) > 1 or labels.is_list(rest[named.end() :])):
+        return Reading("label_set", start)
     if LIST_OF_LABELS.match(rest) and kinds.lists_labels(rest):
         return Reading("label_set", start)
     if INPUT_START.match(rest):
         return Reading(INPUT)
     if rest.endswith("?"):
         return Reading(DEMAND, start)
-    if begins_imperative(rest):
+    if begins_imperative(rest) and not _ACT_AS.match(rest):
         return _read_demand(clause, start)
+    if PERSONA.match(rest):
+        return Reading(BACKGROUND)
     if _has_heading(rest) or (CONDITION.match(rest) and _main_clause_demands(rest)):
         return Reading(RULE, start)
     if INPUT_PASSIVE.search(rest) and not OBLIGATION.search(rest) and not OUTPUT_SUBJECT.match(rest):
         return Reading(INPUT)
     return Reading(STATEMENT, start)
+
+
+_ACT_AS = re.compile(r"(?:act|imagine|pretend|work)\s+(?:as|that|you|to\s+be)\b", re.IGNORECASE)
 
 
 def begins_opening(text: str) -> bool:
@@ -142,10 +166,19 @@ def begins_imperative(text: str) -> bool:
     bare = text[number.end() :] if number else text
     if re.match(r"(?:do\s+not|don'?t|never|not)\b", bare, re.IGNORECASE):
         return True
-    if SURE_VERB.match(bare) or (GERUND.match(bare) and not FINITE_AFTER_GERUND.search(bare)):
+    if NAMED_BY_VERB.match(bare):
+        return False
+    if (
+        SURE_VERB.match(bare)
+        or _VERB_AND_LIST.match(bare)
+        or (GERUND.match(bare) and not FINITE_AFTER_GERUND.search(bare))
+    ):
         return True
     unknown = re.match(rf"([A-Z][a-z]+)\s+(?!that\b|in\b|with\b|by\b|as\b)(?:{FOLLOWERS})", bare)
     return bool(unknown and _may_be_verb(unknown.group(1)))
+
+
+_VERB_AND_LIST = re.compile(rf"(?!{NOUN_VERBS})(?:{OPERATION_VERBS})\s*:\s", re.IGNORECASE)
 
 
 def _may_be_verb(word: str) -> bool:
@@ -154,8 +187,10 @@ def _may_be_verb(word: str) -> bool:
 
 def _has_heading(text: str) -> bool:
     """Whether a demand or a rule follows a heading such as "Tense:"."""
-    heading = HEADING.match(text)
-    return heading is not None and read(text[heading.end() :]).role in (DEMAND, RULE)
+    end = 0
+    while heading := HEADING.match(text, end):
+        end = heading.end()
+    return end > 0 and read(text[end:]).role in (DEMAND, RULE)
 
 
 _MAIN_DEMAND = re.compile(
@@ -193,7 +228,7 @@ _BARE_VERB = re.compile(
 )
 _UNKNOWN_VERB = re.compile(rf",\s*(?:and\s+|then\s+)?(?P<verb>[a-z]+)\s+(?:{FIRM_FOLLOWERS})")
 _ALTERNATIVE = re.compile(
-    r"[,;]\s*((?:or\s+)?(?:otherwise|else|and\s+if|if\s+not)\b)|;\s*(\w)", re.IGNORECASE
+    r"[,;]\s*((?:or\s+)?(?:otherwise|else|and\s+if|if\s+not)\b)|;\s+(\w)", re.IGNORECASE
 )
 _LIST_START = re.compile(rf":\s+({ENUMERATION.pattern})")
 _PURPOSE = re.compile(r"to\b", re.IGNORECASE)
@@ -210,7 +245,7 @@ def demand_offsets(sentence: str) -> list[int]:
     if EXAMPLE_START.match(sentence, start) or (CONDITION.match(sentence, start) and not described):
         return found
     later = [match.start(1) for match in _LATER_CARRIER.finditer(sentence, start)]
-    later = [offset for offset in later if not _CONDITION_BEFORE.search(sentence[:offset])]
+    later = [offset for offset in later if not _CONDITION_BEFORE.search(sentence, 0, offset)]
     if not later and (described or BASIS.match(sentence, start) or _PURPOSE.match(sentence, start)):
         later = _later_verb(sentence, start)
     return found + later

@@ -3,10 +3,11 @@
 import re
 from dataclasses import dataclass, field
 
-from kpig.annotate import kinds
+from kpig.annotate import kinds, lengths
 from kpig.annotate.lexicon import (
     BASIS,
     CONDITION,
+    DEFAULT,
     EXEMPTION,
     FINITE,
     NOT_VERBS,
@@ -21,9 +22,16 @@ WISH = re.compile(
 )
 EXISTENCE = re.compile(r"there\s+(?:is|are|can|could|may|might|will)\b", re.IGNORECASE)
 TRUTH_RULE = re.compile(r"\s(?:only\s+)?(?:if|when|unless)\s")
+WRITERS_OWN = re.compile(r"(?:(?:and|but|so)\s+)?(?:i|we|my|our)\b", re.IGNORECASE)
+POINTED_AT = re.compile(r"(?:these|those|some|many|most)\b", re.IGNORECASE)
+SOMEBODYS = re.compile(r"\s+(?:of|from|on|in|at)\s+(?:our|my|the|an?|this|these)\b", re.IGNORECASE)
+ANSWER = re.compile(
+    r"\b(?:you|your|outputs?|answers?|responses?|labels?|results?|return|write|print)\b", re.IGNORECASE
+)
 IF = re.compile(r"(?:if|when|while)\s+", re.IGNORECASE)
 PHRASE_END = re.compile(
-    r"[,.:;(]|\b(?:of|in|from|for|with|to|into|that|which|who|on|at|between|by|about|based|such|whose|where)\b"
+    r"[,.:;(]|\b(?:of|in|from|for|with|to|into|that|which|who|on|at|between|by|about|based|such|whose|"
+    r"where)\b"
 )
 NAME_OF = re.compile(r"\b(name|type|kind|number|count|list|set|one)s?\s+of\b")
 _ITEM = r"[\w-]+(?:\s[A-Z][\w-]*)?"
@@ -40,6 +48,8 @@ class Surroundings:
     output: set[str] = field(default_factory=set)
     input: set[str] = field(default_factory=set)
     labels: set[str] = field(default_factory=set)
+    has_demand: bool = False  # whether a verb asks for something anywhere
+    asked: bool = False  # whether something was asked for: before that, an obligation is somebody else's
 
     def learn_input(self, clause: str) -> None:
         """Take in a clause that describes the input."""
@@ -55,6 +65,7 @@ class Surroundings:
 
     def learn_output(self, clause: str) -> None:
         """Take in the object of an operation; the whole question where it asks whether something holds."""
+        self.asked = True
         phrase = clause.split(None, 1)[-1]
         if not re.search(r"\b(?:whether|if)\b", clause):
             phrase = PHRASE_END.split(NAME_OF.sub(r"\1", phrase))[0]
@@ -66,20 +77,32 @@ def is_key(clause: str, around: Surroundings) -> bool:
 
     A statement about what was given as input is not, unless its verb obliges the output.
     """
-    purpose = PURPOSE.match(clause)
-    if purpose:
-        return is_key(clause[purpose.end() :], around)
+    while purpose := PURPOSE.match(clause):
+        clause = clause[purpose.end() :]
     if EXISTENCE.match(clause):
         return kinds.lists_labels(clause)
-    if any(cue.match(clause) for cue in (BASIS, WISH, EXEMPTION)):
+    if any(cue.match(clause) for cue in (BASIS, EXEMPTION)):
+        return True
+    if WISH.match(clause) and (around.asked or not around.has_demand):
+        return True
+    if around.asked and (DEFAULT.match(clause) or lengths.SUFFICES.match(clause)):
         return True
     return _speaks_of_output(clause, around) or _names_label(clause, around) or _rules_output(clause, around)
+
+
+def is_somebodys(clause: str, around: Surroundings) -> bool:
+    """Whether a condition before the first demand binds somebody else: no reader, output or label."""
+    if around.asked or not around.has_demand or not CONDITION.match(clause):
+        return False
+    return not (ANSWER.search(clause) or kinds.quotes(clause))
 
 
 def _speaks_of_output(clause: str, around: Surroundings) -> bool:
     condition = IF.match(clause)
     output = OUTPUT_SUBJECT.match(clause, condition.end() if condition else 0)
     if not output:
+        return False
+    if not around.asked and (POINTED_AT.match(clause) or SOMEBODYS.match(clause, output.end())):
         return False
     given = _stems(output.group(), frozenset()) & around.input
     return _obliges(clause) or "your" in output.group().lower() or not given
@@ -89,22 +112,40 @@ def _names_label(clause: str, around: Surroundings) -> bool:
     if kinds.quotes(clause) & around.labels:
         return True
     subject = clause.split(",")[0] if CONDITION.match(clause) else _subject(clause)
+    words = {"", *re.findall(r"\w+", subject.lower())}
     return any(
         re.search(rf"\b{re.escape(label)}\b", subject, re.IGNORECASE)
         for label in around.labels
-        if len(label) > 1
+        if len(label) > 1 and _first_word(label) in words
     )
+
+
+def _first_word(label: str) -> str:
+    found = re.search(r"\w+", label)
+    return found.group() if found else ""
 
 
 def _rules_output(clause: str, around: Surroundings) -> bool:
     """Whether the clause defines, conditions or restricts what the operation is about."""
-    subject, produced = _head(clause), around.output - around.input
-    if subject & produced or (_obliges(clause) and (subject & around.output or not subject & around.input)):
+    subject = _head(clause)
+    if _produced(subject, around) or (_obliges(clause) and _is_obliged(clause, subject, around)):
         return True
     if CONDITION.match(clause):
-        return bool(_stems(clause) & produced)
+        return _produced(_stems(clause), around)
     rule = TRUTH_RULE.search(clause)
-    return bool(rule and _stems(clause[: rule.start()]) & produced)
+    return bool(rule and _produced(_stems(clause[: rule.start()]), around))
+
+
+def _produced(stems: set[str], around: Surroundings) -> bool:
+    """Whether one of the stems is of the output and not of the input."""
+    return any(stem in around.output and stem not in around.input for stem in stems)
+
+
+def _is_obliged(clause: str, subject: set[str], around: Surroundings) -> bool:
+    """Whether what an obligation binds may be the answer: not the input, and nobody of the writer's."""
+    if WRITERS_OWN.match(clause):
+        return False
+    return bool(subject & around.output or (around.asked and not subject & around.input))
 
 
 def _obliges(clause: str) -> bool:

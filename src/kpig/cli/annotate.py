@@ -77,6 +77,7 @@ def annotate_tasks(
     """
     from kpig.annotate import job, keyparts
     from kpig.progress import Bars
+    from kpig.tasks import coverage
 
     out, constraints_path = _places(tasks, out)
     kept = frozenset() if overwrite else keyparts.by_hand(out)
@@ -103,6 +104,8 @@ def annotate_tasks(
             "first was annotated: state 'key_parts' in the rows of the others; constraints hold for all "
             "examples of a task, so none were proposed for them"
         )
+    for caution in coverage.cautions(entries.items()):
+        say(f"note: {caution}")
     nothing = [name for name, one in entries.items() if not one.key_parts]
     if nothing:
         say(
@@ -166,10 +169,12 @@ def _learner(model: str, device: Device) -> "Learner | None":
 
 
 def _annotated(found: "Annotation", texts: Mapping[str, str]) -> Table:
+    from kpig.tasks import coverage
+
     table = Table("task", "key parts", "share of the text", "kinds", title="key parts", title_justify="left")
     for name, text in texts.items():
         spans = found.spans.get(name, ())
-        share = sum(span.end - span.start for span in spans) / len(text)
+        share = coverage.share(Instruction(text, spans))
         kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(span.kind for span in spans).items())
         table.add_row(
             Text(name),

@@ -19,7 +19,7 @@ from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
 from kpig.model.folder import check_folder, is_adapter, resolve
 from kpig.records import Example, Stream, Task
-from kpig.tasks import stream
+from kpig.tasks import coverage, stream
 from kpig.tasks.drafts import share_unread
 from kpig.tasks.matching import collisions, normalize
 
@@ -100,6 +100,7 @@ def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     found += own_instruction_cautions((*tasks.tasks, *tasks.held_out))
     found += data_cautions((*tasks.tasks, *tasks.held_out))
     found += _bare_example_cautions(config, tasks)
+    found += coverage.cautions(coverage.instructions((*tasks.tasks, *tasks.held_out)))
     bare = [task.name for task in tasks.tasks if not _has_key_parts(task)]
     if config.method.name != "kpig" or not bare:
         return found

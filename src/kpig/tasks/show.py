@@ -12,6 +12,7 @@ from rich.text import Text
 
 from kpig.records import KEY_PART_KINDS, MASK_TEXT, Example, Instruction, KeySpan, Task
 from kpig.rendering import render, visible
+from kpig.tasks import coverage
 
 TEMPLATE = "show.html.j2"
 MOST_CHARACTERS = 2000
@@ -119,8 +120,11 @@ def _facts(task: Task) -> str:
     categories = visible(", ".join(task.categories)) or "no category"
     counts = f"{len(task.train)} training and {len(task.test)} test examples"
     own = len(task.own_instructions)
+    covered = "".join(f"; {one}" for one in coverage.cautions(coverage.instructions([task])))
     note = f"; {own} instructions are single examples' own, the first is shown" if own else ""
-    return f"{categories}; {task.metric}; {counts}; {len(task.constraints)} constraints{note}"
+    return (
+        f"{categories}; {task.metric}; {counts}; {len(task.constraints)} constraints{note}{visible(covered)}"
+    )
 
 
 def _example(task: Task) -> list[tuple[str, str]]:

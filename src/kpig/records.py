@@ -58,7 +58,8 @@ class Example:
     """One input with its reference responses, under the instruction it came with or a rewording of that.
 
     `context` is what the conversation held before: a system prompt, earlier turns. `as_system` tells that
-    the instruction is itself the system prompt, and the input all that the user says.
+    the instruction is itself the system prompt, and the input all that the user says. `constraints` are
+    demands on its response beside the task's.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Example:
     references: tuple[str, ...]
     context: tuple[Message, ...] = ()
     as_system: bool = False
+    constraints: "tuple[Constraint, ...]" = field(default=(), compare=False)
 
     @property
     def response(self) -> str:

@@ -5,9 +5,9 @@ What the model says is untrusted: only texts that stand in the instruction and k
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
 
@@ -18,6 +18,7 @@ from kpig.records import KEY_PART_KINDS, KeySpan
 from kpig.rendering import render
 from kpig.tasks.drafts import overlapped
 
+Name = TypeVar("Name", bound=Hashable)
 TEMPLATE = "annotate.txt.j2"
 MOST_PREVIOUS_CHARACTERS = 4000
 """How much of a rejected answer is shown to the model again. Chosen: an answer that runs on must not fill the
@@ -88,8 +89,8 @@ class Found:
 
 
 def find_all(
-    backend: TextBackend, texts: Mapping[str, str], on_progress: OnProgress | None = None
-) -> dict[str, Found]:
+    backend: TextBackend, texts: Mapping[Name, str], on_progress: OnProgress | None = None
+) -> dict[Name, Found]:
     """The key parts of each named instruction, in order.
 
     An answer with a mistake is asked for once more, with the mistake shown; of the two the one with fewer

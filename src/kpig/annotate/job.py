@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kpig.annotate import by_llm, rules
@@ -13,7 +13,7 @@ from kpig.annotate.cost import Cost
 from kpig.errors import UsageError, nearest
 from kpig.llm import Progress, TextBackend
 from kpig.progress import Watcher
-from kpig.records import Example, KeySpan, Task
+from kpig.records import Example, Instruction, KeySpan, Task
 
 if TYPE_CHECKING:
     from kpig.model.learner import Learner
@@ -30,12 +30,14 @@ Finder = Callable[[Task], tuple[tuple[KeySpan, ...] | None, Cost]]
 class Annotation:
     """The key parts found for each task, in order; a task without a result is not among `spans`.
 
-    `rejections` tells by task what was refused, and why a task has no result.
+    `rejections` tells by task what was refused, and why a task has no result. `own` are the instructions
+    that single examples came with, by task, with their key parts; those without a result are left out.
     """
 
     spans: Mapping[str, tuple[KeySpan, ...]]
     rejections: Mapping[str, tuple[Rejection, ...]] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
+    own: Mapping[str, tuple[Instruction, ...]] = field(default_factory=dict)
 
     @property
     def num_rejected(self) -> Counter[str]:
@@ -51,10 +53,12 @@ def annotate(
     num_examples: int = NUM_EXAMPLES,
     watch: Watcher | None = None,
 ) -> Annotation:
-    """The key parts of every task's seed instruction.
+    """The key parts of every task's seed instruction, and of those that single examples came with.
 
-    `by` is one of WAYS: "llm" needs `backend`, "gain" needs `learner`, "best" uses it where there is one.
-    Gain uses the first `num_examples` training examples, or test examples of a task that has no others.
+    The latter are found by the chat model where that is the way, else by rules: gain needs several examples
+    of one instruction. `by` is one of WAYS: "llm" needs `backend`, "gain" needs `learner`, "best" uses it
+    where there is one. Gain uses the first `num_examples` training examples, or test examples of a task
+    that has no others.
     Raises UsageError for an unknown way or a missing helper, and what the ways raise.
     """
     _check(by, backend, learner)
@@ -62,7 +66,13 @@ def annotate(
     if by == "llm":
         assert backend is not None, "_check refuses llm without a backend"
         return _by_llm(tasks, backend, watch)
-    return _one_by_one(tasks, _finder(by, learner, num_examples), watch)
+    found = _one_by_one(tasks, _finder(by, learner, num_examples), watch)
+    own = {
+        task.name: tuple(Instruction(one.text, rules.find(one.text), one.origin) for one in members)
+        for task in tasks
+        if (members := task.own_instructions)
+    }
+    return replace(found, own=own)
 
 
 def _check(by: str, backend: TextBackend | None, learner: Learner | None) -> None:
@@ -78,6 +88,9 @@ def _check(by: str, backend: TextBackend | None, learner: Learner | None) -> Non
 
 def _by_llm(tasks: Sequence[Task], backend: TextBackend, watch: Watcher) -> Annotation:
     before, settled = backend.usage, 0
+    texts: dict[tuple[str, str], str] = {}
+    for task in tasks:
+        texts |= {(task.name, one.text): one.text for one in (task.instruction, *task.own_instructions)}
 
     def tell(progress: Progress) -> None:
         nonlocal settled
@@ -86,12 +99,27 @@ def _by_llm(tasks: Sequence[Task], backend: TextBackend, watch: Watcher) -> Anno
         )
         settled = progress.done
 
-    with watch.phase("annotate", len(tasks)):
-        found = by_llm.find_all(backend, {task.name: task.instruction.text for task in tasks}, tell)
+    with watch.phase("annotate", len(texts)):
+        found = by_llm.find_all(backend, texts, tell)
     after = backend.usage
+    spans = {key: one.spans for key, one in found.items() if one.spans is not None}
+    seeds = {task.name: (task.name, task.instruction.text) for task in tasks}
+    rejected: dict[str, tuple[Rejection, ...]] = {}
+    for (name, _), one in found.items():
+        if one.rejections:
+            rejected[name] = (*rejected.get(name, ()), *one.rejections)
     return Annotation(
-        spans={name: one.spans for name, one in found.items() if one.spans is not None},
-        rejections={name: one.rejections for name, one in found.items() if one.rejections},
+        spans={name: spans[key] for name, key in seeds.items() if key in spans},
+        rejections=rejected,
+        own={
+            task.name: tuple(
+                Instruction(one.text, spans[task.name, one.text], one.origin)
+                for one in members
+                if (task.name, one.text) in spans
+            )
+            for task in tasks
+            if (members := task.own_instructions)
+        },
         cost=Cost(requests=after.requests - before.requests, llm_tokens=after.tokens - before.tokens),
     )
 

@@ -1,13 +1,14 @@
 """keyparts.json: the key parts of tasks in a file made to be corrected by hand.
 
 One entry per task: `definition` (the instruction), `key_parts` (text, kind, start, end, in order), and
-where a program wrote it `made_by` and `check`. A hand that corrects an entry makes it differ from its
+where a program wrote it `made_by` and `check`. Where single examples came with instructions of their own, a
+list `own` has such an entry for each of these. A hand that corrects an entry makes it differ from its
 `check`, and an entry written by hand has none: both are the user's and are not overwritten.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,43 @@ class Written:
 
 
 def write(
-    path: Path, instructions: Mapping[str, Instruction], made_by: str, overwrite: bool = False
+    path: Path,
+    instructions: Mapping[str, Instruction],
+    made_by: str,
+    overwrite: bool = False,
+    own: Mapping[str, Sequence[Instruction]] | None = None,
 ) -> Written:
     """Write each task's instruction and key parts into the file, beside the entries that it has.
 
-    Entries made by hand are kept unless `overwrite`; other tasks' entries stay in any case. Raises
-    DataError where the file is there and no JSON object, RunError where it cannot be written.
+    `own` are instructions of single examples by task. Entries made by hand are kept unless `overwrite`; other
+    tasks' entries stay in any case. Raises DataError where the file is there and no JSON object, RunError
+    where it cannot be written.
     """
     entries = entries_of(path)
     kept = () if overwrite else tuple(name for name in instructions if _is_by_hand(entries.get(name)))
     new = {name: entry(one, made_by) for name, one in instructions.items() if name not in kept}
-    publish_json(path, entries | new)
+    beside = {
+        name: own_entries(entries.get(name), every, made_by, overwrite) for name, every in (own or {}).items()
+    }
+    kept_own = {
+        name: one["own"] for name, one in entries.items() if isinstance(one, Mapping) and "own" in one
+    }
+    written = entries | new
+    for name, listed in (kept_own | beside).items():
+        written[name] = {**written.get(name, {}), "own": listed}
+    publish_json(path, written)
     return Written(tuple(new), kept)
+
+
+def own_entries(
+    before: object, instructions: Sequence[Instruction], made_by: str, overwrite: bool
+) -> list[dict[str, Any]]:
+    """The entries of instructions of single examples, with those that a hand has made where they stand."""
+    stated = before.get("own", []) if isinstance(before, Mapping) else []
+    by_text = {one["definition"]: one for one in stated if isinstance(one, Mapping) and "definition" in one}
+    kept = {} if overwrite else {text: dict(one) for text, one in by_text.items() if _is_by_hand(one)}
+    new = {one.text: entry(one, made_by) for one in instructions}
+    return list(({text: dict(one) for text, one in by_text.items()} | new | kept).values())
 
 
 def by_hand(path: Path) -> frozenset[str]:

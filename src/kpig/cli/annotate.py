@@ -82,12 +82,12 @@ def annotate_tasks(
     out, constraints_path = _places(tasks, out)
     kept = frozenset() if overwrite else keyparts.by_hand(out)
     every = read_tasks(tasks, for_training=True)
-    chosen = [task for task in every if task.name not in kept]
+    chosen = [task for task in every if task.name not in kept or task.own_instructions]
     backend = chat.backend(device) if by == Way.LLM else None
     found = job.annotate(chosen, by.value, backend, _learner(model, device), examples, Bars())
     texts = {task.name: task.instruction.text for task in chosen}
-    entries = {name: Instruction(texts[name], spans) for name, spans in found.spans.items()}
-    keyparts.write(out, entries, by.value, overwrite)
+    entries = {name: Instruction(texts[name], one) for name, one in found.spans.items() if name not in kept}
+    keyparts.write(out, entries, by.value, overwrite, found.own)
     show(_annotated(found, texts))
     print_counts("rejected", found.num_rejected)
     if found.cost.requests:
@@ -98,11 +98,13 @@ def annotate_tasks(
         f"key parts of {len(entries)} tasks: {out} ({len(kept)} made by hand were kept); "
         f"look: kpig show {tasks}"
     )
-    if own := [task.name for task in chosen if task.own_instructions]:
+    if found.own:
+        count = sum(map(len, found.own.values()))
+        found_by = "by the chat model" if by == Way.LLM else "by rules"
         say(
-            f"note: in {len(own)} of them ({some(own)}) examples have instructions of their own; only the "
-            "first was annotated: state 'key_parts' in the rows of the others; constraints hold for all "
-            "examples of a task, so none were proposed for them"
+            f"note: in {len(found.own)} of them ({some(list(found.own))}) examples have instructions of "
+            f"their own: key parts of {count} more were found {found_by}, under 'own'; no constraints are "
+            "proposed for them, state 'constraints' in their rows"
         )
     for caution in coverage.cautions(entries.items()):
         say(f"note: {caution}")

@@ -124,8 +124,8 @@ def _bare_example_cautions(config: RunConfig, tasks: Stream) -> list[str]:
         return []
     return [
         f"{bare} of {len(examples)} training examples in tasks with instructions per example have no key "
-        "parts: kpig learns these as replay does; state 'key_parts' in their rows, kpig annotate finds those "
-        "of a task's first instruction only"
+        "parts: kpig learns these as replay does; find them with kpig annotate, or state 'key_parts' in "
+        "their rows"
     ]
 
 

@@ -17,9 +17,8 @@ def judge(
     gain: Gain | None = None,
 ) -> Prediction:
     """The response with its exact match, ROUGE-L and violations (docs/method.md, section 7)."""
-    broken = constraints.violations(
-        task.constraints, example.input, response, prompt=prompt, finished=finished
-    )
+    demands = (*task.constraints, *example.constraints)
+    broken = constraints.violations(demands, example.input, response, prompt=prompt, finished=finished)
     return Prediction(
         task=task.name,
         example=example.id,
@@ -32,7 +31,7 @@ def judge(
         exact_match=matching.exact_match(response, example.references),
         rouge_l=matching.rouge_l(response, example.references),
         violations=broken,
-        num_constraints=len(task.constraints),
+        num_constraints=len(demands),
         masked_response=masked_response,
         gain=gain,
     )

@@ -144,6 +144,9 @@ class Row:
     conversation: str = ""
     """Names the conversation that the example is a turn of, where others are turns of the same one."""
 
+    constraints: tuple[Constraint, ...] = ()
+    """Demands on its own response, beside the task's."""
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -192,7 +195,16 @@ def build(
 
 def _example(draft: Draft, row: Row) -> Example:
     instruction = row.instruction or draft.instructions[0]
-    return Example(row.id, draft.name, instruction, row.input, row.references, row.context, row.as_system)
+    return Example(
+        id=row.id,
+        task=draft.name,
+        instruction=instruction,
+        input=row.input,
+        references=row.references,
+        context=row.context,
+        as_system=row.as_system,
+        constraints=row.constraints,
+    )
 
 
 # --- split -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from kpig.config import SUITE, RunConfig, SuiteSection
 from kpig.errors import ConfigError, DataError, clause, nearest
-from kpig.records import Example, Instruction, Stream, Task
+from kpig.records import Constraint, Example, Instruction, Stream, Task
 from kpig.tasks import readers, suite
 from kpig.tasks.drafts import Draft, Problems, build
 from kpig.tasks.measures import measure
@@ -308,7 +308,7 @@ def _pieces(task: Task) -> Iterator[str]:
         "name": task.name,
         "metric": task.metric,
         "categories": task.categories,
-        "constraints": [[one.type, one.params, one.kind] for one in task.constraints],
+        "constraints": _constraint_fields(task.constraints),
         "instructions": [_instruction_fields(one) for one in task.instructions],
         "evaluation_instructions": [_instruction_fields(one) for one in task.evaluation_instructions],
     }
@@ -359,7 +359,13 @@ def _example_fields(example: Example, task: Task) -> list[object]:
     if example.context or example.as_system:
         said = [[message.role, message.text] for message in example.context]
         fields.append([said, example.as_system])
+    if example.constraints:
+        fields.append({"constraints": _constraint_fields(example.constraints)})
     return fields
+
+
+def _constraint_fields(constraints: Sequence[Constraint]) -> list[object]:
+    return [[one.type, one.params, one.kind] for one in constraints]
 
 
 def _sha256(value: object) -> str:

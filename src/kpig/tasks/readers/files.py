@@ -27,7 +27,7 @@ from kpig.tasks.measures import METRICS, is_own
 STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE = "stream.json", "keyparts.json", "constraints.json"
 VARIANTS_FILE, REJECTED_FILE = "variants.json", "variants_rejected.json"
 KEY_PARTS_KEYS, KEY_PART_KEYS = (
-    ("key_parts", "definition", "made_by", "check"),
+    ("key_parts", "definition", "made_by", "check", "own"),
     ("text", "kind", "start", "end"),
 )
 BYTE_ORDER_MARK = "\ufeff"
@@ -357,16 +357,35 @@ class Annotations:
             return ()
         where = f"{self.key_parts_path}: task '{name}'"
         entry = typed(self.key_parts[name], dict, where, "an object with 'key_parts'")
-        refuse_unknown(entry, KEY_PARTS_KEYS, where)
-        for part in entry.get("key_parts") or ():
-            if isinstance(part, Mapping):
-                refuse_unknown(part, KEY_PART_KEYS, f"{where}: key part {part.get('text')!r}"[:300])
+        _check_entry(entry, where)
+        if "key_parts" not in entry and "own" in entry:
+            return ()
         if entry.get("definition", text) != text:
             raise DataError(
                 f"{where}: 'definition' differs from the task's instruction {text[:60]!r}; "
                 "annotate that wording"
             )
         return locate(text, entry.get("key_parts"), where)
+
+    def own_key_parts(self, name: str) -> dict[str, Mapping[str, Any]]:
+        """The entries for instructions that single examples of the task came with, by their text."""
+        entry = self.key_parts.get(name)
+        stated = entry.get("own", []) if isinstance(entry, Mapping) else []
+        where = f"{self.key_parts_path}: task '{name}': 'own'"
+        found: dict[str, Mapping[str, Any]] = {}
+        for one in typed(stated, list, where, "a list of objects with 'definition' and 'key_parts'"):
+            one = typed(one, dict, where, "objects with 'definition' and 'key_parts'")
+            text = typed(one.get("definition"), str, f"{where}: 'definition'", "a text")
+            found[text] = one
+        return found
+
+    def own_spans(self, name: str, text: str, own: Mapping[str, Mapping[str, Any]]) -> tuple[KeySpan, ...]:
+        """The key parts of such an instruction, from what `own_key_parts` found; DataError as for `spans`."""
+        if text not in own:
+            return ()
+        where = f"{self.key_parts_path}: task '{name}': own {text[:40]!r}"
+        _check_entry(own[text], where)
+        return locate(text, own[text].get("key_parts"), where)
 
     def demands(self, name: str) -> tuple[Constraint, ...]:
         """The task's constraints; raises DataError for one that cannot be understood."""
@@ -377,6 +396,14 @@ class Annotations:
         known = set(known)
         refuse_strangers(self.key_parts_path, self.key_parts, known, problems)
         refuse_strangers(self.constraints_path, self.constraints, known, problems)
+
+
+def _check_entry(entry: Mapping[str, Any], where: str) -> None:
+    """Refuse keys that an entry of key parts does not have."""
+    refuse_unknown(entry, KEY_PARTS_KEYS, where)
+    for part in entry.get("key_parts") or ():
+        if isinstance(part, Mapping):
+            refuse_unknown(part, KEY_PART_KEYS, f"{where}: key part {part.get('text')!r}"[:300])
 
 
 def refuse_strangers(path: Path, names: Iterable[str], known: Set[str], problems: Problems) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kpig.errors import DataError, nearest
-from kpig.records import Instruction, Message
+from kpig.records import Constraint, Instruction, Message
 from kpig.tasks.drafts import OWN, Draft, Problems, Row, check_name, locate
 from kpig.tasks.readers import arrays, delimited, jsonl, parquet, saved
 from kpig.tasks.readers.files import (
@@ -202,6 +202,7 @@ def _record_draft(
     records = _without_validation(records, problems)
     seed = _seed(name, records)
     instructions = _instructions(name, records, seed, annotations)
+    shared = _shared_constraints(records, where)
     rows: list[Row | None] = []
     num_turns = Counter(record.line for record in records)
     for number, record in enumerate(records, start=1):
@@ -214,15 +215,14 @@ def _record_draft(
                 record.file,
                 problems,
             )
-            rows.append(row and _spoken(row, record, instructions, num_turns[record.line]))
-    stated = _single(records, "constraints")
+            rows.append(row and _spoken(row, record, instructions, num_turns[record.line], shared is None))
     return Draft(
         name=name,
         where=records[0].where,
         instructions=tuple(one for one in instructions.values() if one.origin != OWN),
         rows=kept_rows(rows, where),
         categories=_categories(records, where),
-        constraints=annotations.demands(name) if stated is None else parse_constraints(stated, where),
+        constraints=shared or annotations.demands(name),
         metric=checked_metric(_single(records, "metric"), where),
         step=_single(records, "step"),
     )
@@ -236,14 +236,26 @@ def _id_of(record: _Record, name: str, number: int, num_turns: int) -> str:
     return f"{stated}-{record.turn}" if num_turns > 1 else stated
 
 
-def _spoken(row: Row, record: _Record, instructions: Mapping[str, Instruction], num_turns: int) -> Row:
-    """The row under its instruction, with what was said before."""
+def _shared_constraints(records: Sequence[_Record], where: str) -> tuple[Constraint, ...] | None:
+    """The constraints that hold for the whole task; none stated: (). None where rows state different ones."""
+    stated = [record.fields["constraints"] for record in records if "constraints" in record.fields]
+    if any(one != stated[0] for one in stated):
+        return None
+    return parse_constraints(stated[0], where) if stated else ()
+
+
+def _spoken(
+    row: Row, record: _Record, instructions: Mapping[str, Instruction], num_turns: int, has_own: bool
+) -> Row:
+    """The row under its instruction, with what was said before; `has_own`: its constraints are its own."""
+    own = parse_constraints(record.fields.get("constraints", []), record.where) if has_own else ()
     return replace(
         row,
         instruction=instructions[record.fields["instruction"]],
         context=record.context,
         as_system=record.as_system,
         conversation=str(record.line) if num_turns > 1 else "",
+        constraints=own,
     )
 
 
@@ -298,12 +310,13 @@ def _instructions(
     for record in records:
         groups.setdefault(record.fields["instruction"], []).append(record)
     found: dict[str, Instruction] = {}
+    own = annotations.own_key_parts(name)
     for text, members in groups.items():
         stated = _single(members, "key_parts")
         if stated is not None:
             spans = locate(text, stated, f"{members[0].where}: task '{name}'")
         else:
-            spans = annotations.spans(name, text) if text == seed else ()
+            spans = annotations.spans(name, text) if text == seed else annotations.own_spans(name, text, own)
         given = any("wording_of" in record.fields for record in members)
         found[text] = Instruction(text, spans, "seed" if text == seed else "given" if given else OWN)
     return found

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -139,3 +140,15 @@ def test_a_row_without_constraints_has_those_beside_the_tasks(tmp_path):
     (task,) = stream.load_tasks(tmp_path / "t.jsonl")
     assert [one.type for one in task.constraints] == ["min_words"]
     assert [len(one.constraints) for one in task.test] == [0, 1, 1]
+
+
+def test_the_documented_file_is_read(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    (shown,) = [one.split("```")[0] for one in page.split("```json\n")[1:] if '"own"' in one.split("```")[0]]
+    (tmp_path / "keyparts.json").write_text(shown)
+    entry = json.loads(shown)["chat"]
+    asked = [entry["definition"], *(one["definition"] for one in entry["own"])]
+    rows = [{"task": "chat", "instruction": text, "output": "a"} for text in asked]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (task,) = stream.load_tasks(tmp_path / "t.jsonl")
+    assert [len(one.instruction.key_parts) for one in task.test] == [2, 1]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from kpig.annotate import by_llm, rules
+from kpig.annotate import among, by_llm, rules
 from kpig.annotate.by_llm import Rejection
 from kpig.annotate.cost import Cost
 from kpig.errors import UsageError, nearest
@@ -67,12 +67,18 @@ def annotate(
         assert backend is not None, "_check refuses llm without a backend"
         return _by_llm(tasks, backend, watch)
     found = _one_by_one(tasks, _finder(by, learner, num_examples), watch)
-    own = {
-        task.name: tuple(Instruction(one.text, rules.find(one.text), one.origin) for one in members)
-        for task in tasks
-        if (members := task.own_instructions)
-    }
-    return replace(found, own=own)
+    return _with_own(found, [task for task in tasks if task.own_instructions], seeds_too=by == "rules")
+
+
+def _with_own(found: Annotation, tasks: Sequence[Task], seeds_too: bool) -> Annotation:
+    """The same with the instructions of single examples, read beside each other and the task's first."""
+    spans, own = dict(found.spans), {}
+    for task in tasks:
+        every = among.find_all([task.instruction.text, *(one.text for one in task.own_instructions)])
+        own[task.name] = tuple(replace(one, key_parts=every[one.text]) for one in task.own_instructions)
+        if seeds_too:
+            spans[task.name] = every[task.instruction.text]
+    return replace(found, spans=spans, own=own)
 
 
 def _check(by: str, backend: TextBackend | None, learner: Learner | None) -> None:

@@ -16,6 +16,7 @@ from kpig import report
 from kpig.errors import RunError
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Gain, Prediction, Task
 from kpig.report.examples import examples
+from kpig.report.loss_plot import loss_figure
 from kpig.report.replay_plot import replay_shares
 from kpig.report.text import MAX_SHOWN_CHARACTERS, NONE, shortened
 from kpig.scoring import predictions, scores
@@ -306,6 +307,27 @@ def test_what_a_step_replayed_is_counted_over_its_updates_and_drawn(tmp_path):
 def test_a_run_without_replay_has_no_plot_of_it(tmp_path):
     visible, _, _ = written([report.read_run(write_run(tmp_path / "run"))], tmp_path / "report")
     assert "What each step replayed" not in visible
+
+
+def test_validation_losses_are_dots_where_they_were_measured_joined_within_a_step(tmp_path):
+    folder = write_run(tmp_path / "run")
+    measured = {(1, 2): 0.75, (1, 3): 0.5, (2, 2): 1.25, (2, 3): 1.5}
+    events = [
+        {"step": step, "update": update, "loss": 2.0}
+        | ({"validation_loss": measured[step, update]} if (step, update) in measured else {})
+        for step in (1, 2)
+        for update in (1, 2, 3)
+    ]
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    drawn = loss_figure([report.read_run(folder)])
+    (dots,) = [trace for trace in drawn.data if "validation" in trace.name]
+    assert list(dots.x) == [2, 3, None, 5, 6] and list(dots.y) == [0.75, 0.5, None, 1.25, 1.5]
+    assert "validation" in written([report.read_run(folder)], tmp_path / "report")[1]
+
+
+def test_a_run_without_validation_has_no_curve_of_it(tmp_path):
+    drawn = loss_figure([report.read_run(write_run(tmp_path / "run"))])
+    assert [trace.name for trace in drawn.data] == ["kpig"]
 
 
 def test_an_update_done_twice_counts_once_with_its_later_loss(tmp_path):

@@ -99,6 +99,8 @@ class Task:
 
     `metric` is "accuracy" where the label set is closed, or "exact" where that cannot tell the labels apart,
     else "rougeL" (docs/method.md, section 7).
+
+    `validation` are examples that the loss is measured on while the task is learned; no others have them.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Task:
     categories: tuple[str, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     evaluation_instructions: tuple[Instruction, ...] = ()
+    validation: tuple[Example, ...] = ()
 
     @property
     def instruction(self) -> Instruction:
@@ -135,7 +138,8 @@ class Task:
     @cached_property
     def _carried(self) -> tuple[Instruction, ...]:
         """The instructions of the examples, each once, in their order."""
-        return tuple(dict.fromkeys(example.instruction for example in (*self.train, *self.test)))
+        examples = (*self.train, *self.test, *self.validation)
+        return tuple(dict.fromkeys(example.instruction for example in examples))
 
     @cached_property
     def _shared(self) -> frozenset[Instruction]:

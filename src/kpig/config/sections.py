@@ -174,6 +174,21 @@ class TrainSection(Section):
     held_out_loss_every: CountOrAll = Field(
         0, description="updates between measurements of the loss on the step's test examples; 0: none"
     )
+    validation_every: CountOrAll = Field(
+        0,
+        description="updates between measurements of the loss on the step's validation examples, if it has "
+        "some; 0: after each pass over its training examples. It is measured after the last update anyhow",
+    )
+    patience: CountOrAll = Field(
+        0,
+        description="a step ends after so many measurements in a row without a lower validation loss; 0: "
+        "never early. The learning rate falls as if it did not end early",
+    )
+    keep_best: bool = Field(
+        False,
+        description="a step ends with the weights of its lowest validation loss; takes the memory of one "
+        "more copy of the trainable weights",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic of the passes; 'auto': bfloat16 on GPUs that have it, else float32"
     )

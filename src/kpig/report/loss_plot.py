@@ -1,4 +1,4 @@
-"""The loss of every update, with the divergence beneath it where a method has one."""
+"""The loss of every update, with the validation loss on it, and the divergence beneath where there is one."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
-    """Loss over the updates, a line per run; None where no run kept its losses."""
+    """Loss over the updates, a line per run; None where no run kept its losses.
+
+    Validation losses are dots at the updates after which they were measured, joined within a step.
+    """
     series = [(number, run, [e for e in run.events if "loss" in e]) for number, run in enumerate(runs)]
     series = [one for one in series if one[2]]
     if not series:
@@ -31,6 +34,18 @@ def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
                 "hovertemplate": "update %{x}: loss %{y:.4f}, cross-entropy %{customdata}",
             }
         )
+        if any("validation_loss" in e for e in events):
+            traces.append(
+                common
+                | {
+                    "mode": "lines+markers",
+                    "line": {"color": run_colour(number), "width": 1, "dash": "dot"},
+                    "marker": {"size": 7},
+                    "name": f"{plot_label(run.name)}: validation",
+                    **_validation_points(events),
+                    "hovertemplate": "update %{x}: validation loss %{y:.4f}",
+                }
+            )
         if any("divergence" in e for e in events):
             traces.append(
                 common
@@ -42,7 +57,8 @@ def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
                     "hovertemplate": "update %{x}: divergence %{y:.4f}",
                 }
             )
-    positive = all(e["loss"] > 0 for _, _, events in series for e in events)
+    drawn = [value for _, _, events in series for e in events for value in _drawn(e)]
+    positive = all(value > 0 for value in drawn)
     two = any(trace.get("yaxis") == "y2" for trace in traces)
     lower: dict[str, Any] = {"title": {"text": "divergence<br>(nats)", "standoff": 14}, "domain": [0, 0.26]}
     lower |= {"rangemode": "tozero", "nticks": 4}
@@ -61,6 +77,25 @@ def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
         },
         **({"yaxis2": lower} if two else {}),
     )
+
+
+def _drawn(event: Mapping[str, Any]) -> list[float]:
+    """The values of an update on the axis of the loss."""
+    return [event[name] for name in ("loss", "validation_loss") if event.get(name) is not None]
+
+
+def _validation_points(events: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Where the validation loss was measured, and what it was; an empty point between two steps."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    before = None
+    for number, event in enumerate(events, start=1):
+        if event.get("validation_loss") is None:
+            continue
+        if before not in (None, event["step"]):
+            x, y = [*x, None], [*y, None]
+        x, y, before = [*x, number], [*y, event["validation_loss"]], event["step"]
+    return {"x": x, "y": y}
 
 
 def _step_lines(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

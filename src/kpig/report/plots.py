@@ -50,8 +50,8 @@ def figures(runs: Sequence[RunRecord]) -> list[PlotGroup]:
         ),
         (
             "Loss of every update",
-            "Dotted lines: a new step begins. Where a method adds terms to its loss, hover for the "
-            "cross-entropy, which compares between methods.",
+            "Dotted lines: a new step begins. Dots: the loss on validation examples. Where a method adds "
+            "terms to its loss, hover for the cross-entropy, which compares between methods.",
             [("", loss_figure(runs))],
         ),
         (

@@ -23,7 +23,7 @@ FIRST_FILES = ("config.toml", "environment.json", "stream.json")
 LATER_FILES = ("events.jsonl", "steps", "starts")
 """What a run that goes on writes beside its first files."""
 
-DRAWN = ("loss", "cross_entropy", "divergence", "held_out_loss", "tokens")
+DRAWN = ("loss", "cross_entropy", "divergence", "held_out_loss", "validation_loss", "tokens")
 """The numbers of an update's record that are read again."""
 
 MOST = 2**53

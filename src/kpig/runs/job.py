@@ -244,6 +244,8 @@ def _heed(event: dict[str, Any], folder: RunDir, watch: Watcher) -> None:
     folder.log(event)
     if "warning" in event:
         watch.say(f"step {event['step']}: {event['warning']}")
+    elif "note" in event:
+        watch.say(f"step {event['step']} {event['note']}")
     else:
         watch.advance(note=f"loss {event['loss']:.3f}")
 

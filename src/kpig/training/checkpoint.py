@@ -1,9 +1,10 @@
 """The state of training inside a step, on disk: safetensors and JSON, published whole or not at all."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,29 @@ TENSOR = "tensor in method.safetensors"
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError)
 """What reading a damaged file may raise: cut, of other bytes, or sound JSON of another shape."""
 
+BEST = "best"
+"""The folder in a checkpoint that holds weights and state of the lowest validation loss."""
+
 CURRENT, NEW, OLD = "checkpoint", "checkpoint.new", "checkpoint.old"
+
+
+@dataclass(frozen=True)
+class Best:
+    """Where the validation loss of a step, `loss` in nats per token, was lowest: after `update` updates.
+
+    `num_since` are the measurements since then. Weights and the method's state, as it is read back from
+    files, are there with `train.keep_best`.
+    """
+
+    update: int
+    loss: float
+    num_since: int = 0
+    weights: dict[str, Tensor] | None = None
+    method: dict[str, Any] = field(default_factory=dict)
+
+    def passed(self) -> "Best":
+        """The same after one more measurement that was no better."""
+        return replace(self, num_since=self.num_since + 1)
 
 
 @dataclass(frozen=True)
@@ -37,12 +60,19 @@ class Checkpoint:
     optimizer: dict[int, dict[str, Tensor]]
     method: dict[str, Any]
     ledger: dict[str, Any]
+    best: Best | None = None
 
 
-def capture(update: int, learner: Learner, optimizer: torch.optim.Optimizer, method: Method) -> Checkpoint:
+def capture(
+    update: int,
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    method: Method,
+    best: Best | None = None,
+) -> Checkpoint:
     """The state to save, at once: the optimizer's tensors are not copied and change with the next update."""
     saved = optimizer.state_dict()["state"]
-    return Checkpoint(update, learner.weights(), saved, method.state_dict(), learner.ledger.as_dict())
+    return Checkpoint(update, learner.weights(), saved, method.state_dict(), learner.ledger.as_dict(), best)
 
 
 def publish(checkpoint: Checkpoint, step_dir: Path) -> None:
@@ -110,6 +140,7 @@ def read(folder: Path) -> Checkpoint:
             optimizer=_nested(load_file(folder / "optimizer.safetensors")),
             method=state["method"],
             ledger=_totals(state["ledger"]),
+            best=_read_best(state["best"], folder / BEST) if "best" in state else None,
         )
     except DAMAGE as error:
         raise RunError(
@@ -121,6 +152,18 @@ def _count(value: object) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"update is {value!r}, expected a count")
     return value
+
+
+def _read_best(state: Mapping[str, Any], folder: Path) -> Best:
+    """What `_write` says of the best; ValueError where it is damaged."""
+    loss = state["loss"]
+    if type(loss) is not float or not math.isfinite(loss):
+        raise ValueError(f"the best validation loss is {loss!r}, expected a number")
+    best = Best(_count(state["update"]), loss, _count(state["num_since"]))
+    if not state["kept"]:
+        return best
+    weights = _named(folder / "weights.safetensors", load_file)
+    return replace(best, weights=weights, method=_read_state(folder)["method"])
 
 
 def _totals(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,6 +209,13 @@ def write_state(state: dict[str, Any], folder: Path, **more: Any) -> None:
     (folder / "state.json").write_text(as_line({"method": plain, **more}), encoding="utf-8")
 
 
+def as_read(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a method's state that nothing changes any more: as it would be read back from files."""
+    plain, tensors = parted(state)
+    copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    return _joined(json.loads(as_line(plain)), copies)
+
+
 def parted(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """A method's state as JSON values, and the tensors in it by the names that stand for them there."""
     tensors: dict[str, Tensor] = {}
@@ -186,8 +236,12 @@ def read_state(folder: Path) -> dict[str, Any]:
 def _read_state(folder: Path) -> dict[str, Any]:
     state: dict[str, Any] = _named(folder / "state.json", lambda path: json.loads(path.read_bytes()))
     tensors: dict[str, Tensor] = _named(folder / "method.safetensors", load_file)
-    method = {key: _with_tensors(value, tensors) for key, value in state["method"].items()}
-    return state | {"method": method | tensors}  # earlier versions kept tensors under their own keys only
+    return state | {"method": _joined(state["method"], tensors)}
+
+
+def _joined(plain: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """A method's state of its two parts; earlier versions kept tensors under their own keys only."""
+    return {key: _with_tensors(value, tensors) for key, value in plain.items()} | tensors
 
 
 def _named(path: Path, load: Callable[[Path], Any]) -> Any:
@@ -237,7 +291,21 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
         for name, tensor in state.items()
     }
     save_file({name: tensor.contiguous() for name, tensor in flat.items()}, folder / "optimizer.safetensors")
-    write_state(checkpoint.method, folder, update=checkpoint.update, ledger=checkpoint.ledger)
+    more = _write_best(checkpoint.best, folder / BEST) if checkpoint.best else {}
+    write_state(checkpoint.method, folder, update=checkpoint.update, ledger=checkpoint.ledger, **more)
+
+
+def _write_best(best: Best, folder: Path) -> dict[str, Any]:
+    """Write what is kept of the best into a folder of its own; what to say of it in state.json."""
+    if best.weights is not None:
+        folder.mkdir()
+        save_file(
+            {name: tensor.contiguous() for name, tensor in best.weights.items()},
+            folder / "weights.safetensors",
+        )
+        write_state(best.method, folder)
+    kept = best.weights is not None
+    return {"best": {"update": best.update, "loss": best.loss, "num_since": best.num_since, "kept": kept}}
 
 
 def _nested(flat: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:

@@ -27,6 +27,7 @@ from kpig.training.checkpoint import Checkpoint
 from kpig.training.passes import Passes, require_finite, require_own_names
 from kpig.training.penalty_watch import PenaltyWatch, ratios
 from kpig.training.soundness import Soundness
+from kpig.training.validation import Validation
 
 HELD_OUT_LOSS_EXAMPLES = 256
 """Of twice as many test examples or more, every second, third, ... is read for the held-out loss, so that its
@@ -55,39 +56,48 @@ def fit_step(
 ) -> None:
     """Train the learner on one step, in place.
 
-    `log` receives one dict per update, and one with a "warning" where a penalty stays too small or too
-    large beside the cross-entropy; `save` a checkpoint every `train.checkpoint_every` updates.
+    `log` receives one dict per update, one with a "warning" where a penalty stays too small or too
+    large beside the cross-entropy, and one with a "note" where the validation loss was lowest before the
+    last update and the step therefore ends early or goes back; `save` a checkpoint every
+    `train.checkpoint_every` updates.
+    Where the step goes back (`train.keep_best`) the method's `end_step` and `remember` find weights and state
+    as they were after the best update, as if the step had ended there.
     A checkpoint whose own loss has exploded is not saved, which a "warning" tells. Raises DivergedError on a
     loss or gradient that is not finite, before the optimizer moves, and where the weights of a checkpoint, or
     of the step's end, are not finite or have no finite loss.
     """
     settings = config.train
     accelerator = _accelerator(settings, learner.device)
+    validation = Validation(step.tasks, settings, resume_from.best if resume_from else None)
     with learner.ledger.timed("train_seconds"):
         step = method.begin_step(step, learner)
+    num_train = sum(len(task.train) for task in step.tasks)
     if settings.row_tokens:
         require_packable(learner, _read_in_rows(step.tasks, settings), settings)
     optimizer = _optimizer(learner, settings)
-    first = 0
+    done = 0
     if resume_from is not None:
         checkpoint.restore(resume_from, learner, optimizer, method)
-        first = resume_from.update
+        done = resume_from.update
     learner.model.train()
     passes = Passes(accelerator, learner, method, settings, log)
     soundness = Soundness(learner)
     penalty_watch = PenaltyWatch(method.penalties, step.num_updates)
-    for update in range(first, step.num_updates):
-        clock = clock_at(config, step, update)
+    while done < step.num_updates and not validation.is_over:
+        clock = clock_at(config, step, done)
+        done += 1
         with learner.ledger.timed("train_seconds"), _memory_explained(clock, passes):
             record, examples = _update(passes, step, optimizer, clock)
-        if settings.held_out_loss_every and (update + 1) % settings.held_out_loss_every == 0:
+            if validation.is_due(clock, num_train):
+                record["validation_loss"] = validation.measure(passes, done)
+        if settings.held_out_loss_every and done % settings.held_out_loss_every == 0:
             record["held_out_loss"] = held_out_loss(learner, step.tasks, settings)
-        log({"step": step.number, "update": update + 1, **record})
+        log({"step": step.number, "update": done, **record})
         if warning := penalty_watch.warning(record):
             log({"step": step.number, "warning": warning})
         soundness.see(record.get("cross_entropy", record["loss"]))
-        is_last = update + 1 == step.num_updates
-        is_due = settings.checkpoint_every and (is_last or (update + 1) % settings.checkpoint_every == 0)
+        is_last = done == step.num_updates or validation.is_over
+        is_due = settings.checkpoint_every and (is_last or done % settings.checkpoint_every == 0)
         if not is_last and not is_due:
             continue
         with _memory_explained(clock, passes):
@@ -95,8 +105,11 @@ def fit_step(
         if doubt:
             log({"step": step.number, "warning": f"{doubt}. These weights are no checkpoint to go on from"})
         elif is_due:
-            save(checkpoint.capture(update + 1, learner, optimizer, method))
+            save(checkpoint.capture(done, learner, optimizer, method, validation.best))
+    if note := validation.note(done, step.num_updates):
+        log({"step": step.number, "note": note})
     with learner.ledger.timed("train_seconds"):
+        validation.restore(learner, method)
         method.end_step(step, learner)
         method.remember(step, learner)
     learner.model.eval()
@@ -206,6 +219,7 @@ def _read_in_rows(tasks: Sequence[Task], settings: TrainSection) -> list[Example
             longest = task.longest_wording(example)
             if longest != example.instruction:
                 found.append(replace(example, instruction=longest))
+    found += [example for task in tasks for example in task.validation]
     tested = tasks if settings.held_out_loss_every else ()
     return found + [example for task in tested for example in task.test]
 

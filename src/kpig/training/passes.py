@@ -30,10 +30,12 @@ OWN_NAMES = frozenset(
         "replayed_tasks",
         "gradient_norm",
         "held_out_loss",
+        "validation_loss",
         "warning",
+        "note",
     }
 )
-"""What the loop itself writes into the record of an update."""
+"""What the loop itself writes into its records."""
 
 
 class Passes:

@@ -426,7 +426,10 @@ def test_named_splits_of_saved_datasets_and_of_files_in_a_folder(tmp_path, names
         (task,) = one.tasks
         assert (len(task.train), len(task.test)) == sizes
     if "dev" in names:
-        assert "the validation split is not used, for there is a test split (2 rows)" in caplog.text
+        assert len(task.validation) == 2
+    assert ("the validation split is tested, for there is no test split" in caplog.text) == (
+        "validation" in names
+    )
 
 
 def test_files_of_other_names_are_tasks_of_their_own(tmp_path):

@@ -113,6 +113,11 @@ class StreamSection(Section):
         description="test examples per task at most; where examples state no split, exactly so many are "
         "split off, if one is left to train on; 0: all, or a fifth",
     )
+    validation_per_task: CountOrAll = Field(
+        0,
+        description="validation examples per task at most; where a task states none, exactly so many are "
+        "split off those to be trained on, if one is left; 0: all that are stated",
+    )
     metrics: dict[str, str] = Field(
         {},
         description="metrics by task name, '*' for every other task, over what the data state: a name, or a "

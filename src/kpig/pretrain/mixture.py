@@ -35,7 +35,7 @@ def read_mixture(path: str, test_per_task: int) -> tuple[tuple[Task, ...], int]:
     tasks = stream.load(path, test_per_task=test_per_task).tasks
     tested = {plain(example.input) for task in tasks for example in task.test} - {""}
     kept = tuple(
-        replace(task, train=tuple(one for one in task.train if plain(one.input) not in tested))
+        replace(task, train=tuple(one for one in task.train if plain(one.input) not in tested), validation=())
         for task in tasks
     )
     return kept, sum(len(task.train) for task in tasks) - sum(len(task.train) for task in kept)

@@ -19,6 +19,7 @@ from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
 from kpig.model.folder import check_folder, is_adapter, resolve
 from kpig.records import Example, Stream, Task
+from kpig.runs import validation
 from kpig.tasks import coverage, stream
 from kpig.tasks.drafts import share_unread
 from kpig.tasks.matching import collisions, normalize
@@ -58,7 +59,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     except KpigError as error:
         problems.append(f"[stream] {error}")
     if not problems:
-        problems = _arrangement_problems(config, found)
+        problems = [*_arrangement_problems(config, found), *validation.problems(config, found)]
     if problems:
         raise ConfigError(listed(str(path), problems))
     return config, found
@@ -100,6 +101,7 @@ def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     found += own_instruction_cautions((*tasks.tasks, *tasks.held_out))
     found += data_cautions((*tasks.tasks, *tasks.held_out))
     found += _bare_example_cautions(config, tasks)
+    found += validation.cautions(config, tasks)
     found += coverage.cautions(coverage.instructions((*tasks.tasks, *tasks.held_out)))
     bare = [task.name for task in tasks.tasks if not _has_key_parts(task)]
     if config.method.name != "kpig" or not bare:

@@ -25,7 +25,7 @@ from kpig.model.folder import resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
-from kpig.runs import check, lock, restart, unseen
+from kpig.runs import check, lock, restart, unseen, validation
 from kpig.runs.folder import RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
 from kpig.scoring import answers, predictions, scores
@@ -56,6 +56,7 @@ def run(
         lock.check_idle(path)
     config = chosen.complete(config)
     tasks = stream.configured(config)
+    validation.require(config, tasks)
     summary = stream.summary(tasks)
     check_free(path, config, summary, resume)
     model = identity.digests(resolve(config.model.path))

@@ -110,8 +110,8 @@ def _has_shorter(encoder: Encoder, example: Example, most: int) -> bool:
 
 
 def _learned_and_tested(tasks: Stream) -> Iterator[tuple[Example, bool]]:
-    """Every example that is trained on, and every test example; True for the latter."""
-    yield from ((example, False) for task in tasks.tasks for example in task.train)
+    """Every example that is read while a task is learned, and every test example; True for the latter."""
+    yield from ((example, False) for task in tasks.tasks for example in (*task.train, *task.validation))
     yield from ((example, True) for task in _all(tasks) for example in task.test)
 
 
@@ -148,4 +148,5 @@ def _num_test(task: Task) -> int:
 
 
 def _num_examples(tasks: Stream) -> int:
-    return sum(len(task.train) for task in tasks.tasks) + sum(map(_num_test, _all(tasks)))
+    read = sum(len(task.train) + len(task.validation) for task in tasks.tasks)
+    return read + sum(map(_num_test, _all(tasks)))

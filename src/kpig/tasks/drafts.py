@@ -22,7 +22,8 @@ MOST_NAME_CHARACTERS = 200
 NON_JOINER, JOINER = "\u200c", "\u200d"
 """They have no width, but some scripts are written with them."""
 
-SPLITS = ("train", "test")
+VALIDATION = "validation"
+SPLITS = ("train", "test", VALIDATION)
 OWN = "own"
 """The origin of an instruction that single rows of a task came with: no wording of the task's."""
 
@@ -130,7 +131,7 @@ def _rows(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example as its file states it; `split` is "train", "test" or None where nothing is stated."""
+    """One example as its file states it; `split` is one of SPLITS, or None where nothing is stated."""
 
     id: str
     input: str
@@ -173,14 +174,18 @@ def build(
     unsplit: Literal["rule", "test"],
     train_per_task: int | None = None,
     test_per_task: int | None = None,
+    validation_per_task: int | None = None,
 ) -> Task:
     """The task with its examples split and capped (0 or None: all are kept).
 
-    A draft that states no split is split by rule, or is all test examples, as `unsplit` says.
+    A draft that states no split is split by rule, or is all test examples, as `unsplit` says. One without
+    validation examples gets `validation_per_task` of those to be trained on (split_off_validation).
     Caps keep the first examples of the split and do not change the metric.
     Raises DataError where an example is both trained on and tested.
     """
-    train, test = _split(draft, unsplit, test_per_task)
+    train, test, validation = _split(draft, unsplit, test_per_task)
+    if validation_per_task and not validation:
+        train, validation = split_off_validation(draft.name, train, validation_per_task)
     return Task(
         name=draft.name,
         instructions=draft.instructions,
@@ -190,6 +195,7 @@ def build(
         categories=draft.categories,
         constraints=draft.constraints,
         evaluation_instructions=draft.evaluation_instructions,
+        validation=tuple(_example(draft, row) for row in validation[: validation_per_task or None]),
     )
 
 
@@ -210,20 +216,20 @@ def _example(draft: Draft, row: Row) -> Example:
 # --- split -------------------------------------------------------------------------------------------
 
 
-def _split(draft: Draft, unsplit: str, test_per_task: int | None) -> tuple[list[Row], list[Row]]:
+def _split(draft: Draft, unsplit: str, test_per_task: int | None) -> tuple[list[Row], list[Row], list[Row]]:
+    """The rows to train on, those to test, and those that are stated to be for validation."""
     rows = list(draft.rows)
     num_unsplit = sum(row.split is None for row in rows)
     if num_unsplit == len(rows):
-        return ([], rows) if unsplit == "test" else split_by_rule(draft.name, rows, test_per_task)
+        return (*(([], rows) if unsplit == "test" else split_by_rule(draft.name, rows, test_per_task)), [])
     if num_unsplit:
         raise DataError(
             f"{draft.where}: task '{draft.name}': {num_unsplit} of {len(rows)} examples state no split; "
             "state 'train' or 'test' for all of them or for none"
         )
-    train = [row for row in rows if row.split == "train"]
-    test = [row for row in rows if row.split == "test"]
+    train, test, validation = ([row for row in rows if row.split == split] for split in SPLITS)
     _refuse_shared_examples(draft, train, test)
-    return train, test
+    return train, test, _unseen(draft, validation, [*train, *test])
 
 
 def split_by_rule(name: str, rows: Sequence[Row], num_test: int | None = None) -> tuple[list[Row], list[Row]]:
@@ -233,26 +239,61 @@ def split_by_rule(name: str, rows: Sequence[Row], num_test: int | None = None) -
     train on. Training rows that repeat the input of a test row are dropped, and their number is logged.
     The turns of one conversation stay together, so that there may be a few more test rows.
     """
-    shuffled = _conversations(rows)
-    random.Random(f"kpig-split|{name}").shuffle(shuffled)
     num_test = num_test or min(MOST_TEST_EXAMPLES_BY_RULE, max(1, len(rows) // 5))
+    return _split_off(name, rows, num_test, "split", "test")
+
+
+def split_off_validation(name: str, rows: Sequence[Row], count: int) -> tuple[list[Row], list[Row]]:
+    """The training rows that are left, in their order, and `count` that are for validation.
+
+    They are chosen as test rows are in `split_by_rule`, by a seed of their own; the same is dropped.
+    """
+    left, chosen = _split_off(name, rows, count, "validation", VALIDATION)
+    places = {row.id: place for place, row in enumerate(rows)}
+    return sorted(left, key=lambda row: places[row.id]), chosen
+
+
+def _split_off(
+    name: str, rows: Sequence[Row], count: int, seed: str, purpose: str
+) -> tuple[list[Row], list[Row]]:
+    """The rows shuffled, and the last of them split off: `count` or a few more, one is left at least."""
+    shuffled = _conversations(rows)
+    random.Random(f"kpig-{seed}|{name}").shuffle(shuffled)
     boundary, num_split_off = len(shuffled), 0
-    while boundary > min(1, len(shuffled) - 1) and num_split_off < num_test:
+    while boundary > min(1, len(shuffled) - 1) and num_split_off < count:
         boundary -= 1
         num_split_off += len(shuffled[boundary])
     candidates = [row for group in shuffled[:boundary] for row in group]
-    test = [row for group in shuffled[boundary:] for row in group]
+    chosen = [row for group in shuffled[boundary:] for row in group]
     identity = _identity(rows)
-    tested = set(map(identity, test))
-    train = [row for row in candidates if identity(row) not in tested]
-    if len(train) < len(candidates):
+    taken = set(map(identity, chosen))
+    left = [row for row in candidates if identity(row) not in taken]
+    if len(left) < len(candidates):
         log.warning(
-            "task '%s': %d training examples repeat a test input (%d in other case or spacing); dropped",
+            "task '%s': %d training examples repeat a %s input (%d in other case or spacing); dropped",
             name,
-            len(candidates) - len(train),
-            _num_alike(candidates, test, identity),
+            len(candidates) - len(left),
+            purpose,
+            _num_alike(candidates, chosen, identity),
         )
-    return train, test
+    return left, chosen
+
+
+def _unseen(draft: Draft, rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+    """The validation rows that are no training or test row as well; how many are not is logged."""
+    if not rows:
+        return []
+    identity = _identity(draft.rows)
+    seen = set(map(identity, others))
+    kept = [row for row in rows if identity(row) not in seen]
+    if len(kept) < len(rows):
+        log.warning(
+            "task '%s': %d of %d validation examples repeat a training or test input; dropped",
+            draft.name,
+            len(rows) - len(kept),
+            len(rows),
+        )
+    return kept
 
 
 def _conversations(rows: Sequence[Row]) -> list[list[Row]]:

@@ -118,7 +118,8 @@ def _wordings(task: Task) -> tuple[Instruction, ...]:
 
 def _facts(task: Task) -> str:
     categories = visible(", ".join(task.categories)) or "no category"
-    counts = f"{len(task.train)} training and {len(task.test)} test examples"
+    judges = f", {len(task.validation)} validation" if task.validation else ""
+    counts = f"{len(task.train)} training{judges} and {len(task.test)} test examples"
     own = len(task.own_instructions)
     covered = "".join(f"; {one}" for one in coverage.cautions(coverage.instructions([task])))
     note = f"; {own} instructions are single examples' own, the first is shown" if own else ""

@@ -37,6 +37,7 @@ def load(
     seed: int = 0,
     train_per_task: int | None = None,
     test_per_task: int | None = None,
+    validation_per_task: int | None = None,
     tasks_per_step: int | None = None,
     max_steps: int | None = None,
     max_tasks_per_step: int | None = None,
@@ -53,7 +54,9 @@ def load(
     `variants` is a file of further wordings (`kpig diversify`), or a folder with a variants.json, for
     both; without it, each uses the variants.json beside its tasks, if there is one.
     Examples that state no split are split by rule (drafts.split_by_rule), in held-out tasks all are test
-    examples. Every limit keeps the first; 0 or None keeps all. `tasks_per_step` cuts the tasks into steps
+    examples. `validation_per_task` examples are split off the training examples of tasks of the stream that
+    state none (drafts.split_off_validation); None or 0: no task gets any.
+    Every limit keeps the first; 0 or None keeps all. `tasks_per_step` cuts the tasks into steps
     of that many; without it the steps are the source's own, or one task each where it states none.
     `metrics` are by task name, "*" standing for every other task, over what the data state or is guessed.
     `order` is "given", "shuffled" (by `seed`) or a list of step numbers from 1; it arranges what
@@ -64,6 +67,7 @@ def load(
     limits = {
         "train_per_task": train_per_task,
         "test_per_task": test_per_task,
+        "validation_per_task": validation_per_task,
         "tasks_per_step": tasks_per_step,
         "max_steps": max_steps,
         "max_tasks_per_step": max_tasks_per_step,
@@ -78,7 +82,7 @@ def load(
     _check_apart(drafts, held_out_drafts, problems)
     with problems.collected():
         steps = _steps(drafts, tasks_per_step)
-    built = _build_all(drafts, problems, "rule", train_per_task, test_per_task)
+    built = _build_all(drafts, problems, "rule", train_per_task, test_per_task, validation_per_task)
     held_out_tasks = _build_all(held_out_drafts, problems, "test", train_per_task, test_per_task)
     _check_trainable(built.values(), path, problems)
     problems.check()
@@ -189,11 +193,12 @@ def _build_all(
     unsplit: Literal["rule", "test"],
     train_per_task: int | None,
     test_per_task: int | None,
+    validation_per_task: int | None = None,
 ) -> dict[str, Task]:
     tasks = {}
     for draft in drafts:
         with problems.collected():
-            tasks[draft.name] = build(draft, unsplit, train_per_task, test_per_task)
+            tasks[draft.name] = build(draft, unsplit, train_per_task, test_per_task, validation_per_task)
             if not tasks[draft.name].test:
                 raise DataError(
                     f"{draft.where}: task '{draft.name}': has no test examples; mark some with split 'test' "
@@ -313,7 +318,8 @@ def _pieces(task: Task) -> Iterator[str]:
         "evaluation_instructions": [_instruction_fields(one) for one in task.evaluation_instructions],
     }
     yield _json(head).removesuffix("}")
-    for split, examples in (("test", task.test), ("train", task.train)):
+    stated = (("test", task.test), ("train", task.train), ("validation", task.validation))
+    for split, examples in stated[: None if task.validation else 2]:
         yield f',"{split}":['
         for number, example in enumerate(examples):
             yield "," * (number > 0) + _json(_example_fields(example, task))
@@ -340,6 +346,7 @@ def _task_summary(task: Task) -> dict[str, str | int]:
         "metric": task.metric,
         "train": len(task.train),
         "test": len(task.test),
+        **({"validation": len(task.validation)} if task.validation else {}),
         "instructions": len(task.instructions) + len(task.own_instructions),
         "key_parts": len(task.instruction.key_parts),
         "constraints": len(task.constraints),

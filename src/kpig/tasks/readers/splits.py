@@ -1,9 +1,10 @@
-"""Names of the parts of a data set: which are trained on, which tested, which only where nothing else is."""
+"""Names of the parts of a data set: which are trained on, which tested, which judge the training."""
 
 import re
 from collections.abc import Sequence
 
-VALIDATION = "validation"
+from kpig.tasks.drafts import VALIDATION
+
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -11,12 +12,12 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
     "test_sft": "test",
-    "eval": "test",
-    "evaluation": "test",
     VALIDATION: VALIDATION,
     "valid": VALIDATION,
     "val": VALIDATION,
     "dev": VALIDATION,
+    "eval": VALIDATION,
+    "evaluation": VALIDATION,
 }
 """What the names that people use mean here."""
 

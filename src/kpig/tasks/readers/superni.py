@@ -42,7 +42,7 @@ TASK_KEYS = (
 
 @dataclass(frozen=True)
 class _Entry:
-    """A task file to read; `splits` maps the ids to use to "train" or "test", None means all ids."""
+    """A task file to read; `splits` maps the ids to use to one of SPLITS, None means all ids."""
 
     name: str
     path: Path
@@ -149,7 +149,8 @@ def _stream_entry(raw: object, path: Path, where: str, step: int | None) -> _Ent
         ids = typed(raw.get(f"{split}_ids", []), list, f"{where}: task '{name}': '{split}_ids'", "a list")
         for example_id in map(str, ids):
             if splits.get(example_id, split) != split:
-                raise DataError(f"{where}: task '{name}': id '{example_id}' is in train_ids and in test_ids")
+                both = f"{splits[example_id]}_ids and in {split}_ids"
+                raise DataError(f"{where}: task '{name}': id '{example_id}' is in {both}")
             splits[example_id] = split
     return _Entry(name, path.parent / file, splits or None, step)
 

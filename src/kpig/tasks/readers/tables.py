@@ -9,7 +9,7 @@ from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.records import Constraint, Instruction, Message
-from kpig.tasks.drafts import OWN, Draft, Problems, Row, check_name, locate
+from kpig.tasks.drafts import OWN, VALIDATION, Draft, Problems, Row, check_name, locate
 from kpig.tasks.readers import arrays, delimited, jsonl, parquet, saved
 from kpig.tasks.readers.files import (
     Annotations,
@@ -24,7 +24,7 @@ from kpig.tasks.readers.files import (
 )
 from kpig.tasks.readers.formats import examples_of
 from kpig.tasks.readers.reading import RawRow, Reading, Stated
-from kpig.tasks.readers.splits import SPLIT_NAMES, VALIDATION, split_files
+from kpig.tasks.readers.splits import SPLIT_NAMES, split_files
 
 Rows = Callable[[Path, str, Problems], Iterator[RawRow]]
 
@@ -199,7 +199,7 @@ def _record_draft(
     name: str, records: Sequence[_Record], annotations: Annotations, problems: Problems
 ) -> Draft:
     where = f"{records[0].where}: task '{name}'"
-    records = _without_validation(records, problems)
+    records = _with_tests(records, problems)
     seed = _seed(name, records)
     instructions = _instructions(name, records, seed, annotations)
     shared = _shared_constraints(records, where)
@@ -259,17 +259,17 @@ def _spoken(
     )
 
 
-def _without_validation(records: Sequence[_Record], problems: Problems) -> list[_Record]:
-    """The records with those of a validation split as test examples, or left out where there are others."""
-    has_test = any(record.fields["split"] == "test" for record in records)
+def _with_tests(records: Sequence[_Record], problems: Problems) -> list[_Record]:
+    """The records with those of a validation split as test examples where there are no others."""
+    splits = {record.fields["split"] for record in records}
+    if "test" in splits or VALIDATION not in splits:
+        return list(records)
     found = []
     for record in records:
-        if record.fields["split"] != VALIDATION:
-            found.append(record)
-        elif has_test:
-            problems.notes[f"{record.file}: the validation split is not used, for there is a test split"] += 1
-        else:
-            found.append(replace(record, fields={**record.fields, "split": "test"}))
+        if record.fields["split"] == VALIDATION:
+            problems.notes[f"{record.file}: the validation split is tested, for there is no test split"] += 1
+            record = replace(record, fields={**record.fields, "split": "test"})
+        found.append(record)
     return found
 
 

@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from kpig import config
-from kpig.errors import DivergedError, RunError
+from kpig.errors import ConfigError, DivergedError, RunError
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.chosen import create
 from kpig.methods.registry import METHODS
 from kpig.model.learner import Learner
+from kpig.progress import Watcher
+from kpig.runs import job
+from kpig.runs.folder import RunDir
 from kpig.tasks import suite
 from kpig.testing import history, models
 from kpig.training import checkpoint, loop
@@ -352,3 +355,87 @@ def test_a_pass_is_over_all_tasks_of_a_step():
     validation = Validation(TASKS, config.TrainSection())
     due = [update for update in range(20) if validation.is_due(Clock(0, 1, update, 20, 4), 27)]
     assert due == [6, 13, 19]
+
+
+# --- the whole job -----------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What ends a process, and nothing catches."""
+
+
+class Killer(Watcher):
+    """Ends the job at an update, or writes down what it is told."""
+
+    def __init__(self, last=0):
+        self.last, self.updates, self.said = last, 0, []
+
+    def advance(self, count=1, note=""):
+        self.updates += note.startswith("loss")
+        if self.updates == self.last > 0:
+            raise Killed
+
+    def say(self, line):
+        self.said.append(line)
+
+
+def job_config(tmp_path):
+    """Two tasks that are learned far too fast, so that their validation loss rises before the last pass."""
+    rows = [
+        {
+            "task": task,
+            "instruction": f"Name the {task}.",
+            "input": f"{task} {n}",
+            "output": f"{n * 7} {task}",
+        }
+        for task in ("river", "lake")
+        for n in range(14)
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    table = {
+        "stream": {"path": str(tmp_path / "a.jsonl"), "validation_per_task": 3, "test_per_task": 2},
+        "train": {"epochs": 10, "batch_size": 4, "learning_rate": 0.005, "checkpoint_every": 2}
+        | {"patience": 2, "keep_best": True, "device": "cpu"},
+        "replay": {"memory_per_task": 4},
+        "evaluate": {"max_new_tokens": 4, "half_listening": False},
+        "method": {"name": "replay"},
+    }
+    return config.build(table)
+
+
+def kept_files(run):
+    """The weights, the state and the numbers of a run, without its seconds."""
+    found = {path.relative_to(run): path.read_bytes() for path in sorted(run.rglob("*.safetensors"))}
+    states = [json.loads(path.read_text()) for path in sorted(run.glob("steps/*/state/state.json"))]
+    for state in states:
+        state["ledger"] = {k: v for k, v in state["ledger"].items() if not k.endswith("_seconds")}
+    updates = [{k: v for k, v in one.items() if k != "t"} for one in RunDir(run).updates()]
+    return found, states, updates
+
+
+@pytest.mark.parametrize("last", [2, 5, 8, 9, 13])
+def test_a_run_that_was_killed_in_a_step_with_validation_ends_to_the_same_bits(tmp_path, last):
+    settings, watch = job_config(tmp_path), Killer()
+    straight = job.run(settings, tmp_path / "straight", watch=watch)
+    ended = [line for line in watch.said if "validation loss" in line and "ended after update" in line]
+    assert ended and any("validation examples of 2 of 2 tasks" in line for line in watch.said)
+    with pytest.raises(Killed):
+        job.run(settings, tmp_path / "killed", watch=Killer(last))
+    resumed = job.run(settings, tmp_path / "killed", resume=True)
+    assert kept_files(tmp_path / "killed") == kept_files(tmp_path / "straight")
+    seconds = {"gain_seconds": 0.0, "train_seconds": 0.0, "eval_seconds": 0.0}
+    one, other = (
+        dataclasses.replace(run, cost=dataclasses.replace(run.cost, **seconds)) for run in (resumed, straight)
+    )
+    assert one == other and straight.cost.forward_tokens > 0
+    assert not list((tmp_path / "killed").rglob("best"))
+
+
+def test_a_run_that_cannot_be_judged_is_refused_before_its_folder_is_made(tmp_path):
+    settings = job_config(tmp_path)
+    bare = settings.model_copy(
+        update={"stream": settings.stream.model_copy(update={"validation_per_task": 0})}
+    )
+    with pytest.raises(ConfigError, match="patience = 2 and keep_best = true need validation examples"):
+        job.run(bare, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

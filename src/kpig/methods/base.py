@@ -226,7 +226,9 @@ class Method:
         """Take over what `state_dict` returned, read back from files: lists for tuples, tensors on the CPU.
 
         Called with the state of the last finished step before `begin_step` of the next one, and after that
-        again where that step left a checkpoint.
+        again where that step left a checkpoint. With `train.keep_best` it is also called before `end_step`,
+        with the state after the step's best update, on a method that has gone on since: so it replaces all
+        that `state_dict` returns.
         """
         if self.memory is not None:
             self.memory.restore(state["memory"])

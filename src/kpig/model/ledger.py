@@ -11,9 +11,9 @@ from typing import Any
 class Ledger:
     """Running totals. Tokens are real tokens without padding, prompt and response together.
 
-    `train_tokens` went forward and backward, `forward_tokens` only forward (reference model, gain, and what a
-    method has the learner write). `llm_requests` are what a method asked of another model, cached answers
-    included, so that an interrupted run counts no less.
+    `train_tokens` went forward and backward, `forward_tokens` only forward (reference model, gain, validation
+    loss, and what a method has the learner write). `llm_requests` are what a method asked of another model,
+    cached answers included, so that an interrupted run counts no less.
     `gain_seconds` lie inside `train_seconds`; `eval_seconds` do not.
     """
 

@@ -212,7 +212,7 @@ def write_state(state: dict[str, Any], folder: Path, **more: Any) -> None:
 def as_read(state: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a method's state that nothing changes any more: as it would be read back from files."""
     plain, tensors = parted(state)
-    copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
     return _joined(json.loads(as_line(plain)), copies)
 
 

@@ -124,7 +124,7 @@ def test_check_asks_the_method_whether_it_can_do_it(settings, words, tmp_path):
 def test_what_is_sound_but_may_surprise_is_said_by_check_run_eval_and_score(tmp_path):
     """No key parts, and references that the published scorer cannot read."""
     texts = ("猫在睡觉", "我喜欢喝茶", "今天下雨了", "他在学校里", "书在桌子上", "鸟会飞")
-    rows = [{"instruction": "总结", "input": text, "output": text} for text in texts]
+    rows = [{"instruction": "总结", "input": text, "output": text, "metric": "rougeL"} for text in texts]
     tasks = write_tasks(tmp_path / "tasks", *rows)
     text = f"[stream]\npath = '{tasks}'\n[method]\nname = 'kpig'\n"
     text += "[train]\nupdates_per_step=1\nbatch_size=2\n[evaluate]\nmax_new_tokens=2\n"
@@ -141,7 +141,7 @@ def test_what_is_sound_but_may_surprise_is_said_by_check_run_eval_and_score(tmp_
     answers = next((tmp_path / "run/steps/01/predictions").glob("*.jsonl"))
     assert unread in kpig("score", answers, "--tasks", tmp_path / "run").stdout
     annotated = kpig("annotate", tasks, "--by", "rules", "--out", tmp_path / "kp.json")
-    assert "none were found in 1 of them" in annotated.stdout
+    assert "key parts are more than 80 % of the instruction" in annotated.stdout
 
 
 def test_a_slip_in_the_name_of_a_model_folder_beside_others_is_no_hub_name(tmp_path, monkeypatch):
@@ -232,10 +232,9 @@ def test_every_command_has_a_module_of_its_name():
         ),
         (many(constraints=[{"type": "max_wrods", "n": 1}]), "did you mean 'max_words'"),
         (many(output=""), "empty"),
-        (many(task="../../x"), "../../x"),
         ([TASK | {"split": "train"}, TASK | {"split": "test"}], "in train and in test"),
     ],
-    ids=["malformed", "line", "no instruction", "no span", "overlap", "constraint", "empty", "path", "leak"],
+    ids=["malformed", "line", "no instruction", "no span", "overlap", "constraint", "empty", "leak"],
 )
 def test_bad_task_data_are_refused_with_the_reason(rows, words, tmp_path):
     tasks = write_tasks(tmp_path / "tasks", *rows)

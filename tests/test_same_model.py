@@ -267,9 +267,11 @@ IN_MEMORY = {
     "kpig.llm.local",
     "kpig.report.content",
     "kpig.report.table",
+    "kpig.runs.diagnose",
     "kpig.sweep.plan",
     "kpig.tasks.readers.files",
     "kpig.tasks.stream",
+    "kpig.tasks.structured",
 }
 """Modules whose JSON is shown, hashed or held against other JSON, and never read back."""
 

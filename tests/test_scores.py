@@ -418,6 +418,7 @@ OF_OTHER_FILES = {
     "seed", "method", "model",  # config.toml
     "input", "references", "example", "prompt", "response", "gain",  # task files, answers of LLMs
     "num_examples",  # gain.json
+    "n",  # constraints
 }  # fmt: skip
 CARDS = {"pretrain/card.py", "cli/pretrain.py", "scripts/build_tiny.py"}
 """What is known of a shipped or pre-trained model: tables of their own, with some of the same names."""

@@ -1,5 +1,6 @@
 """What a command says when it is stopped, when the machine runs out of something, when nobody reads it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -209,11 +210,13 @@ def test_a_working_folder_whose_name_is_no_text_works_or_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["\ud800", "half \udfff of a pair", f"a path {NO_TEXT}"])
-def test_what_no_file_can_hold_is_refused_before_anything_is_written(text, tmp_path):
+def test_what_no_text_can_hold_is_refused_before_anything_is_written_and_json_holds_it_as_an_escape(
+    text, tmp_path
+):
     path = tmp_path / "new" / "file.json"
-    for write in (files.publish, files.publish_json):
-        with pytest.raises(RunError, match="no UTF-8 file can hold"):
-            write(path, text)
     with pytest.raises(RunError, match="no UTF-8 file can hold"):
-        files.as_line({"response": [text]})
+        files.publish(path, text)
     assert not path.parent.exists()
+    files.publish_json(path, {"response": [text]})
+    assert json.loads(path.read_bytes()) == json.loads(files.as_line({"response": [text]}))
+    assert json.loads(path.read_bytes()) == {"response": [text]}

@@ -192,7 +192,10 @@ def as_json(value: Any) -> str:
 
 
 def as_line(value: Any) -> str:
-    """JSON on one line, with its line break. Raises RunError for NaN, infinity and halves of surrogates."""
+    """JSON on one line, with its line break. Raises RunError for NaN and infinity, which JSON cannot hold.
+
+    Halves of surrogate pairs, which no UTF-8 file can hold, are written as JSON's escapes.
+    """
     return _dumped(value)
 
 

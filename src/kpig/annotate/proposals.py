@@ -185,8 +185,8 @@ def is_by_hand(entries: object) -> bool:
     """Whether there are entries of a task that are not, to the letter, what `write` wrote."""
     if entries is None:
         return False
-    if not isinstance(entries, list) or not all(isinstance(one, Mapping) for one in entries):
-        return True
+    if not isinstance(entries, list) or not entries or not all(isinstance(one, Mapping) for one in entries):
+        return True  # a program writes no empty list: a hand has emptied it
     return entries != _marked(
         [{key: value for key, value in one.items() if key not in _MARKS} for one in entries]
     )

@@ -110,9 +110,10 @@ def annotate_tasks(
         say(f"note: {caution}")
     nothing = [name for name, one in entries.items() if not one.key_parts]
     if nothing:
+        other = "by rules" if by == Way.LLM else "--by llm"
         say(
-            f"note: none were found in {len(nothing)} of them ({some(nothing)}); the rules read English: "
-            "write them by hand, or try --by gain with a model of yours, or --by llm"
+            f"note: none were found in {len(nothing)} of them ({some(nothing)}): write them by hand, or try "
+            f"--by gain with a model of yours, or {other} (rules read English)"
         )
     if propose:
         _propose(every, constraints_path, overwrite)

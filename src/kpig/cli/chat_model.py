@@ -51,11 +51,11 @@ class ChatModel:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a model on this machine."""
-        return bool(self.llm) and Path(self.llm).is_dir()
+        """Whether it is a model on this machine: a folder of that name, and no server is given."""
+        return bool(self.llm) and not self.base_url and Path(self.llm).is_dir()
 
     def backend(self, device: Device) -> "TextBackend":
-        """A server where a URL is given or set in the environment, else a folder, whose model is loaded."""
+        """A server where --base-url is given, else the model in a folder of that name, else a server."""
         from kpig.llm import Budget, HttpModel, TextBackend, load_local, settings_from
 
         if not self.llm and not os.environ.get("OPENAI_MODEL"):

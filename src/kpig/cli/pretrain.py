@@ -40,7 +40,9 @@ def pretrain_model(
     precision: Annotated[
         Precision, typer.Option("--precision", help="Of products; auto: what this machine multiplies faster.")
     ] = Recipe.precision,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of weights and order.")] = Recipe.seed,
+    seed: Annotated[
+        int, typer.Option("--seed", min=-(1 << 63), max=(1 << 63) - 1, help="Seed of weights and order.")
+    ] = Recipe.seed,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted one.")] = False,
 ) -> None:
     """Make a small base model: a tokenizer and weights from scratch, on instruction data of your own.

@@ -10,6 +10,9 @@ Listed = Annotated[tuple[Item, ...], Field(strict=False)]
 
 Count = Annotated[int, Field(ge=1)]
 CountOrAll = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
+"""What torch takes: a whole number of 64 bits with its sign."""
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 

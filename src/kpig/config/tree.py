@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 from pydantic import Field, ValidationError
 
-from kpig.config.section import Section
+from kpig.config.section import Section, Seed
 from kpig.config.sections import (
     OPTIONS,
     SUITE,
@@ -31,7 +31,7 @@ from kpig.errors import ConfigError
 class RunConfig(Section):
     """Everything that decides a run's numbers."""
 
-    seed: int = Field(0, description="seed of training order, replay and fresh adapters")
+    seed: Seed = Field(0, description="seed of training order, replay and fresh adapters")
     model: ModelSection = ModelSection()
     stream: StreamSection = StreamSection()
     suite: SuiteSection = SuiteSection()

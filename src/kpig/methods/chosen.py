@@ -58,14 +58,21 @@ def create(config: RunConfig) -> Method:
 
 def load(name: str) -> type[Method]:
     """The class of a built-in method, or of a third party's `module:Class`; ConfigError if there is none."""
+    from kpig.methods.base import Method
+
     module, _, attribute = (METHODS[name].target if name in METHODS else name).partition(":")
     try:
-        found: type[Method] = getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"[method] {name!r} cannot be imported: {clause(error)}; "
             "expected module:Class on the Python path (PYTHONPATH=...)"
         ) from error
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ConfigError(
+            f"[method] {name!r} is no method; expected a class that inherits from kpig.Method "
+            "(docs/add-a-method.md)"
+        )
     return found
 
 

@@ -240,8 +240,9 @@ class Encoder:
             before = "system prompt, earlier turns, " if len(self.messages(example)) > 1 else ""
             raise DataError(
                 f"task {example.task!r}, example {example.id!r}: {before}instruction and response need "
-                f"{needed} tokens even without the input; model.max_length is {self.max_length}. Raise it "
-                f"to at least {needed}."
+                f"{needed} tokens even without the input; the limit is {self.max_length}: model.max_length, "
+                f"or the model's own where that is lower. Raise it to at least {needed}; where the model "
+                "cannot, shorten the instruction or take another model."
             )
         while enough - too_little > 1:
             middle = (too_little + enough) // 2

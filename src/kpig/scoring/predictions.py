@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kpig.errors import RunError, clause
-from kpig.files import as_line, publish
+from kpig.files import as_line, name_for, publish
 from kpig.records import Prediction
 from kpig.scoring.typed_json import Misfit, parse
 
@@ -19,9 +19,15 @@ def write(path: Path, predictions: Sequence[Prediction]) -> None:
 
 
 def write_by_task(folder: Path, predictions: Sequence[Prediction]) -> None:
-    """The predictions in a file for each task, in order of appearance."""
-    for name in dict.fromkeys(prediction.task for prediction in predictions):
-        write(folder / f"{name}.jsonl", [one for one in predictions if one.task == name])
+    """The predictions in a file for each task, in order of appearance.
+
+    A task's name is whatever the data say, so the file's name is made of it, never a path.
+    """
+    by_task: dict[str, list[Prediction]] = {}
+    for one in predictions:
+        by_task.setdefault(one.task, []).append(one)
+    for name, of_task in by_task.items():
+        write(folder / f"{name_for(name)}.jsonl", of_task)
 
 
 def read(path: Path) -> Iterator[Prediction]:

@@ -126,10 +126,10 @@ def _drafts(
 
 
 def _check_columns(reading: Reading, columns: set[str], path: Path, problems: Problems) -> None:
-    """Collect a problem for each column of the config that no row has, nor one of the field's own name."""
+    """Collect a problem for each column of the config that no row has."""
     for name, column in reading.columns.items():
         is_message = column == "system" and name == "instruction"
-        if columns and column not in columns and name not in columns and not is_message:
+        if columns and column not in columns and not is_message:
             near = nearest(column, columns)
             hint = f"did you mean '{near}'?" if near else f"there are {', '.join(sorted(map(repr, columns)))}"
             problems.add(f"{path}: no row has the column '{column}' of [stream.columns] {name}; {hint}")

@@ -135,6 +135,9 @@ class Method:
     stays out of scale.
     """
 
+    lasting: ClassVar[frozenset[str]] = frozenset()
+    """Names of settings that must stay as they were when a run goes on with further steps (kpig continue)."""
+
     def __init__(self, config: RunConfig):
         """Take over the config, and from it the method's settings. No model is loaded yet.
 
@@ -153,7 +156,9 @@ class Method:
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
         """The task sets to learn one after the other; as the stream has them unless overridden.
 
-        A stream that the method cannot learn is refused here, before a model loads: ConfigError.
+        A stream that the method cannot learn is refused here, before a model loads: ConfigError. When a run
+        goes on with further steps, this is asked about the shorter streams first, as they were known; the
+        steps of those must come out as they did.
         """
         return list(steps)
 

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from kpig import config as configuration
 from kpig.config import OPTIONS, RunConfig
+from kpig.methods import growth
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.chosen import create
 from kpig.methods.parts.memory import Memory
@@ -119,11 +120,31 @@ def live(config: RunConfig, folder: Path) -> History:
     return found
 
 
-def begin(config: RunConfig) -> tuple[Method, Learner, list[Step]]:
-    """A new method, a new learner and the steps, as the job makes them."""
+def grown(config: RunConfig, folder: Path) -> tuple[Method, Learner]:
+    """What has learned the first step when it was the whole stream, and then, new and from files, the last.
+
+    ConfigError where the method refuses to go on.
+    """
+    with patch.object(Learner, "generate", _scripted):
+        method, learner, (first,) = begin(config, num_steps=len(STEPS) - 1)
+        loop.fit_step(learner, method, first, config, lambda event: None, lambda state: None)
+        state = _through_files(method.state_dict(), folder / "grown")
+        weights, ledger = learner.weights(), learner.ledger.as_dict()
+        method, learner, steps = begin(config, lengths=[len(STEPS) - 1])
+        learner.load_weights(weights)
+        method.load_state_dict(state)
+        learner.ledger.restore(ledger)
+        loop.fit_step(learner, method, steps[-1], config, lambda event: None, lambda state: None)
+    return method, learner
+
+
+def begin(
+    config: RunConfig, num_steps: int = len(STEPS), lengths: Sequence[int] = ()
+) -> tuple[Method, Learner, list[Step]]:
+    """A new method, a new learner and the steps, as the job makes them; `lengths` as in `growth.arranged`."""
     method = create(config)
     learner = models.learner(config.model.adapter == LORA, method.needs_initial)
-    arranged = enumerate(method.arrange(STEPS), 1)
+    arranged = enumerate(growth.arranged(method, STEPS[:num_steps], lengths), 1)
     steps = [Step(number, tuple(tasks), method.num_updates(UPDATES)) for number, tasks in arranged]
     return method, learner, steps
 

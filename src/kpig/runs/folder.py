@@ -23,6 +23,9 @@ FIRST_FILES = ("config.toml", "environment.json", "stream.json")
 LATER_FILES = ("events.jsonl", "steps", "starts")
 """What a run that goes on writes beside its first files."""
 
+GROWN_AT = "grown_at_step"
+"""The key of environment.json with the first step of those that a finished run went on with."""
+
 DRAWN = ("loss", "cross_entropy", "divergence", "held_out_loss", "validation_loss", "tokens")
 """The numbers of an update's record that are read again."""
 

@@ -1,0 +1,60 @@
+"""What `kpig continue` is asked for: new steps for a finished run, or the rest of those that were begun."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kpig.config import SUITE, build
+from kpig.errors import RunError, UsageError
+from kpig.progress import Watcher
+from kpig.runs import course, job, starts
+from kpig.scoring.records import RunScores
+
+
+def learn(
+    path: Path,
+    tasks: str | None,
+    overrides: Sequence[str] = (),
+    metrics: Mapping[str, str] | None = None,
+    resume: bool = False,
+    watch: Watcher | None = None,
+) -> RunScores:
+    """Learn the steps of `tasks` after the finished run in a folder, or with `resume` what is left of them.
+
+    With `resume`, `tasks` and `metrics` need not be given, and `overrides` may change [train] alone. Raises
+    UsageError for options that do not go together, RunError for a folder without a run that can go on, and
+    as `job.run` and `job.extend` do.
+    """
+    if tasks is None and not resume:
+        raise UsageError("kpig continue: give --tasks with the new tasks, or --resume for those begun before")
+    if not (path / "stream.json").is_file():
+        raise RunError(f"{path}: holds no run of kpig; give the folder of a finished run")
+    starts.settle(path)
+    place = None if tasks is None else _place(tasks)
+    begun = course.was_grown(path)
+    if begun and resume and place in (None, course.configuration(path).stream.path):
+        return _resumed(path, overrides, watch)
+    if not (path / "scores.json").is_file():
+        raise RunError(_unfinished(path, begun))
+    if place is None:
+        raise RunError(f"{path}: nothing was begun here with kpig continue; give --tasks with the new tasks")
+    return job.extend(path, place, overrides, metrics, watch)
+
+
+def _resumed(path: Path, overrides: Sequence[str], watch: Watcher | None) -> RunScores:
+    table = course.configuration(path).model_dump(mode="json")
+    return job.run(build(table, overrides), path, resume=True, watch=watch)
+
+
+def _place(tasks: str) -> str:
+    """Where the tasks are, from wherever the run goes on."""
+    return tasks if tasks == SUITE else str(Path(tasks).expanduser().resolve())
+
+
+def _unfinished(path: Path, begun: bool) -> str:
+    if begun:
+        place = course.configuration(path).stream.path
+        return (
+            f"{path}: is not finished with the tasks at {place}; finish it with kpig continue {path} "
+            "--resume, then give --tasks again"
+        )
+    return f"{path}: the run is not finished; finish it with kpig run ... --resume, then continue it"

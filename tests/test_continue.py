@@ -12,7 +12,7 @@ import pytest
 from kpig import config
 from kpig.errors import ConfigError, DataError, RunError, UsageError
 from kpig.report import read_run, write
-from kpig.runs import course, further, job, starts
+from kpig.runs import course, further, job, kept, starts
 from kpig.runs.folder import RunDir
 from kpig.scoring import predictions
 from test_job import kill_after, weights
@@ -311,6 +311,10 @@ def test_new_tasks_that_change_while_they_are_learned_are_refused(months, finish
         further.learn(finished, str(months["held"]))
     text = months["new"].read_text()
     months["new"].write_text(text.replace('"input": "', '"input": "the ', 1))
+    with pytest.raises(UsageError, match="--forget-data"):
+        further.learn(finished, None, resume=True, forget=True)
+    with pytest.raises(RunError, match=r"stream\.metrics\.echo"):
+        further.learn(finished, None, metrics={"echo": "chrf"}, resume=True)
     with pytest.raises(RunError, match="task data have changed"):
         further.learn(finished, None, resume=True)
     months["new"].write_text(text)
@@ -364,4 +368,29 @@ def test_a_kill_among_the_first_files_of_a_new_start_leaves_the_old_one_or_the_n
                 job.extend(run, str(months["new"]))
         assert len(further.learn(run, str(months["new"]), resume=True).steps) == 5
         assert not (run / starts.NEXT).exists() and len(list(run.glob("starts/*"))) == 4
-        assert course.was_grown(run)
+        assert course.growth_of(run)
+
+
+@pytest.mark.parametrize("method", ["kpig", "derpp"])
+def test_forgotten_data_leave_instructions_and_the_scores_say_so(method, months, tmp_path):
+    run = tmp_path / "run"
+    three = job.run(configured(months, "old", method), run)
+    inputs = {row["input"] for kind in KINDS[:3] for row in task_rows(kind, 1)} - {
+        row["input"] for kind in KINDS[3:] for row in task_rows(kind, 1)
+    }
+    assert any(text.encode() in found for text in inputs for found in contents(run).values())
+    scores = job.extend(run, str(months["new"]), forget=True)
+    write([read_run(run)], run)
+    assert not [path for path, found in contents(run).items() if any(one.encode() in found for one in inputs)]
+    assert kept.read(run / "steps/02", "last").instruction.text == "Do last of the words."
+    assert scores.final.seen.num_tasks == 1 and scores.final.held_out.num_tasks == 1
+    assert [row[:3] for row in scores.matrix[:4]] == [tuple(row) for row in three.matrix]
+    assert scores.matrix[4][:3] == (None,) * 3 and scores.matrix[4][3] is not None
+    assert scores.final.average is None and scores.final.forgetting is None
+    (note,) = [note for note in scores.notes if "--forget-data" in note]
+    assert "3 tasks" in note and "first, last, count" in note
+    assert scores.cost.replayed_examples == three.cost.replayed_examples
+    five = write_rows(tmp_path / "five.jsonl", task_rows("fifth", None))
+    again = job.extend(run, str(five))
+    assert again.final.seen.num_tasks == 2 and again.cost.replayed_examples > three.cost.replayed_examples
+    assert note in again.notes

@@ -19,6 +19,10 @@ def continue_run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with new steps that were begun and interrupted.")
     ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget-data", help="First delete the run's examples of what it has learned."),
+    ] = False,
 ) -> None:
     """Learn further tasks after a finished run, as if it had known them from the start.
 
@@ -29,5 +33,5 @@ def continue_run(
     from kpig.runs import further
 
     quiet()
-    further.learn(run, tasks, overrides or [], metrics_of(metrics), resume, Bars())
+    further.learn(run, tasks, overrides or [], metrics_of(metrics), resume, Bars(), forget)
     show_report([read_run(run)], run)

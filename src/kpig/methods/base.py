@@ -216,6 +216,14 @@ class Method:
             for task in step.tasks:
                 self.memory.add(task)
 
+    def forget(self) -> None:
+        """Drop every past example, and what is of use with it only; called between steps.
+
+        For runs that go on without their data (kpig continue --forget-data).
+        """
+        if self.memory is not None:
+            self.memory.tasks.clear()
+
     def notes(self) -> list[str]:
         """Sentences for whoever reads the scores, such as what could not be done; asked at the very end."""
         return []

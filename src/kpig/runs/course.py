@@ -76,7 +76,7 @@ def read(path: Path, config: RunConfig) -> Course:
     that of the very first start. Raises RunError where task data have changed or what the folder keeps of
     them is damaged, and as `stream.configured`.
     """
-    grown = _summary(path).grown if (path / "stream.json").is_file() else ()
+    grown = growth_of(path)
     if not grown:
         tasks = stream.configured(config)
         return Course(config, tasks, tasks, stream.summary(tasks))
@@ -100,6 +100,17 @@ def extended(
     return _joined(path, config, stream.configured(config), (*known.grown, grown))
 
 
+def forgetful(course: Course, told: str) -> Course:
+    """The same course without any example of the learned tasks; the run's notes say `told`."""
+    *before, last = course.grown
+    steps = course.tasks.steps
+    learned = [tuple(map(kept.instructed, step)) for step in steps[: last.num_steps]]
+    tasks = replace(course.tasks, steps=(*learned, *steps[last.num_steps :]))
+    grown = (*before, replace(last, notes=(*last.notes, told)))
+    summary = {**course.summary, "grown": [asdict(one) for one in grown]}
+    return replace(course, tasks=tasks, summary=summary, grown=grown)
+
+
 def configuration(path: Path) -> RunConfig:
     """The config of a run's last start; RunError where it cannot be used."""
     try:
@@ -109,13 +120,13 @@ def configuration(path: Path) -> RunConfig:
 
 
 def whole(path: Path) -> Stream:
-    """All tasks of a run that went on with further steps, as it keeps them; see `was_grown`."""
+    """All tasks of a run that went on with further steps, as it keeps them; see `growth_of`."""
     return _kept(path, _summary(path))
 
 
-def was_grown(path: Path) -> bool:
-    """Whether a run has gone on with further steps."""
-    return (path / "stream.json").is_file() and bool(_summary(path).grown)
+def growth_of(path: Path) -> tuple[Grown, ...]:
+    """The earlier starts of a run that has gone on with further steps; () of any other."""
+    return _summary(path).grown if (path / "stream.json").is_file() else ()
 
 
 def keep_missing(path: Path, course: Course) -> None:

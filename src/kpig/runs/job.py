@@ -25,7 +25,7 @@ from kpig.model.folder import resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
-from kpig.runs import check, course, kept, lock, restart, starts, unseen, validation
+from kpig.runs import check, course, forgetting, kept, lock, restart, starts, unseen, validation
 from kpig.runs.course import Course
 from kpig.runs.folder import GROWN_AT, RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
@@ -79,11 +79,13 @@ def extend(
     overrides: Sequence[str] = (),
     metrics: Mapping[str, str] | None = None,
     watch: Watcher | None = None,
+    forget: bool = False,
 ) -> RunScores:
     """Learn the steps of further task files after a finished run, in its folder; the scores of all steps.
 
     On a CPU it ends with the bits of a run that had known all steps. `overrides` are `section.key=value`
-    for the new steps, `metrics` those of the new tasks, by name or "*". From then on the run is unfinished
+    for the new steps, `metrics` those of the new tasks, by name or "*". With `forget`, the examples of all
+    tasks that were learned before are deleted from the folder first. From then on the run is unfinished
     until the new steps are learned: `run` with the run's own config.toml and `resume=True` goes on. Raises a
     KpigError that says what to do as `run` does, before anything is written.
     """
@@ -94,12 +96,18 @@ def extend(
         raise RunError(f"{path} holds no finished run; only such a run can go on with further steps")
     refuse_links(path)
     plan = course.extended(path, tasks, overrides, metrics)
+    learned = plan.tasks.steps[: plan.grown[-1].num_steps]
+    if forget:
+        plan = course.forgetful(plan, forgetting.sentence(learned))
     model = _same_model(path, plan.config)
 
     def opened(ours: Claim, now: dict[str, Any]) -> RunDir:
         drop_unpublished(path)
         folder = RunDir(path, ours)
         course.keep_missing(path, plan)
+        if forget:
+            forgetting.forget(folder, plan.config, learned)
+            watch.say(f"note: {forgetting.sentence(learned)}")
         first = {GROWN_AT: plan.grown[-1].num_steps + 1}
         files = {"stream.json": as_json(plan.summary), "environment.json": as_json({**now, **first})}
         starts.renew(folder, {**files, "config.toml": dump(plan.config)})
@@ -127,7 +135,7 @@ def _carry_out(
     """Load what learns, then every step of the plan that is not done; the folder is `opened` in between."""
     config = plan.config
     method = chosen.create(config)
-    steps = _plan(config, method, plan)
+    steps = _plan(config, method, plan.tasks, [one.num_steps for one in plan.grown])
     device = choose_device(config.train.device)
     clock = begun_at(path) or present_moment()
     learner = loading.load(config.model, method.needs_initial, device, config.seed, clock)
@@ -212,11 +220,11 @@ def environment(config: RunConfig, model: Mapping[str, str | None], clock: str) 
     }
 
 
-def _plan(config: RunConfig, method: Method, plan: Course) -> list[Step]:
-    steps = plan.tasks.steps
-    arranged = growth.arranged(method, steps, [one.num_steps for one in plan.grown])
-    counts = [loop.num_updates(step, config.train) for step in steps]
-    bounds = [loop.bounds(step, config.train) for step in steps]
+def _plan(config: RunConfig, method: Method, tasks: Stream, lengths: Sequence[int] = ()) -> list[Step]:
+    """The steps to learn; `lengths` as in `growth.arranged`."""
+    arranged = growth.arranged(method, tasks.steps, lengths)
+    counts = [loop.num_updates(step, config.train) for step in tasks.steps]
+    bounds = [loop.bounds(step, config.train) for step in tasks.steps]
     if len(arranged) != len(counts):
         counts, bounds = [sum(counts)] * len(arranged), [loop.joined(bounds)] * len(arranged)
     return [

@@ -31,8 +31,9 @@ from kpig.testing.history import (
     live,
     memories,
     num_values,
+    scripted,
 )
-from kpig.training import checkpoint
+from kpig.training import checkpoint, loop
 
 UNKNOWN = "no_such_setting"
 """A key that no method is to have."""
@@ -144,6 +145,21 @@ class MethodContract:
             sizes = [len(kept.examples) for kept in memory.tasks.values()]
             assert sizes and max(sizes) <= CAPACITY
             assert not self.rehearses or min(sizes) == CAPACITY
+
+    def test_what_is_forgotten_leaves_no_example_and_a_step_can_be_learned_without(
+        self, history: History
+    ) -> None:
+        if history.method.memory is None:
+            return
+        method, learner, steps = begin(history.config)
+        method.load_state_dict(history.state)
+        method.forget()
+        plain = json.dumps(_as_saved(method.state_dict())["plain"])
+        inputs = {example.input for step in history.steps for task in step.tasks for example in task.train}
+        assert not [text for text in inputs if text in plain]
+        with scripted():
+            loop.fit_step(learner, method, steps[-1], history.config, lambda _: None, lambda _: None)
+        assert set(method.memory.tasks if method.memory else ()) == {task.name for task in steps[-1].tasks}
 
     def test_memory_is_filled_after_every_step(self, history: History) -> None:
         if history.method.memory is None:

@@ -1,7 +1,8 @@
 """A method learns two steps of a small stream, straight and interrupted; what happened is written down."""
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,9 @@ def configured(method: str, settings: Mapping[str, Any] | None = None, adapter: 
 def live(config: RunConfig, folder: Path) -> History:
     """Let the method of a config learn the stream, then once more from the middle of the last step.
 
-    Dropout is on. What a learner generates is scripted: a model with random weights writes nothing of use.
+    Dropout is on, and what a learner generates is `scripted`.
     """
-    with patch.object(Learner, "generate", _scripted):
+    with scripted():
         method, learner, steps = begin(config)
         found = History(config, method, learner, steps, [surface(learner)])
         for step in steps:
@@ -125,7 +126,7 @@ def grown(config: RunConfig, folder: Path) -> tuple[Method, Learner]:
 
     ConfigError where the method refuses to go on.
     """
-    with patch.object(Learner, "generate", _scripted):
+    with scripted():
         method, learner, (first,) = begin(config, num_steps=len(STEPS) - 1)
         loop.fit_step(learner, method, first, config, lambda event: None, lambda state: None)
         state = _through_files(method.state_dict(), folder / "grown")
@@ -226,6 +227,13 @@ def _through_files(state: Record, folder: Path) -> Record:
     checkpoint.write_state(state, folder)
     read: Record = checkpoint.read_state(folder)["method"]
     return read
+
+
+@contextmanager
+def scripted() -> Iterator[None]:
+    """What learners generate inside the block is made up: a model with random weights writes nothing."""
+    with patch.object(Learner, "generate", _scripted):
+        yield
 
 
 def _scripted(

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from kpig.runs.folder import RunDir
 from kpig.scoring import predictions
 from test_job import kill_after, weights
 
+ROOT = Path(__file__).parents[1]
 WORDS = ("ant", "box", "cup", "dog", "egg", "fox", "gum", "hat", "ink", "jar")
 KINDS = ("first", "last", "count", "echo", "held")
 
@@ -394,3 +396,30 @@ def test_forgotten_data_leave_instructions_and_the_scores_say_so(method, months,
     again = job.extend(run, str(five))
     assert again.final.seen.num_tasks == 2 and again.cost.replayed_examples > three.cost.replayed_examples
     assert note in again.notes
+
+
+PAGE = (ROOT / "docs/continue.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_the_page_run_while_the_files_of_earlier_months_are_deleted(months, tmp_path):
+    (table,) = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
+    (tmp_path / "team.toml").write_text(table)
+    names = {"old": "months-1-3.jsonl", "held": "held-out.jsonl", "new": "month-4.jsonl"}
+    for which, name in names.items():
+        months[which].rename(tmp_path / name)
+    write_rows(tmp_path / "month-5.jsonl", task_rows("fifth", None))
+    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+    learned = (("months-1-3.jsonl", "held-out.jsonl"), ("month-4.jsonl",), ("month-5.jsonl",), ())
+    for command, gone in zip(commands.splitlines(), learned, strict=True):
+        done = subprocess.run(
+            [sys.executable, "-m", *command.split()],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        for name in gone:
+            (tmp_path / name).unlink()
+    assert "fifth" in done.stdout and "held" in done.stdout
+    assert len(read_run(tmp_path / "runs/team").scores.steps) == 6

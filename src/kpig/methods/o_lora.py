@@ -11,6 +11,7 @@ from kpig.config import RunConfig
 from kpig.config.section import CountOrAll, Weight
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Method, Settings, Step
+from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
 from kpig.records import Task
 
@@ -56,6 +57,11 @@ class OLora(Method):
             raise ConfigError(
                 '[method] o_lora trains LoRA matrices; set model.adapter = "lora" (now "none"), with a '
                 "model.lora_rank of at least the number of steps"
+            )
+        if is_adapter(resolve(config.model.path)):
+            raise ConfigError(
+                f"[method] o_lora gives each step rows of a fresh LoRA, and model.path = {config.model.path} "
+                "is an adapter whose rows are taken; start from a whole model"
             )
         if config.train.weight_decay > 0:
             raise ConfigError(

@@ -21,7 +21,7 @@ from kpig.methods import chosen, growth
 from kpig.methods.base import Method, Step
 from kpig.model import adapters, identity, loading
 from kpig.model.chat import present_moment
-from kpig.model.folder import resolve
+from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
@@ -141,11 +141,13 @@ def _carry_out(
     learner = loading.load(config.model, method.needs_initial, device, config.seed, clock)
     if not learner.parameters():
         raise RunError(
-            f"model {config.model.path} has no trainable weights; give a whole model, not an adapter"
+            f"model {config.model.path} has no trainable weights; give a whole model, or train an adapter on "
+            'with model.adapter = "lora"'
         )
     cut = unseen.cut(learner.encoder, plan.new, config)
     told = cut.sentences(learner.encoder.max_length, config.evaluate.max_new_tokens)
-    if config.model.adapter == "lora" and not config.model.lora_targets:
+    fresh = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
+    if fresh and not config.model.lora_targets:
         told += adapters.left_out(learner.model)
     with nullcontext(claim) if claim else lock.held(path) as ours:
         folder = opened(ours, environment(config, model, clock))

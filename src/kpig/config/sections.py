@@ -205,6 +205,11 @@ class TrainSection(Section):
         "auto", description="'auto': a GPU where there is one"
     )
     checkpoint_every: CountOrAll = Field(50, description="updates between checkpoints inside a step; 0: none")
+    keep_models: Literal["all", "last"] | Count = Field(
+        "all",
+        description="models or adapters that stay in the run folder: 'all', the 'last', or of so many last "
+        "steps; going on needs the last",
+    )
 
 
 class ReplaySection(Section):

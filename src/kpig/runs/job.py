@@ -25,7 +25,7 @@ from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
-from kpig.runs import check, course, forgetting, kept, lock, restart, starts, unseen, validation
+from kpig.runs import check, course, disk, forgetting, kept, lock, restart, starts, unseen, validation
 from kpig.runs.course import Course
 from kpig.runs.folder import GROWN_AT, RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
@@ -172,6 +172,7 @@ def _stream(
     _evaluate_untuned(folder, learner, tasks, config, watch)
     for step in steps:
         _learn(folder, learner, method, step, steps, tasks, config, watch)
+        folder.drop_models(disk.num_kept(config, len(steps)))
     notes = method.notes()
     for note in notes:
         watch.say(note)
@@ -365,8 +366,11 @@ def _save(step_dir: Path, learner: Learner, method: Method) -> None:
 
 def _take_over(step_dir: Path, learner: Learner, method: Method) -> None:
     """Go on from a finished step; RunError that names the file where one of its files is damaged."""
+    target = step_dir / ("adapter" if learner.is_adapter else "model")
     try:
-        learner.restore(step_dir / ("adapter" if learner.is_adapter else "model"))
+        if not target.is_dir():
+            raise RunError(f"{target} is missing; train.keep_models drops those of earlier steps.")
+        learner.restore(target)
         state = checkpoint.read_state(step_dir / "state")
         checkpoint.restore_method(method, state["method"])
         _, cost = scores.read_step(step_dir / "scores.json")

@@ -6,16 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kpig import config
 from kpig.errors import ConfigError, DataError, RunError, UsageError
+from kpig.records import Example, Message, Task
 from kpig.report import read_run, write
 from kpig.runs import course, further, job, kept, starts
 from kpig.runs.folder import RunDir
 from kpig.scoring import predictions
+from kpig.tasks import constraints, stream
 from test_job import kill_after, weights
 
 ROOT = Path(__file__).parents[1]
@@ -294,6 +297,29 @@ def test_tasks_that_are_kept_and_changed_or_lost_are_refused_by_file(months, fin
     months["old"].unlink()
     with pytest.raises((RunError, DataError), match=r"old\.jsonl|steps/NN/tasks"):
         job.extend(finished, str(months["new"]))
+
+
+def test_a_task_comes_back_as_it_was_kept_but_for_what_it_is_learned_from(tmp_path, make_instruction):
+    """With all that an example may have: an instruction of its own, turns before it, demands of its own."""
+    seed, own = make_instruction("Please {sort}."), make_instruction("Say {it} «again»\u2028.", origin="own")
+    new = make_instruction("{Order} them.", origin="new")
+    demands = tuple(
+        constraints.parse({"type": "starts_with", "values": [word], "kind": "wrong_format"}, "here")
+        for word in "ab"
+    )
+    said = (Message("system", "Be brief."), Message("user", "Hm?"), Message("assistant", ""))
+    examples = (
+        Example("t-0", "a task", seed, "b a", ("a b", "a, b")),
+        Example("t-1", "a task", own, "", ("x",), said, True, demands[:1]),
+    )
+    task = Task(
+        "a task", (seed, new), examples[:1], examples, "chrf", ("one", "two"), demands, (new,), examples[1:]
+    )
+    kept.write(tmp_path, [task])
+    again = kept.read(tmp_path, "a task")
+    assert again == replace(task, train=(), validation=())
+    assert [one.constraints for one in again.test] == [one.constraints for one in examples]
+    assert stream.task_digest(again) == stream.task_digest(kept.untaught(task))
 
 
 def test_a_run_of_an_earlier_version_which_kept_no_tasks_goes_on_from_its_task_files(months, finished):

@@ -18,6 +18,8 @@ THIRD_PARTY = "test_contract:ThirdParty"
 
 # What cannot be done, and is refused: the kinds of tuning of a method.
 REFUSES = {"o_lora": (FULL,), "lm_cocktail": (LORA,)}
+# Methods that learn a stream as a whole, and cannot go on with more of it.
+WHOLE = {"mtl", "init"}
 # Methods that mix past examples into their updates, at the budget of [replay].
 REHEARSES = {
     "kpig",
@@ -40,6 +42,7 @@ SETTINGS = {
     "dynosaur": {"num_tasks": 1},
     "ewc": {"num_examples": 5},
     "lm_cocktail": {"num_examples": 2},
+    "o_lora": {"step_rank": 1},
     "ssr": {"num_demonstrations": 4, "num_prompts": 7, "clusters": 3, "max_new_tokens": 8},
     "radis": {"max_new_tokens": 8},
     THIRD_PARTY: {"start": 0.5},
@@ -83,13 +86,13 @@ class ThirdParty(kpig.Method):
 
 for name in EVERY:
     told = {"method": name, "settings": SETTINGS.get(name, {}), "rehearses": name in REHEARSES}
-    told["refuses"] = REFUSES.get(name, ())
+    told |= {"refuses": REFUSES.get(name, ()), "goes_on": name not in WHOLE}
     title = f"Test_{name.rpartition(':')[2]}"
     globals()[title] = type(title, (MethodContract,), told)
 
 
 def test_the_tables_of_this_file_name_methods_that_exist():
-    assert REFUSES.keys() | REHEARSES | SETTINGS.keys() <= set(EVERY)
+    assert REFUSES.keys() | WHOLE | REHEARSES | SETTINGS.keys() <= set(EVERY)
 
 
 @pytest.mark.parametrize(("name", "adapter"), [("ssr", FULL), ("ewc", FULL), ("o_lora", LORA)])

@@ -101,7 +101,7 @@ def test_a_finished_run_holds_what_the_architecture_promises(tmp_path):
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"config.toml", "environment.json", "stream.json", "events.jsonl", "scores.json", "steps"} <= names
     step = {path.name for path in (tmp_path / "run/steps/02").iterdir()}
-    assert step == {"model", "state", "predictions", "scores.json", "DONE"}
+    assert step == {"model", "state", "tasks", "predictions", "scores.json", "DONE"}
     path = next((tmp_path / "run/steps/02/predictions").glob("*.jsonl"))
     rows = list(predictions.read(path))
     assert {row.task for row in rows} == {path.stem} and all(row.prompt and row.references for row in rows)

@@ -209,6 +209,18 @@ def test_one_step_has_an_average_and_no_transfer():
     assert [backward_transfer(matrix), forgetting(matrix), forward_transfer(matrix)] == [None] * 3
 
 
+def test_transfer_leaves_out_what_was_not_measured():
+    """Step 3 was not known before it was learned; of step 1 the test examples are gone at the end."""
+    grown = [[10, 20, None], [80, 25, None], [70, 90, None], [60, 85, 95]]
+    assert (average(grown), forgetting(grown)) == (80, forgetting(BY_HAND))
+    assert backward_transfer(grown) == backward_transfer(BY_HAND)
+    assert forward_transfer(grown) == 25 - 20
+    gone = [*grown[:3], [None, 85, 95]]
+    assert (average(gone), backward_transfer(gone), forgetting(gone)) == (None, 85 - 90, 90 - 85)
+    nothing = [[1, None], [None, None], [None, 4]]
+    assert [one(nothing) for one in (backward_transfer, forgetting, forward_transfer)] == [None] * 3
+
+
 @pytest.mark.parametrize("metric", [average, backward_transfer, forgetting, forward_transfer])
 @pytest.mark.parametrize(
     ("matrix", "message"),

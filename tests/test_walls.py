@@ -53,6 +53,7 @@ LIGHT_ENTRIES = (
     "kpig.llm",
     "kpig.runs.check",
     "kpig.runs.folder",
+    "kpig.runs.course",
     "kpig.report",
     "kpig.compare",
     "kpig.sweep",

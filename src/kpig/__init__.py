@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kpig.records import Example, Task
     from kpig.report import read_run
     from kpig.report import write as write_report
-    from kpig.runs.job import run
+    from kpig.runs.job import extend, run
     from kpig.tasks.stream import load as load_stream
     from kpig.tasks.stream import load_tasks
 
@@ -35,6 +35,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "run": "kpig.runs.job:run",
+    "extend": "kpig.runs.job:extend",
     "load_config": "kpig.config:load",
     "build_config": "kpig.config:build",
     "load_stream": "kpig.tasks.stream:load",
@@ -76,6 +77,7 @@ __all__ = [
     "Task",
     "__version__",
     "build_config",
+    "extend",
     "load_config",
     "load_model",
     "load_stream",

@@ -148,14 +148,17 @@ def _tasks_at(path: str, test_per_task: int, for_training: bool) -> tuple[Task, 
 
 def _tasks_of_run(run: "RunDir", test_per_task: int) -> tuple[Task, ...]:
     """All tasks of a run, held-out ones last; with `test_per_task` only so many test examples of each."""
-    from kpig.config import load_resolved
+    from kpig.runs import course
     from kpig.tasks import stream
 
-    found = stream.configured(load_resolved(run.path / "config.toml"))
-    if run.read("stream.json").get("digest") != stream.digest(found):
-        raise RunError(
-            f"{run.path}: its task data have changed since it began; restore them, or name the tasks"
-        )
+    if course.growth_of(run.path):
+        found = course.whole(run.path)
+    else:
+        found = stream.configured(course.configuration(run.path))
+        if run.read("stream.json").get("digest") != stream.digest(found):
+            raise RunError(
+                f"{run.path}: its task data have changed since it began; restore them, or name the tasks"
+            )
     return _capped((*found.tasks, *found.held_out), test_per_task)
 
 

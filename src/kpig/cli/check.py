@@ -1,5 +1,7 @@
 """The command `check`: what can be found wrong before anything is trained."""
 
+from pathlib import Path
+
 from rich.table import Table
 from rich.text import Text
 
@@ -13,7 +15,7 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
 
     Example: [bold]kpig check my.toml --set train.batch_size=8[/bold]
     """
-    from kpig.runs import unseen
+    from kpig.runs import disk, unseen
     from kpig.runs.check import cautions, check
 
     settings, tasks = check(config, overrides or [])
@@ -36,4 +38,6 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
     show(table)
     for note in notes:
         say(f"note: {note}")
+    for line in disk.sentences(settings, tasks, Path("runs")):
+        say(line)
     say(f"method {settings.method.name}, model {settings.model.path}; run it with: kpig run {config}")

@@ -12,6 +12,7 @@ from kpig.cli.screen import say
 COMMANDS = (
     "quickstart",
     "run",
+    "continue",
     "check",
     "report",
     "methods",

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kpig.cli.app import ConfigPath, Overrides, app, quiet, show_report
+from kpig.cli.screen import say
 
 
 @app.command()
@@ -25,12 +26,15 @@ def run(
     """
     from kpig.runs.check import check
 
-    settings, _ = check(config, overrides or [])
+    settings, tasks = check(config, overrides or [])
     folder = out or Path("runs") / f"{config.stem}-{settings.method.name.replace(':', '-')}-{settings.seed}"
     from kpig.progress import Bars
     from kpig.report import read_run
-    from kpig.runs import job
+    from kpig.runs import disk, job
 
     quiet()
+    if not resume:
+        for line in disk.sentences(settings, tasks, folder):
+            say(line)
     job.run(settings, folder, resume, Bars())
     show_report([read_run(folder)], folder)

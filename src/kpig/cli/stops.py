@@ -9,7 +9,7 @@ from types import FrameType
 from kpig.cli.screen import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-CONTINUED = ("run", "pretrain")
+CONTINUED = ("run", "continue", "pretrain")
 """Commands that go on with --resume."""
 
 REPEATED = ("sweep", "quickstart")

@@ -21,9 +21,13 @@ TINY = "tiny"
 class ModelSection(Section):
     """Which model learns, and which of its weights."""
 
-    path: str = Field(TINY, min_length=1, description="a folder, a hub name, or 'tiny', the shipped model")
+    path: str = Field(
+        TINY,
+        min_length=1,
+        description="a folder of a model, an adapter or a run's step, a hub name, or 'tiny'",
+    )
     adapter: Literal["none", "lora"] = Field(
-        "none", description="'none' tunes all weights; 'lora' a LoRA adapter"
+        "none", description="'none' tunes all weights; 'lora' a LoRA adapter: a fresh one, or that at `path`"
     )
     lora_rank: Count = Field(8, description="rank of the LoRA matrices")
     lora_alpha: Count = Field(16, description="LoRA scale; the update is multiplied by alpha / rank")
@@ -201,6 +205,11 @@ class TrainSection(Section):
         "auto", description="'auto': a GPU where there is one"
     )
     checkpoint_every: CountOrAll = Field(50, description="updates between checkpoints inside a step; 0: none")
+    keep_models: Literal["all", "last"] | Count = Field(
+        "all",
+        description="models or adapters that stay in the run folder: 'all', the 'last', or of so many last "
+        "steps; going on needs the last",
+    )
 
 
 class ReplaySection(Section):

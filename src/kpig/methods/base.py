@@ -135,6 +135,9 @@ class Method:
     stays out of scale.
     """
 
+    lasting: ClassVar[frozenset[str]] = frozenset()
+    """Names of settings that must stay as they were when a run goes on with further steps (kpig continue)."""
+
     def __init__(self, config: RunConfig):
         """Take over the config, and from it the method's settings. No model is loaded yet.
 
@@ -153,7 +156,9 @@ class Method:
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
         """The task sets to learn one after the other; as the stream has them unless overridden.
 
-        A stream that the method cannot learn is refused here, before a model loads: ConfigError.
+        A stream that the method cannot learn is refused here, before a model loads: ConfigError. When a run
+        goes on with further steps, this is asked about the shorter streams first, as they were known; the
+        steps of those must come out as they did.
         """
         return list(steps)
 
@@ -210,6 +215,14 @@ class Method:
         if self.memory is not None:
             for task in step.tasks:
                 self.memory.add(task)
+
+    def forget(self) -> None:
+        """Drop every past example, and what is of use with it only; called between steps.
+
+        For runs that go on without their data (kpig continue --forget-data).
+        """
+        if self.memory is not None:
+            self.memory.tasks.clear()
 
     def notes(self) -> list[str]:
         """Sentences for whoever reads the scores, such as what could not be done; asked at the very end."""

@@ -54,7 +54,7 @@ class Dare(Method):
         _refuse_lora_on_embeddings(learner)
         if self.settings.reference == "previous":
             self._reference = learner.weights()
-        elif learner.is_adapter:
+        elif learner.is_adapter and learner.initial is None:
             self._reference = {name: torch.zeros_like(one) for name, one in learner.parameters().items()}
         else:
             self._reference = learner.initial

@@ -76,6 +76,10 @@ class DarkExperienceReplay(Method):
             pairs = zip(kept, outputs, strict=True)
             self.stored[task.name] = {example.id: output for example, output in pairs}
 
+    def forget(self) -> None:
+        super().forget()
+        self.stored = {}
+
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"stored": self.stored}
 

@@ -8,18 +8,24 @@ from pydantic import Field
 from torch import Tensor
 
 from kpig.config import RunConfig
-from kpig.config.section import Weight
+from kpig.config.section import CountOrAll, Weight
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Method, Settings, Step
+from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
 from kpig.records import Task
 
 
 class OLoraSettings(Settings):
-    """O-LoRA (Wang et al., EMNLP Findings 2023); each step gets lora_rank // steps."""
+    """O-LoRA (Wang et al., EMNLP Findings 2023); each step gets a block of the LoRA's rows."""
 
     orthogonality: Weight = Field(0.5, description="λ₁, weight of the overlap with earlier subspaces")
     norm: Weight = Field(0.0, description="λ₂, weight of the norm of the new matrices")
+    step_rank: CountOrAll = Field(
+        0,
+        description="rows of model.lora_rank for each step; 0: lora_rank // steps, which leaves no room for "
+        "steps that are not known yet",
+    )
 
 
 class OLora(Method):
@@ -30,10 +36,10 @@ class OLora(Method):
     (cmnfriend/O-LoRA, `UIETrainer.training_step`). Defaults λ₁ = 0.5, λ₂ = 0 are those of its scripts.
 
     The per-step LoRAs are blocks of one PEFT adapter: of `model.lora_rank` rows of A (columns of B), step
-    t has lora_rank // steps and trains no other. Rows that are left over stay unused. The sum of the
-    blocks' products is the adapter's product, and a block that has not been trained has B = 0. PEFT
-    multiplies by lora_alpha / lora_rank: the published rank 8 and alpha 32 mean lora_rank = 8 · steps and
-    lora_alpha = 32 · steps.
+    t has `step_rank` (or lora_rank // steps) and trains no other. Rows that are left over are room for
+    further steps. The sum of the blocks' products is the adapter's product, and a block that has not been
+    trained has B = 0. PEFT multiplies by lora_alpha / lora_rank: the published rank 8 and alpha 32 mean
+    lora_rank = 8 · steps and lora_alpha = 32 · steps.
 
     Frozen blocks get a gradient of 0; AdamW starts each step without moments and leaves them to the bit
     as they are, but would shrink them with weight decay, which is refused.
@@ -43,6 +49,7 @@ class OLora(Method):
     settings: OLoraSettings
 
     penalties: ClassVar[Mapping[str, str]] = {"penalty": "method.o_lora.orthogonality"}
+    lasting: ClassVar[frozenset[str]] = frozenset({"step_rank"})
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
@@ -51,25 +58,38 @@ class OLora(Method):
                 '[method] o_lora trains LoRA matrices; set model.adapter = "lora" (now "none"), with a '
                 "model.lora_rank of at least the number of steps"
             )
+        if is_adapter(resolve(config.model.path)):
+            raise ConfigError(
+                f"[method] o_lora gives each step rows of a fresh LoRA, and model.path = {config.model.path} "
+                "is an adapter whose rows are taken; start from a whole model"
+            )
         if config.train.weight_decay > 0:
             raise ConfigError(
                 "[method] o_lora keeps what earlier steps learned; train.weight_decay = "
                 f"{config.train.weight_decay} would shrink it: set it to 0"
             )
-        self._num_steps = 0
+        self._size = 0
         self._step = 0
 
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
-        rank, self._num_steps = self.config.model.lora_rank, len(steps)
-        if rank < self._num_steps:
+        """The size of a block is fixed when the first stream is seen; a longer one has to fit."""
+        rank, num_steps = self.config.model.lora_rank, len(steps)
+        self._size = self._size or self.settings.step_rank or rank // num_steps
+        if rank < num_steps:
             raise ConfigError(
-                f"[method] o_lora splits model.lora_rank = {rank} over {self._num_steps} steps; set it to at "
-                f"least {self._num_steps} (the published rank of 8 for each step: {8 * self._num_steps})"
+                f"[method] o_lora splits model.lora_rank = {rank} over {num_steps} steps; set it to at "
+                f"least {num_steps} (the published rank of 8 for each step: {8 * num_steps})"
+            )
+        if rank < self._size * num_steps:
+            raise ConfigError(
+                f"[method] o_lora has no rows left: {num_steps} steps of {self._size} rows each, and "
+                f"model.lora_rank = {rank}. Begin a run that is to go on with a model.lora_rank of at least "
+                f"{self._size * num_steps}, and with method.o_lora.step_rank = {self._size}"
             )
         return list(steps)
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
-        if not self._num_steps:
+        if not self._size:
             raise ConfigError("o_lora has to know how many steps there are: call arrange() before any step")
         self._step = step.number
         unknown = [name for name in learner.parameters() if not (".lora_A." in name or ".lora_B." in name)]
@@ -104,8 +124,7 @@ class OLora(Method):
 
     def _block(self, a: Tensor) -> slice:
         """The rows of A, and columns of B, that belong to the present step."""
-        size = a.shape[0] // self._num_steps
-        return slice((self._step - 1) * size, self._step * size)
+        return slice((self._step - 1) * self._size, self._step * self._size)
 
 
 def _pairs(learner: Learner) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,4 +1,4 @@
-"""Adapters on a base model: a fresh LoRA to train, or one from a folder to evaluate."""
+"""Adapters on a base model: a fresh LoRA to train, or one from a folder."""
 
 import warnings
 from collections.abc import Iterator
@@ -72,8 +72,8 @@ def _is_stacked(module: Any, weight: torch.Tensor) -> bool:
     return weight.ndim == 3 and min(weight.shape) > 1 and not isinstance(module, torch.nn.Conv1d)
 
 
-def saved(model: Any, path: str) -> Any:
-    """The model with the adapter from a folder, for evaluation only.
+def saved(model: Any, path: str, is_trained: bool = False) -> Any:
+    """The model with the adapter from a folder, for evaluation only unless `is_trained`.
 
     Raises ModelError where its tensors do not fit, or some that it needs are missing.
     """
@@ -81,8 +81,8 @@ def saved(model: Any, path: str) -> Any:
 
     with explained(path), _sizes_explained(path), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Found missing adapter keys")
-        found = PeftModel.from_pretrained(model, path, is_trainable=False)
-        report: Any = found.load_adapter(path, "default", is_trainable=False)
+        found = PeftModel.from_pretrained(model, path, is_trainable=is_trained)
+        report: Any = found.load_adapter(path, "default", is_trainable=is_trained)
     require_whole(
         f"adapter {path}", {"missing_keys": report.missing_keys, "unexpected_keys": report.unexpected_keys}
     )

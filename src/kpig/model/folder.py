@@ -12,12 +12,15 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from kpig.config import TINY
+from kpig.config import TINY, ModelSection
 from kpig.errors import KpigError, ModelError, nearest
 from kpig.model import kind
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTERS_OWN = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
+"""Keys of [model] that an adapter that is trained on has settled for itself."""
+
 TOKENIZERS = ("*tokenizer*", "*vocab*", "*.model", "merges.txt", "*.tiktoken", "tekken.json")
 """Names of the files of which transformers makes a tokenizer; code in the folder may bring others."""
 
@@ -40,10 +43,23 @@ VIRTUAL_TOKENS = (
 
 
 def resolve(path: str) -> str:
-    """The folder or hub name behind a config's `model.path`; "tiny" is the shipped model."""
+    """The folder or hub name behind a config's `model.path`.
+
+    "tiny" is the shipped model; the folder of a run's step stands for the model or adapter in it.
+    """
     if path == TINY:
         return str(files("kpig") / "tiny")
-    return os.path.expanduser(path) if path.startswith("~") else path
+    found = os.path.expanduser(path) if path.startswith("~") else path
+    of_step = {"model": "config.json", "adapter": ADAPTER_CONFIG}
+    if any(_holds(found, name) for name in of_step.values()):
+        return found
+    return next(
+        (os.path.join(found, kind) for kind, name in of_step.items() if _holds(found, kind, name)), found
+    )
+
+
+def _holds(*parts: str) -> bool:
+    return os.path.isfile(os.path.join(*parts))
 
 
 def is_local(path: str) -> bool:
@@ -54,6 +70,29 @@ def is_local(path: str) -> bool:
 def is_adapter(path: str) -> bool:
     """Whether a local folder holds a PEFT adapter rather than a whole model."""
     return os.path.isfile(os.path.join(path, ADAPTER_CONFIG))  # Path.is_file raises where a path is too long
+
+
+def adapter_problem(section: ModelSection) -> str:
+    """Why a config cannot train the adapter at its `model.path`; "" for nothing, and for whole models.
+
+    It is trained as it is: with the rank, the targets and the dropout of its own.
+    """
+    path = resolve(section.path)
+    if not is_adapter(path):
+        return ""
+    if section.adapter == "none":
+        return (
+            f'{path} is an adapter; train from a whole model, or set model.adapter = "lora" to train this '
+            "adapter on"
+        )
+    unused = [key for key in ADAPTERS_OWN if getattr(section, key) != getattr(ModelSection(), key)]
+    if unused:
+        named = ", ".join(f"model.{key}" for key in unused)
+        return f"{path} is an adapter with a shape of its own, so {named} would have no effect; leave it out"
+    made_by = read_json(Path(path) / ADAPTER_CONFIG).get("peft_type")
+    if made_by != "LORA":
+        return f"{path} is an adapter of the kind {made_by}; kpig trains on those of the kind LORA"
+    return ""
 
 
 def digest(path: str) -> str | None:

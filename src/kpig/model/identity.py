@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kpig.model.folder import digest
+from kpig.model.folder import base_of_adapter, digest, is_adapter
 
 NAMES = {
     "model_digest": "weights",
@@ -15,7 +15,7 @@ NAMES = {
 }
 """What each digest is of, in words; the keys are those of environment.json."""
 
-CONFIGS = ("config.json", "generation_config.json")
+CONFIGS = ("config.json", "generation_config.json", "adapter_config.json")
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer*.model",
@@ -34,15 +34,22 @@ TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "additional_chat_
 def digests(path: str) -> dict[str, str | None]:
     """SHA-256, in hex, of what decides a model's answers, by the keys of NAMES.
 
-    All None for a name that is no local folder. It costs a second or so for each GB of weights.
+    Those of an adapter are of its base too. All None for a name that is no local folder.
+    It costs a second or so for each GB of weights.
     """
-    folder = Path(path)
+    if not is_adapter(path):
+        return _own_digests(Path(path))
+    own, below = _own_digests(Path(path)), _own_digests(Path(base_of_adapter(path)))
+    return {key: _sha256(str(own[key]).encode(), str(below[key]).encode()) for key in NAMES}
+
+
+def _own_digests(folder: Path) -> dict[str, str | None]:
     if not folder.is_dir():
         return dict.fromkeys(NAMES)
     settings = _tokenizer_settings(folder)
     template = settings.pop(TEMPLATE_KEY, None)
     return {
-        "model_digest": digest(path),
+        "model_digest": digest(str(folder)),
         "model_config_digest": _sha256(*_contents(folder, CONFIGS)),
         "tokenizer_digest": _sha256(*_contents(folder, TOKENIZER_FILES), _canonical(settings)),
         "chat_template_digest": _sha256(*_contents(folder, TEMPLATE_FILES), _canonical(template)),

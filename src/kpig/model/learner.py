@@ -32,8 +32,9 @@ Weights = Mapping[str, Tensor]
 class Learner:
     """A causal LM with its tokenizer and encoder, and the ledger of what its passes have cost.
 
-    `initial` are the trainable weights it started from, kept only with `keep_initial`; with LoRA the
-    starting model is the same weights with the adapter switched off, so nothing is kept.
+    `initial` are the trainable weights it started from, kept only with `keep_initial`; with a fresh LoRA the
+    starting model is the same weights with the adapter switched off, so nothing is kept. `is_begun` says that
+    the adapter was trained before: then the starting model has it.
 
     Devices: whoever makes a tensor of ids for the model puts it where the weights are. For examples that is
     `batches` alone; a pass expects its rows there and moves nothing, and what it returns is there too.
@@ -42,7 +43,14 @@ class Learner:
     is not written down in a type.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, encoder: Encoder, keep_initial: bool = False):
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        encoder: Encoder,
+        keep_initial: bool = False,
+        is_begun: bool = False,
+    ):
         self.model = model
         self.tokenizer = tokenizer
         self.encoder = encoder
@@ -50,8 +58,9 @@ class Learner:
         self.is_adapter = hasattr(model, "peft_config")
         self._core = model.get_base_model() if self.is_adapter else model
         self._takes_positions = "position_ids" in inspect.signature(self._core.forward).parameters
+        self._starts_bare = self.is_adapter and not is_begun
         self.initial: Weights | None = None
-        if keep_initial and not self.is_adapter:
+        if keep_initial and not self._starts_bare:
             self.initial = self.weights()
 
     @property
@@ -155,7 +164,7 @@ class Learner:
         `weights` are those of that model; None stands for the starting model.
         """
         weights = self.initial if weights is None else weights
-        if weights is None and not self.is_adapter:
+        if weights is None and not self._starts_bare:
             raise ModelError("the learner was built without its starting weights; pass keep_initial=True")
         adapter_off = self.model.disable_adapter() if weights is None else nullcontext()
         with adapter_off:
@@ -266,7 +275,7 @@ class Learner:
 
         Its weights are swapped in, or the adapter is switched off. ModelError without `keep_initial`.
         """
-        if self.is_adapter:
+        if self._starts_bare:
             with self.model.disable_adapter():
                 yield
             return

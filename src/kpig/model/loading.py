@@ -10,7 +10,7 @@ from kpig.config import ModelSection
 from kpig.errors import ModelError
 from kpig.model import adapters, kind, probe, weights
 from kpig.model.encoding import Encoder
-from kpig.model.folder import base_of_adapter, check_folder, explained, is_adapter, resolve
+from kpig.model.folder import adapter_problem, base_of_adapter, check_folder, explained, is_adapter, resolve
 from kpig.model.learner import Learner
 
 MOST_BEYOND = 32
@@ -29,19 +29,19 @@ def load(
 
     `clock` is what a chat template that asks for the time is told; see `kpig.model.chat.ChatTemplate`.
 
-    A folder with a PEFT adapter is loaded on top of the base model that it names, for evaluation only, with
-    the tokenizer and chat template of its own folder where they are there. A fresh LoRA adapter is drawn
-    with `seed`. Raises ModelError for a folder without usable weights, with pickle weights only, with a
-    tokenizer of another vocabulary, or with a model that is no plain causal LM.
+    A folder with a PEFT adapter is loaded on top of the base model that it names, with the tokenizer and
+    chat template of its own folder where they are there: for evaluation only, or with `section.adapter =
+    "lora"` to be trained on. Without one there, that draws a fresh LoRA with `seed`. Raises ModelError
+    for a folder without usable weights, with pickle weights only, with a tokenizer of another vocabulary or
+    with a model that is no plain causal LM.
     """
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     path = resolve(section.path)
     check_folder(path)
     adapted = is_adapter(path)
-    if adapted and section.adapter == "lora":
-        raise ModelError(
-            f"{path} is an adapter; merge it into its base model (merge_and_unload) before training on top"
-        )
+    is_trained = section.adapter == "lora"
+    if is_trained and (problem := adapter_problem(section)):
+        raise ModelError(problem)
     base, trust = base_of_adapter(path) if adapted else path, section.trust_remote_code
     model = weights.read(base, getattr(torch, section.dtype), trust)
     tokenizer = _tokenizer(path, base, model.config, trust)
@@ -54,11 +54,12 @@ def load(
     encoder = _encoder(tokenizer, section, longest, clock, num_rows)
     model = model.to(device)
     probe.require_causal(Learner(model, tokenizer, encoder), base)
-    if section.adapter == "lora":
+    if is_trained and not adapted:
         model = adapters.fresh(model, section, seed).to(device)
     if not adapted:
         return Learner(model, tokenizer, encoder, keep_initial)
-    learner = Learner(adapters.saved(model, path).to(device), tokenizer, encoder, keep_initial)
+    model = adapters.saved(model, path, is_trained).to(device)
+    learner = Learner(model, tokenizer, encoder, keep_initial, is_begun=True)
     probe.require_inside(learner, path)
     return learner
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kpig.config import MethodSection, RunConfig
+from kpig.config import MethodSection, ModelSection, RunConfig
 from kpig.config.table import merged
 from kpig.config.tree import examined, load_table
 from kpig.config.words import listed
 from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
-from kpig.model.folder import check_folder, is_adapter, resolve
+from kpig.model.folder import adapter_problem, check_folder, resolve
 from kpig.records import Example, Stream, Task
 from kpig.runs import validation
 from kpig.tasks import coverage, stream
@@ -52,7 +52,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     problems += _method_problems(table)
     if config is None or problems:
         raise ConfigError(listed(str(path), problems))
-    if problem := model_problem(config.model.path):
+    if problem := model_problem(config.model):
         problems.append(f"[model] {problem}")
     try:
         found = stream.configured(config)
@@ -65,13 +65,16 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     return config, found
 
 
-def model_problem(path: str) -> str:
-    """Why no stream can be learned from the model at a path, as far as its folder tells; "" for nothing."""
-    folder = resolve(path)
-    if is_adapter(folder):
-        return f"{folder} is an adapter; train from a whole model"
+def model_problem(model: str | ModelSection) -> str:
+    """Why no stream can be learned from a model, as far as its folder tells; "" for nothing.
+
+    A path stands for its [model] section with all else at its default.
+    """
+    section = ModelSection(path=model) if isinstance(model, str) else model
     try:
-        check_folder(folder)
+        if problem := adapter_problem(section):
+            return problem
+        check_folder(resolve(section.path))
     except KpigError as error:
         return str(error)
     return ""

@@ -23,6 +23,12 @@ FIRST_FILES = ("config.toml", "environment.json", "stream.json")
 LATER_FILES = ("events.jsonl", "steps", "starts")
 """What a run that goes on writes beside its first files."""
 
+GROWN_AT = "grown_at_step"
+"""The key of environment.json with the first step of those that a finished run went on with."""
+
+MODELS = ("model", "adapter")
+"""Folders of what a step has learned: all weights, or an adapter."""
+
 DRAWN = ("loss", "cross_entropy", "divergence", "held_out_loss", "validation_loss", "tokens")
 """The numbers of an update's record that are read again."""
 
@@ -55,6 +61,15 @@ class RunDir:
         """Remove what a step that is done needs no more; a kill meanwhile leaves it to the next start."""
         for folder in self.step(number).glob("checkpoint*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def drop_models(self, num_kept: int) -> None:
+        """Remove the models and adapters of done steps but the last `num_kept` of them; the last one stays.
+
+        A kill meanwhile leaves it to the next start.
+        """
+        for number in range(1, self.current - max(1, num_kept)):
+            for name in MODELS:
+                shutil.rmtree(self.step(number) / name, ignore_errors=True)
 
     def check_ours(self) -> None:
         """Raise BusyError once another process has taken the run over: from then on it alone may write.

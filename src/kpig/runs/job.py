@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
@@ -14,23 +14,23 @@ from typing import Any
 
 import torch
 
-from kpig.config import RunConfig, flat
+from kpig.config import RunConfig, dump, flat
 from kpig.errors import DivergedError, KpigError, RunError
-from kpig.files import drop_unpublished, sync_folder, writing
-from kpig.methods import chosen
+from kpig.files import as_json, drop_unpublished, refuse_links, sync_folder, writing
+from kpig.methods import chosen, growth
 from kpig.methods.base import Method, Step
 from kpig.model import adapters, identity, loading
 from kpig.model.chat import present_moment
-from kpig.model.folder import resolve
+from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
 from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
-from kpig.runs import check, lock, restart, unseen, validation
-from kpig.runs.folder import RunDir, begun_at, check_free, check_same_model, open_run
+from kpig.runs import check, course, disk, forgetting, kept, lock, restart, starts, unseen, validation
+from kpig.runs.course import Course
+from kpig.runs.folder import GROWN_AT, RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
 from kpig.scoring import answers, predictions, scores
 from kpig.scoring.records import Cost, RunScores
-from kpig.tasks import stream
 from kpig.training import checkpoint, loop
 
 PACKAGES = ("kpig", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "rouge-score")
@@ -54,63 +54,140 @@ def run(
     watch, path = watch or Watcher(), Path(out)
     if claim is None:
         lock.check_idle(path)
-    config = chosen.complete(config)
-    tasks = stream.configured(config)
-    validation.require(config, tasks)
-    summary = stream.summary(tasks)
-    check_free(path, config, summary, resume)
-    model = identity.digests(resolve(config.model.path))
-    check_same_model(path, config.model.path, model)
+    starts.settle(path, claim)
+    plan = course.read(path, chosen.complete(config))
+    validation.require(plan.config, plan.new)
+    check_free(path, plan.config, plan.summary, resume)
+    model = _same_model(path, plan.config)
     if (path / "scores.json").is_file():
         drop_unpublished(path)
         watch.say(f"{path}: already finished")
         return scores.read_run(path / "scores.json")
+
+    def opened(ours: Claim, now: dict[str, Any]) -> RunDir:
+        check_free(path, plan.config, plan.summary, resume)
+        folder = open_run(path, plan.config, plan.summary, now, ours)
+        restart.begin(folder, plan.config, now, watch.say)
+        return folder
+
+    return _carry_out(path, plan, model, opened, watch, claim)
+
+
+def extend(
+    path: str | Path,
+    tasks: str,
+    overrides: Sequence[str] = (),
+    metrics: Mapping[str, str] | None = None,
+    watch: Watcher | None = None,
+    forget: bool = False,
+) -> RunScores:
+    """Learn the steps of further task files after a finished run, in its folder; the scores of all steps.
+
+    On a CPU it ends with the bits of a run that had known all steps. `overrides` are `section.key=value`
+    for the new steps, `metrics` those of the new tasks, by name or "*". With `forget`, the examples of all
+    tasks that were learned before are deleted from the folder first. From then on the run is unfinished
+    until the new steps are learned: `run` with the run's own config.toml and `resume=True` goes on. Raises a
+    KpigError that says what to do as `run` does, before anything is written.
+    """
+    watch, path = watch or Watcher(), Path(path)
+    lock.check_idle(path)
+    starts.settle(path)
+    if not (path / "scores.json").is_file():
+        raise RunError(f"{path} holds no finished run; only such a run can go on with further steps")
+    refuse_links(path)
+    plan = course.extended(path, tasks, overrides, metrics)
+    learned = plan.tasks.steps[: plan.grown[-1].num_steps]
+    if forget:
+        plan = course.forgetful(plan, forgetting.sentence(learned))
+    model = _same_model(path, plan.config)
+
+    def opened(ours: Claim, now: dict[str, Any]) -> RunDir:
+        drop_unpublished(path)
+        folder = RunDir(path, ours)
+        course.keep_missing(path, plan)
+        if forget:
+            forgetting.forget(folder, plan.config, learned)
+            watch.say(f"note: {forgetting.sentence(learned)}")
+        first = {GROWN_AT: plan.grown[-1].num_steps + 1}
+        files = {"stream.json": as_json(plan.summary), "environment.json": as_json({**now, **first})}
+        starts.renew(folder, {**files, "config.toml": dump(plan.config)})
+        folder.log({"step": first[GROWN_AT], "grown": len(plan.new.steps)})
+        return folder
+
+    return _carry_out(path, plan, model, opened, watch)
+
+
+def _same_model(path: Path, config: RunConfig) -> dict[str, str | None]:
+    """The digests of the model that a config names; RunError where the run in a folder began with another."""
+    found = identity.digests(resolve(config.model.path))
+    check_same_model(path, config.model.path, found)
+    return found
+
+
+def _carry_out(
+    path: Path,
+    plan: Course,
+    model: Mapping[str, str | None],
+    opened: Callable[[Claim, dict[str, Any]], RunDir],
+    watch: Watcher,
+    claim: Claim | None = None,
+) -> RunScores:
+    """Load what learns, then every step of the plan that is not done; the folder is `opened` in between."""
+    config = plan.config
     method = chosen.create(config)
-    plan = _plan(config, method, tasks)
+    steps = _plan(config, method, plan.tasks, [one.num_steps for one in plan.grown])
     device = choose_device(config.train.device)
     clock = begun_at(path) or present_moment()
     learner = loading.load(config.model, method.needs_initial, device, config.seed, clock)
     if not learner.parameters():
         raise RunError(
-            f"model {config.model.path} has no trainable weights; give a whole model, not an adapter"
+            f"model {config.model.path} has no trainable weights; give a whole model, or train an adapter on "
+            'with model.adapter = "lora"'
         )
-    cut = unseen.cut(learner.encoder, tasks, config)
+    cut = unseen.cut(learner.encoder, plan.new, config)
     told = cut.sentences(learner.encoder.max_length, config.evaluate.max_new_tokens)
-    if config.model.adapter == "lora" and not config.model.lora_targets:
+    fresh = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
+    if fresh and not config.model.lora_targets:
         told += adapters.left_out(learner.model)
     with nullcontext(claim) if claim else lock.held(path) as ours:
-        check_free(path, config, summary, resume)
-        now = environment(config, model, clock)
-        folder = open_run(path, config, summary, now, ours)
-        restart.begin(folder, config, now, watch.say)
-        return _stream(folder, learner, method, plan, tasks, config, cut.num_inputs, told, watch)
+        folder = opened(ours, environment(config, model, clock))
+        return _stream(folder, learner, method, steps, plan, cut.num_inputs, told, watch)
 
 
 def _stream(
     folder: RunDir,
     learner: Learner,
     method: Method,
-    plan: Sequence[Step],
-    tasks: Stream,
-    config: RunConfig,
+    steps: Sequence[Step],
+    plan: Course,
     num_cut: int,
     told: Sequence[str],
     watch: Watcher,
 ) -> RunScores:
-    """Every step of the plan that is not done yet, and the scores of all; `told` are further cautions."""
-    cautions = [*check.cautions(config, tasks), *told]
+    """Every step that is not done yet, and the scores of all; `told` are further cautions."""
+    config, tasks = plan.config, plan.tasks
+    cautions = [*check.cautions(config, plan.new), *told]
     for caution in cautions:
         watch.say(f"note: {caution}")
     _evaluate_untuned(folder, learner, tasks, config, watch)
-    for step in plan:
-        _learn(folder, learner, method, step, plan, tasks, config, watch)
+    for step in steps:
+        _learn(folder, learner, method, step, steps, tasks, config, watch)
+        folder.drop_models(disk.num_kept(config, len(steps)))
     notes = method.notes()
     for note in notes:
         watch.say(note)
-    result = _run_scores(folder, config, plan, num_cut, [*cautions, *restart.notes(folder), *notes])
+    before = plan.grown[-1].notes if plan.grown else ()
+    notes = list(dict.fromkeys([*before, *cautions, *restart.notes(folder), *notes]))
+    result = _run_scores(folder, config, steps, _all_cut(plan, num_cut), notes)
     folder.check_ours()
     scores.write_run(folder.path / "scores.json", result)
     return result
+
+
+def _all_cut(plan: Course, num_cut: int) -> int | None:
+    """How many examples were shortened in all starts; None where one of them did not count."""
+    before = [one.shortened_examples for one in plan.grown[-1:]]
+    return None if None in before else num_cut + sum(one or 0 for one in before)
 
 
 def choose_device(name: str) -> str:
@@ -146,8 +223,9 @@ def environment(config: RunConfig, model: Mapping[str, str | None], clock: str) 
     }
 
 
-def _plan(config: RunConfig, method: Method, tasks: Stream) -> list[Step]:
-    arranged = method.arrange(tasks.steps)
+def _plan(config: RunConfig, method: Method, tasks: Stream, lengths: Sequence[int] = ()) -> list[Step]:
+    """The steps to learn; `lengths` as in `growth.arranged`."""
+    arranged = growth.arranged(method, tasks.steps, lengths)
     counts = [loop.num_updates(step, config.train) for step in tasks.steps]
     bounds = [loop.bounds(step, config.train) for step in tasks.steps]
     if len(arranged) != len(counts):
@@ -173,6 +251,7 @@ def _evaluate_untuned(
         return
     groups = {LATER: tasks.tasks, HELD_OUT: tasks.held_out}
     _score(folder, 0, learner, groups, config, watch)
+    kept.write(folder.step(0), tasks.held_out)
     folder.finish(0)
 
 
@@ -196,6 +275,7 @@ def _learn(
     _train(folder, learner, method, step, len(plan), config, watch)
     folder.check_ours()
     _save(step_dir, learner, method)
+    kept.write(step_dir, step.tasks)
     seen = [task for earlier in plan[: step.number] for task in earlier.tasks]
     later = plan[step.number].tasks if step.number < len(plan) else ()
     _score(folder, step.number, learner, {SEEN: seen, LATER: later, HELD_OUT: tasks.held_out}, config, watch)
@@ -286,8 +366,11 @@ def _save(step_dir: Path, learner: Learner, method: Method) -> None:
 
 def _take_over(step_dir: Path, learner: Learner, method: Method) -> None:
     """Go on from a finished step; RunError that names the file where one of its files is damaged."""
+    target = step_dir / ("adapter" if learner.is_adapter else "model")
     try:
-        learner.restore(step_dir / ("adapter" if learner.is_adapter else "model"))
+        if not target.is_dir():
+            raise RunError(f"{target} is missing; train.keep_models drops those of earlier steps.")
+        learner.restore(target)
         state = checkpoint.read_state(step_dir / "state")
         checkpoint.restore_method(method, state["method"])
         _, cost = scores.read_step(step_dir / "scores.json")
@@ -300,7 +383,7 @@ def _take_over(step_dir: Path, learner: Learner, method: Method) -> None:
 
 
 def _run_scores(
-    folder: RunDir, config: RunConfig, plan: Sequence[Step], num_cut: int, notes: Sequence[str]
+    folder: RunDir, config: RunConfig, plan: Sequence[Step], num_cut: int | None, notes: Sequence[str]
 ) -> RunScores:
     found = [scores.read_step(folder.step(number) / "scores.json") for number in range(len(plan) + 1)]
     steps, cost = [step for step, _ in found], found[-1][1]

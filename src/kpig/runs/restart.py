@@ -1,8 +1,6 @@
 """A run that goes on with another [train]: its current step is begun anew, and the run says so. No torch.
 
-`starts/` keeps how the run was started before: config.NN.toml and environment.NN.json, from 01. Those of the
-last start are config.toml and environment.json of the run itself. The step from which a start holds is
-`from_step` in its environment.
+The step from which a start holds is `from_step` in its environment; see `kpig.runs.starts` for earlier ones.
 """
 
 import shlex
@@ -14,9 +12,9 @@ from typing import Any
 from kpig.config import PORTIONS, RunConfig, differing_keys, dump, load_resolved, settings_of
 from kpig.errors import ConfigError, RunError
 from kpig.files import publish, publish_json
-from kpig.runs.folder import RunDir
+from kpig.runs import starts
+from kpig.runs.folder import GROWN_AT, RunDir
 
-STARTS = "starts"
 LOWER = 4
 """What a learning rate that diverged is divided by in the command that is proposed. Chosen, not measured."""
 
@@ -32,7 +30,7 @@ def begin(run: RunDir, config: RunConfig, environment: Mapping[str, Any], say: C
     if not changed:
         return
     step, anew = run.current, _is_anew(changed)
-    _keep(run)
+    starts.keep(run)
     if anew:
         run.drop_checkpoints(step)
     publish_json(run.path / "environment.json", {**environment, "from_step": step})
@@ -42,15 +40,18 @@ def begin(run: RunDir, config: RunConfig, environment: Mapping[str, Any], say: C
 
 
 def notes(run: RunDir) -> list[str]:
-    """A sentence for every time that the run went on with another [train]."""
-    configs = [*_kept(run.path), run.path / "config.toml"]
+    """A sentence for every time that the run went on with another [train], or with further steps."""
+    configs = [*starts.configs(run.path), run.path / "config.toml"]
     found = []
     for number, (earlier, later) in enumerate(pairwise(configs), start=2):
         changed = _changed(load_resolved(earlier), load_resolved(later))
         is_last = later == configs[-1]
-        name = "environment.json" if is_last else f"{STARTS}/environment.{number:02d}.json"
-        if changed:
-            found.append(_sentence(run.read(name).get("from_step"), changed))
+        name = "environment.json" if is_last else f"{starts.STARTS}/environment.{number:02d}.json"
+        start = run.read(name)
+        if GROWN_AT in start:
+            found.append(_grown(start[GROWN_AT], changed))
+        elif changed:
+            found.append(_sentence(start.get("from_step"), changed))
     return found
 
 
@@ -60,7 +61,7 @@ def going_on(path: Path, planned: RunConfig) -> RunConfig:
     `planned` has every setting of its method written out.
     Raises RunError where the run's configs are damaged.
     """
-    kept = _kept(path)
+    kept = starts.configs(path)
     if not kept:
         return planned
     try:
@@ -78,22 +79,6 @@ def command(path: Path, config: RunConfig) -> str:
     return shlex.join([*parts, "--set", f"train.learning_rate={rate}"])
 
 
-def _keep(run: RunDir) -> None:
-    """Copy what the run was started with to `starts/`, once: a kill may have come after it."""
-    kept = _kept(run.path)
-    text = (run.path / "config.toml").read_text(encoding="utf-8")
-    if kept and kept[-1].read_text(encoding="utf-8") == text:
-        return
-    number = f"{len(kept) + 1:02d}"
-    publish_json(run.path / STARTS / f"environment.{number}.json", run.read("environment.json"))
-    publish(run.path / STARTS / f"config.{number}.toml", text)
-
-
-def _kept(path: Path) -> list[Path]:
-    """The configs of earlier starts, the oldest first."""
-    return sorted((path / STARTS).glob("config.*.toml"))
-
-
 def _changed(begun: RunConfig, config: RunConfig) -> dict[str, list[Any]]:
     """The keys in which two configs differ, each with both values."""
     before, now = settings_of(begun), settings_of(config)
@@ -103,6 +88,19 @@ def _changed(begun: RunConfig, config: RunConfig) -> dict[str, list[Any]]:
 def _is_anew(changed: Iterable[str]) -> bool:
     """Whether a step must be learned from its beginning: it is more than portions that changed."""
     return any(key not in PORTIONS for key in changed)
+
+
+def _grown(step: object, changed: Mapping[str, list[Any]]) -> str:
+    values = [
+        f"{key} = {now!r} (before: {before!r})"
+        for key, (before, now) in changed.items()
+        if not key.startswith(("stream.", "suite."))
+    ]
+    told = f"; learned with {', '.join(values)}" if values else ""
+    return (
+        f"from step {step} on the run learned tasks that it did not know before (kpig continue): no step "
+        f"before was scored on them{told}"
+    )
 
 
 def _sentence(step: object, changed: Mapping[str, list[Any]]) -> str:

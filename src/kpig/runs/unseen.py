@@ -7,7 +7,7 @@ from kpig.config import RunConfig
 from kpig.errors import ModelError, some
 from kpig.model import adapters, loading
 from kpig.model.encoding import Encoder
-from kpig.model.folder import is_local, resolve
+from kpig.model.folder import is_adapter, is_local, resolve
 from kpig.records import Example, Stream, Task
 
 MOST_ENCODED = 2_000
@@ -84,7 +84,8 @@ def cut(encoder: Encoder, tasks: Stream, config: RunConfig) -> Cut:
 
 
 def _left_out(config: RunConfig) -> list[str]:
-    if config.model.adapter != "lora" or config.model.lora_targets:
+    fresh = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
+    if not fresh or config.model.lora_targets:
         return []
     try:
         return adapters.left_out(loading.outline(config.model))

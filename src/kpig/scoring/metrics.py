@@ -116,20 +116,22 @@ def _mean_of_known(values: Iterable[float | None]) -> float | None:
 
 # Transfer. `matrix[t][i - 1]` is R[t][i], the score on step i's tasks after learning step t; row 0 is the
 # untuned model, so T steps make T + 1 rows of T scores. All raise ValueError for another shape. A score
-# that was not measured is None; the first and last rows and t >= i - 1 are always needed.
+# that was not measured is None: of steps that were not known yet, or whose test examples are gone. What it
+# would have said is left out of a mean.
 
 Matrix = Sequence[Sequence[float | None]]
 
 
-def average(matrix: Matrix) -> float:
-    """The mean score over all steps' tasks after the last step."""
-    return fmean(_known(score) for score in _checked(matrix)[-1])
+def average(matrix: Matrix) -> float | None:
+    """The mean score over all steps' tasks after the last step; None where one of them was not measured."""
+    last = _checked(matrix)[-1]
+    return None if None in last else _mean_of_known(last)
 
 
 def backward_transfer(matrix: Matrix) -> float | None:
     """The mean over i < T of R[T][i] - R[i][i]: below 0 where tasks were forgotten. None for one step."""
     last = _checked(matrix)[-1]
-    return _mean_of_known(_known(last[i - 1]) - _known(matrix[i][i - 1]) for i in range(1, len(last)))
+    return _mean_of_known(_difference(last[i - 1], matrix[i][i - 1]) for i in range(1, len(last)))
 
 
 def forgetting(matrix: Matrix) -> float | None:
@@ -139,15 +141,16 @@ def forgetting(matrix: Matrix) -> float | None:
     before i count where they were measured, so transfer ahead of learning can be lost too.
     """
     last = _checked(matrix)[-1]
-    best = [max(score for score in column if score is not None) for column in zip(*matrix[1:], strict=True)]
-    return _mean_of_known(best[i - 1] - _known(last[i - 1]) for i in range(1, len(last)))
+    learned = [[score for score in column if score is not None] for column in zip(*matrix[1:], strict=True)]
+    best = [max(column, default=None) for column in learned]
+    return _mean_of_known(_difference(best[i - 1], last[i - 1]) for i in range(1, len(last)))
 
 
 def forward_transfer(matrix: Matrix) -> float | None:
     """The mean over i > 1 of R[i-1][i] - R[0][i]: what earlier steps gave a later one. None for one step."""
     untuned = _checked(matrix)[0]
     return _mean_of_known(
-        _known(matrix[i - 1][i - 1]) - _known(untuned[i - 1]) for i in range(2, len(untuned) + 1)
+        _difference(matrix[i - 1][i - 1], untuned[i - 1]) for i in range(2, len(untuned) + 1)
     )
 
 
@@ -162,6 +165,5 @@ def _checked(matrix: Matrix) -> Matrix:
     return matrix
 
 
-def _known(score: float | None) -> float:
-    assert score is not None, "it is one of those that are always needed"
-    return score
+def _difference(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other

@@ -109,8 +109,8 @@ class StepScores:
 class Final:
     """The scores after the last step, and the transfer between steps (docs/method.md, section 7).
 
-    Transfer is in points of P-score, None where it is not defined; `average` is None where not every step
-    of the stream was scored.
+    Transfer is in points of P-score, None where it is not defined, over the steps that were measured;
+    `average` is None where not every step's tasks were scored at the end.
     """
 
     seen: Group

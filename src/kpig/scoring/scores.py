@@ -173,9 +173,10 @@ def _step_json(step: StepScores) -> dict[str, Any]:
 
 
 def _final_json(final: Final) -> dict[str, Any]:
-    """Without the keys of transfer where no average says that it could be measured."""
-    found = asdict(final) | {name: _group_json(final.group(name)) for name in (SEEN, HELD_OUT)}
-    return found if final.average is not None else {name: found[name] for name in (SEEN, HELD_OUT)}
+    """Without the keys of transfer where nothing of it could be measured."""
+    groups = {name: _group_json(final.group(name)) for name in (SEEN, HELD_OUT)}
+    transfer = {key: value for key, value in asdict(final).items() if key not in groups}
+    return groups | (transfer if any(one is not None for one in transfer.values()) else {})
 
 
 def _tasks_json(tasks: Mapping[str, TaskScore]) -> dict[str, Any]:

@@ -71,5 +71,5 @@ def _stream_key(config: RunConfig) -> str:
 
 
 def _check_model(config: RunConfig) -> None:
-    if problem := model_problem(config.model.path):
+    if problem := model_problem(config.model):
         raise ConfigError(problem)

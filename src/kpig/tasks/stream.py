@@ -296,7 +296,12 @@ def digest(stream: Stream) -> str:
     The stream's name is left out: it only tells where the files lie.
     """
     steps = [[task_digest(task) for task in step] for step in stream.steps]
-    return _sha256({"steps": steps, "held_out": [task_digest(task) for task in stream.held_out]})
+    return digest_of(steps, [task_digest(task) for task in stream.held_out])
+
+
+def digest_of(steps: Sequence[Sequence[str]], held_out: Sequence[str]) -> str:
+    """The digest of a stream whose tasks have these digests, in its steps and held out."""
+    return _sha256({"steps": steps, "held_out": held_out})
 
 
 def task_digest(task: Task) -> str:

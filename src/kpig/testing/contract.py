@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -25,11 +27,13 @@ from kpig.testing.history import (
     History,
     begin,
     configured,
+    grown,
     live,
     memories,
     num_values,
+    scripted,
 )
-from kpig.training import checkpoint
+from kpig.training import checkpoint, loop
 
 UNKNOWN = "no_such_setting"
 """A key that no method is to have."""
@@ -60,6 +64,12 @@ class MethodContract:
 
     refuses: ClassVar[Names] = ()
     """The kinds of tuning ("none", "lora") that it cannot be used with, and refuses in __init__."""
+
+    goes_on: ClassVar[bool] = True
+    """Whether it can learn a further step of a stream that was thought to be whole (kpig continue).
+
+    Where it cannot, it is refused by its name: for most, since their `arrange` joins steps.
+    """
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Every test that asks for a history is run with each kind of tuning that is not refused."""
@@ -101,6 +111,20 @@ class MethodContract:
         for name in counts:
             assert getattr(resumed.ledger, name) == getattr(straight.ledger, name), name
 
+    def test_a_stream_that_grows_is_learned_to_the_bit_as_if_it_had_been_known_whole(
+        self, history: History, tmp_path: Path
+    ) -> None:
+        """The first step alone and then the last one, by a new method and a new learner, from files."""
+        if not self.goes_on:
+            with pytest.raises(ConfigError, match=re.escape(self.method)):
+                grown(history.config, tmp_path)
+            return
+        method, learner = grown(history.config, tmp_path)
+        assert _equal(learner.weights(), history.learner.weights())
+        assert _equal(_as_saved(method.state_dict()), _as_saved(history.method.state_dict()))
+        assert learner.ledger.updates == history.learner.ledger.updates
+        assert learner.ledger.train_tokens == history.learner.ledger.train_tokens
+
     def test_the_state_comes_back_from_files_whole(self, history: History) -> None:
         method, _, _ = begin(history.config)
         method.load_state_dict(history.state)
@@ -121,6 +145,21 @@ class MethodContract:
             sizes = [len(kept.examples) for kept in memory.tasks.values()]
             assert sizes and max(sizes) <= CAPACITY
             assert not self.rehearses or min(sizes) == CAPACITY
+
+    def test_what_is_forgotten_leaves_no_example_and_a_step_can_be_learned_without(
+        self, history: History
+    ) -> None:
+        if history.method.memory is None:
+            return
+        method, learner, steps = begin(history.config)
+        method.load_state_dict(history.state)
+        method.forget()
+        plain = json.dumps(_as_saved(method.state_dict())["plain"])
+        inputs = {example.input for step in history.steps for task in step.tasks for example in task.train}
+        assert not [text for text in inputs if text in plain]
+        with scripted():
+            loop.fit_step(learner, method, steps[-1], history.config, lambda _: None, lambda _: None)
+        assert set(method.memory.tasks if method.memory else ()) == {task.name for task in steps[-1].tasks}
 
     def test_memory_is_filled_after_every_step(self, history: History) -> None:
         if history.method.memory is None:

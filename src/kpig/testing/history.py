@@ -1,7 +1,8 @@
 """A method learns two steps of a small stream, straight and interrupted; what happened is written down."""
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from unittest.mock import patch
 
 from kpig import config as configuration
 from kpig.config import OPTIONS, RunConfig
+from kpig.methods import growth
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.chosen import create
 from kpig.methods.parts.memory import Memory
@@ -106,9 +108,9 @@ def configured(method: str, settings: Mapping[str, Any] | None = None, adapter: 
 def live(config: RunConfig, folder: Path) -> History:
     """Let the method of a config learn the stream, then once more from the middle of the last step.
 
-    Dropout is on. What a learner generates is scripted: a model with random weights writes nothing of use.
+    Dropout is on, and what a learner generates is `scripted`.
     """
-    with patch.object(Learner, "generate", _scripted):
+    with scripted():
         method, learner, steps = begin(config)
         found = History(config, method, learner, steps, [surface(learner)])
         for step in steps:
@@ -119,11 +121,31 @@ def live(config: RunConfig, folder: Path) -> History:
     return found
 
 
-def begin(config: RunConfig) -> tuple[Method, Learner, list[Step]]:
-    """A new method, a new learner and the steps, as the job makes them."""
+def grown(config: RunConfig, folder: Path) -> tuple[Method, Learner]:
+    """What has learned the first step when it was the whole stream, and then, new and from files, the last.
+
+    ConfigError where the method refuses to go on.
+    """
+    with scripted():
+        method, learner, (first,) = begin(config, num_steps=len(STEPS) - 1)
+        loop.fit_step(learner, method, first, config, lambda event: None, lambda state: None)
+        state = _through_files(method.state_dict(), folder / "grown")
+        weights, ledger = learner.weights(), learner.ledger.as_dict()
+        method, learner, steps = begin(config, lengths=[len(STEPS) - 1])
+        learner.load_weights(weights)
+        method.load_state_dict(state)
+        learner.ledger.restore(ledger)
+        loop.fit_step(learner, method, steps[-1], config, lambda event: None, lambda state: None)
+    return method, learner
+
+
+def begin(
+    config: RunConfig, num_steps: int = len(STEPS), lengths: Sequence[int] = ()
+) -> tuple[Method, Learner, list[Step]]:
+    """A new method, a new learner and the steps, as the job makes them; `lengths` as in `growth.arranged`."""
     method = create(config)
     learner = models.learner(config.model.adapter == LORA, method.needs_initial)
-    arranged = enumerate(method.arrange(STEPS), 1)
+    arranged = enumerate(growth.arranged(method, STEPS[:num_steps], lengths), 1)
     steps = [Step(number, tuple(tasks), method.num_updates(UPDATES)) for number, tasks in arranged]
     return method, learner, steps
 
@@ -205,6 +227,13 @@ def _through_files(state: Record, folder: Path) -> Record:
     checkpoint.write_state(state, folder)
     read: Record = checkpoint.read_state(folder)["method"]
     return read
+
+
+@contextmanager
+def scripted() -> Iterator[None]:
+    """What learners generate inside the block is made up: a model with random weights writes nothing."""
+    with patch.object(Learner, "generate", _scripted):
+        yield
 
 
 def _scripted(

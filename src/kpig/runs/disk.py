@@ -1,0 +1,86 @@
+"""How much disk a run will take, told before it begins."""
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from kpig.config import ModelSection, RunConfig
+from kpig.errors import ModelError
+from kpig.model import loading
+from kpig.model.folder import is_adapter, is_local, num_weights, resolve
+from kpig.records import Stream
+
+MOMENTS = 2
+"""Running means that AdamW keeps of each trained weight, and checkpoints with it."""
+
+WHILE_WRITTEN = 2
+"""Checkpoints that lie on the disk while one takes the other's place."""
+
+ADAPTER_BYTES = 4
+"""Of a trained number of an adapter: PEFT holds them in float32."""
+
+
+def sentences(config: RunConfig, tasks: Stream, out: Path) -> list[str]:
+    """How much a run of the config in the folder `out` takes, and a warning where less is free.
+
+    None where the model is on a hub, or its weights cannot be counted.
+    """
+    each = _trained_bytes(config.model)
+    if each is None:
+        return []
+    num_steps = len(tasks.steps)
+    most = min(num_steps, num_kept(config, num_steps) + 1)
+    checkpoints = each * (1 + MOMENTS) * WHILE_WRITTEN if config.train.checkpoint_every else 0
+    total = most * each + checkpoints
+    what = "adapter" if config.model.adapter == "lora" else "model"
+    found = [
+        f"disk: about {_size(total)} at most: {most} x {_size(each)} for the {what} of a step, and "
+        f"{_size(checkpoints)} for checkpoints while it learns. What the method keeps, and predictions, come "
+        "on top"
+    ]
+    free = shutil.disk_usage(_existing(out)).free
+    if total > free:
+        found.append(
+            f'only {_size(free)} are free at {out}: set train.keep_models = "last", or give --out a folder '
+            "with more room"
+        )
+    return found
+
+
+def num_kept(config: RunConfig, num_steps: int) -> int:
+    """How many models a run of so many steps keeps."""
+    wanted = config.train.keep_models
+    return num_steps if wanted == "all" else 1 if wanted == "last" else min(wanted, num_steps)
+
+
+def _trained_bytes(section: ModelSection) -> int | None:
+    """The bytes of what is trained and saved after a step; None where that cannot be told."""
+    path = resolve(section.path)
+    if not is_local(path):
+        return None
+    if is_adapter(path):
+        return num_weights(Path(path))[1] * ADAPTER_BYTES
+    if section.adapter == "none":
+        dtype: torch.dtype = getattr(torch, section.dtype)
+        return num_weights(Path(path))[1] * dtype.itemsize
+    try:
+        model = loading.outline(section)
+    except ModelError:  # some models can be built with numbers only
+        return None
+    return ADAPTER_BYTES * sum(int(one.numel()) for one in model.parameters() if one.requires_grad)
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    whole = Path(os.path.abspath(path))
+    return next(one for one in (whole, *whole.parents) if one.exists())
+
+
+def _size(num_bytes: int) -> str:
+    """Bytes in words, in powers of 1000."""
+    size, units = float(num_bytes), ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.0f} {units[0]}" if size >= 10 or units[0] == "bytes" else f"{size:.1f} {units[0]}"

@@ -1,0 +1,56 @@
+"""What a run forgets with --forget-data: the examples of the tasks that it has learned."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from kpig.config import RunConfig
+from kpig.errors import some
+from kpig.files import replace_folder, writing
+from kpig.methods import chosen
+from kpig.records import Task
+from kpig.runs import kept
+from kpig.runs.folder import RunDir
+from kpig.training import checkpoint
+
+STATE = "state"
+FORGET = "--forget-data"
+
+
+def forget(run: RunDir, config: RunConfig, steps: Sequence[Sequence[Task]]) -> None:
+    """Drop the examples of learned `steps`: kept tests, memory in every state, predictions.
+
+    Those of held-out tasks stay.
+    A kill leaves some of it to do; done again it is complete.
+    """
+    run.check_ours()
+    names = [task.name for step in steps for task in step]
+    for number, tasks in enumerate(((), *steps)):
+        step_dir = run.step(number)
+        kept.write(step_dir, map(kept.instructed, tasks))
+        if number:
+            _forget_state(step_dir, config)
+        for name in names:
+            (step_dir / "predictions" / f"{name}.jsonl").unlink(missing_ok=True)
+
+
+def sentence(steps: Sequence[Sequence[Task]]) -> str:
+    """What can no longer be done, in one sentence."""
+    names = [task.name for step in steps for task in step]
+    return (
+        f"the examples of {len(names)} tasks are forgotten ({FORGET}; {some(names)}): these tasks can "
+        "no longer be replayed or scored, and their scores are those of before"
+    )
+
+
+def _forget_state(step_dir: Path, config: RunConfig) -> None:
+    method = chosen.create(config)
+    state = checkpoint.read_state(step_dir / STATE)
+    checkpoint.restore_method(method, state.pop("method"))
+    method.forget()
+    new, old = (step_dir / f"{STATE}.{name}" for name in ("new", "old"))
+    with writing(step_dir / STATE):
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        checkpoint.write_state(method.state_dict(), new, **state)
+        replace_folder(new, step_dir / STATE, old)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kpig.config import ModelSection, RunConfig
     from kpig.report import RunRecord
     from kpig.runs.folder import RunDir
+    from kpig.runs.served import Served
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +33,11 @@ Overrides = Annotated[
 ]
 ConfigPath = Annotated[Path, typer.Argument(help="A TOML config; examples/ has some.", metavar="CONFIG")]
 ModelPath = Annotated[
-    str, typer.Argument(help="A model folder, an adapter folder, a hub name, or 'tiny'.", metavar="MODEL")
+    str,
+    typer.Argument(
+        help="A model or adapter folder, a run or a run's step (RUN/steps/02), a hub name, or 'tiny'.",
+        metavar="MODEL",
+    ),
 ]
 TasksOption = Annotated[
     str,
@@ -74,6 +79,49 @@ class Device(StrEnum):
 DeviceOption = Annotated[
     Device, typer.Option("--device", help="Where the model computes; auto: a GPU, or the CPU.")
 ]
+
+
+class Dtype(StrEnum):
+    """What `model.dtype` of a config may be, too."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+DtypeOption = Annotated[
+    Dtype | None,
+    typer.Option("--dtype", help="How weights are held; default: a run's own, else float32."),
+]
+MaxLengthOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-length",
+        min=16,
+        help="Tokens of prompt and response at most; default: a run's own, else 1024.",
+    ),
+]
+MaxNewTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-tokens", min=1, help="Tokens of a response at most; default: a run's own, else 64."
+    ),
+]
+
+
+def served_model(path: str, tasks: str, dtype: Dtype | None, max_length: int | None) -> "Served":
+    """The model that a path names, held and cut as the options say.
+
+    A run is prompted as it was trained; any other model as what the tasks come from says (`prompted`).
+    """
+    from kpig.runs.served import served
+
+    quiet()
+    found = served(path)
+    section = found.section if found.of_run else prompted(found.section, tasks)
+    given = {"dtype": dtype and dtype.value, "max_length": max_length}
+    changes = {name: value for name, value in given.items() if value}
+    return replace(found, section=section.model_copy(update=changes))
 
 
 def show_report(records: "Sequence[RunRecord]", out: Path) -> None:

@@ -127,9 +127,12 @@ def served_model(path: str, tasks: str, dtype: Dtype | None, max_length: int | N
 def show_report(records: "Sequence[RunRecord]", out: Path) -> None:
     """Write the report of finished runs into a folder, and show their table."""
     from kpig.report import terminal_table, write
+    from kpig.runs import gate
 
     page = write(records, out)
     show(terminal_table(records))
+    for record in records:
+        say(f"gate: {record.path}: {gate.told(record.path)}")
     say(f"report: {page}")
 
 

@@ -14,6 +14,7 @@ COMMANDS = (
     "run",
     "check",
     "report",
+    "gate",
     "methods",
     "sweep",
     "compare",

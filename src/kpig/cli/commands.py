@@ -15,6 +15,7 @@ COMMANDS = (
     "check",
     "report",
     "gate",
+    "export",
     "methods",
     "sweep",
     "compare",

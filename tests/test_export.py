@@ -229,3 +229,53 @@ def test_where_writing_fails_nothing_is_left(lora, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="No space left"):
         export.export(step_of(lora), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_system_prompt_template_arguments_and_one_of_several_templates_stay_in_the_prompt(
+    tmp_path,
+):
+    base = tmp_path / "base"
+    shutil.copytree(TINY, base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    shown = CHAT + "{{ 'think' if think else 'quick' }}:{{ note }}"
+    tokenizer.chat_template = {"default": "{{ messages }}", "short": shown}
+    tokenizer.save_pretrained(base)
+    chosen = {"chat_template": "short", "chat_template_arguments": {"think": False, "note": 'a "b" é'}}
+    for number, more in enumerate(
+        (chosen | {"system": "Be brief."}, {"chat_template": False, "system": "S `x`"})
+    ):
+        model = {"path": str(base), "adapter": "lora"} | more
+        settings = SETTINGS | {"model": model, "train": {"updates_per_step": 1}}
+        settings["suite"] = {"num_steps": 1, "num_train": 16, "num_test": 2, "num_held_out": 0}
+        run = tmp_path / str(number)
+        job.run(config.build(settings), run)
+        found = export.export(step_of(run), tmp_path / f"out-{number}", merge=True)
+        assert found.notes == ()
+        plain = AutoTokenizer.from_pretrained(found.folder)
+        for path in (run / "steps/01/predictions").glob("*.jsonl"):
+            for row in predictions.read(path):
+                body = row.prompt.split("Be brief.\n<|user|>" if number == 0 else "S `x`\n\n")[1]
+                body = body.split("\n<|assistant|>" if number == 0 else "\nOutput:")[0]
+                said = [{"role": "system", "content": more["system"]}, {"role": "user", "content": body}]
+                text = plain.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+                assert text == row.prompt
+        code = (found.folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=found.folder, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_template_that_tells_the_date_is_not_called_exact(tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(TINY, base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = "{{ strftime_now('%H:%M:%S %f') }}" + CHAT
+    tokenizer.save_pretrained(base)
+    settings = {"path": str(base), "adapter": "lora"}
+    small = {"num_steps": 1, "num_train": 16, "num_test": 2, "num_held_out": 0}
+    run = tmp_path / "run"
+    job.run(config.build(SETTINGS | {"model": settings, "suite": small}), run)
+    found = export.export(step_of(run), tmp_path / "out")
+    assert "does not make the run's prompts" in found.notes[0]
+    assert "does not make the run's prompts" in (found.folder / "README.md").read_text()

@@ -164,20 +164,24 @@ def metrics_of(values: Sequence[str] | None) -> dict[str, str]:
 
 
 def read_tasks(
-    path: str, test_per_task: int = 0, for_training: bool = False, metrics: Sequence[str] | None = None
+    path: str,
+    test_per_task: int = 0,
+    for_training: bool = False,
+    metrics: Sequence[str] | None = None,
+    unanswered: bool = False,
 ) -> tuple[Task, ...]:
     """The tasks at a path, the built-in suite's, or those of a config or a run, capped as it caps them.
 
-    `for_training` splits examples that state no split; `metrics` are the values of `--metric`. RunError for
-    a run whose data have changed.
+    `for_training` splits examples that state no split; `metrics` are the values of `--metric`. With
+    `unanswered` rows may only ask. RunError for a run whose data have changed.
     """
     from kpig.tasks import stream
 
-    tasks = _tasks_at(path, test_per_task, for_training)
+    tasks = _tasks_at(path, test_per_task, for_training, unanswered)
     return tuple(stream.measured({task.name: task for task in tasks}, metrics_of(metrics)).values())
 
 
-def _tasks_at(path: str, test_per_task: int, for_training: bool) -> tuple[Task, ...]:
+def _tasks_at(path: str, test_per_task: int, for_training: bool, unanswered: bool) -> tuple[Task, ...]:
     from kpig.config import SUITE
     from kpig.runs.folder import RunDir, is_run
     from kpig.tasks import stream, suite
@@ -191,7 +195,9 @@ def _tasks_at(path: str, test_per_task: int, for_training: bool) -> tuple[Task, 
         return (*built.tasks, *built.held_out)
     if is_run(Path(path)):
         return _tasks_of_run(RunDir(Path(path)), test_per_task)
-    return tuple(stream.load_tasks(path, test_per_task=test_per_task, split_by_rule=for_training))
+    return stream.load_tasks(
+        path, test_per_task=test_per_task, split_by_rule=for_training, unanswered=unanswered
+    )
 
 
 def _tasks_of_run(run: "RunDir", test_per_task: int) -> tuple[Task, ...]:

@@ -16,6 +16,7 @@ COMMANDS = (
     "report",
     "gate",
     "export",
+    "predict",
     "methods",
     "sweep",
     "compare",

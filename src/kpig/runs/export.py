@@ -1,18 +1,22 @@
 """From a run to a model in use: a folder that transformers, PEFT and vLLM load, without kpig."""
 
+import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import torch
 from transformers import GenerationConfig
 
 from kpig.errors import RunError
 from kpig.files import publish, publish_json, replace_folder, writing
 from kpig.model import identity, loading
-from kpig.model.encoding import PLAIN_TEMPLATE, PLAIN_TURN, Encoder
+from kpig.model.chat import Messages
+from kpig.model.encoding import PLAIN_ANSWER, PLAIN_SYSTEM, PLAIN_TEMPLATE, PLAIN_TURN
 from kpig.model.folder import ADAPTER_CONFIG, base_of_adapter, is_local, read_json, resolve
 from kpig.model.learner import Learner
 from kpig.records import Example, Instruction
@@ -20,17 +24,27 @@ from kpig.runs import model_card
 from kpig.runs.folder import begun_at, check_same_model
 from kpig.runs.served import Tuned
 
+_CONTENT = "{{ message['content'] }}"
 PLAIN_CHAT = (
-    "{% for message in messages %}{% if message['role'] == 'assistant' %}"
-    + f"{PLAIN_TURN.lead}{{{{ message['content'] }}}}{{{{ eos_token }}}}\n"
+    "{% for message in messages %}{% if message['role'] == 'system' %}"
+    + PLAIN_SYSTEM.format(text=_CONTENT).replace("\n", "{{ '\\n' }}")
+    + "{% elif message['role'] == 'user' %}"
+    + PLAIN_TEMPLATE.format(body=_CONTENT)
+    + "{% elif loop.last %}"
+    + f"{PLAIN_TURN.lead}{_CONTENT}{{{{ eos_token }}}}"
     + "{% else %}"
-    + PLAIN_TEMPLATE.format(body="{{ message['content'] }}")
+    + PLAIN_ANSWER.format(text=_CONTENT).replace("\n", "{{ '\\n' }}")
     + "{% endif %}{% endfor %}"
 )
-"""The plain prompt as a chat template: so a model that was trained with it is asked as any other is."""
+"""The plain prompt as a chat template: so a model that was trained with it is asked as any other is. Line
+breaks in front of a block are written out, for Jinja drops the one behind a block."""
 
 PROBES = ("Say the word.", "Sort.\n\nInput: b a\n\n 3 é ")
 """What a chat template is tried on before it is trusted to make the prompts of the run."""
+
+
+ASKED = Example("", "", Instruction("Reverse the words."), "one two", ("",))
+"""What the card shows how to ask."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +91,11 @@ def export(tuned: Tuned, out: Path, merge: bool = False, dtype: str = "", licenc
     stays = learner.is_adapter and not merge
     if dtype:
         model = model.to(getattr(torch, dtype))
-    chat = _prompted(learner)
-    notes = () if chat else ("no chat template makes the run's prompts; the card says how they are made",)
-    facts = model_card.facts(tuned, base, stays, chat, dtype or tuned.section.dtype, licence)
+    messages = learner.encoder.messages(ASKED)
+    exact = _prompted(learner, tuned.config.model.chat_template_arguments)
+    notes = () if exact else (f"{model_card.INEXACT}; the card says so",)
+    asking = model_card.Asking(messages, learner.encoder.chat or exact, exact)
+    facts = model_card.facts(tuned, base, stays, asking, dtype or tuned.section.dtype, licence)
     temporary, old = (out.parent / f".{out.name}.{os.getpid()}.{kind}" for kind in ("tmp", "old"))
     with writing(out):
         try:
@@ -125,25 +141,31 @@ def _generation(learner: Learner, tuned: Tuned) -> GenerationConfig:
     )
 
 
-def _prompted(learner: Learner) -> bool:
-    """Whether the tokenizer's chat template makes the run's prompts; the plain prompt becomes one.
+def _prompted(learner: Learner, arguments: Mapping[str, bool | int | float | str]) -> bool:
+    """Whether the tokenizer's chat template makes the run's prompts; it is made to where that can be.
 
-    The tokenizer is left without a template where none does.
+    Arguments of the run become its first lines, of several templates the run's is kept, and the plain prompt
+    becomes a template. The tokenizer is left with its own, or none, where none does.
     """
     tokenizer, encoder = learner.tokenizer, learner.encoder
+    own: Any = tokenizer.chat_template if encoder.chat else None
+    asked = [replace(ASKED, instruction=Instruction(text)) for text in PROBES]
+    wanted = [(encoder.messages(one), encoder.encode(one).prompt) for one in asked]
+    tried = [PLAIN_CHAT, *(["{{ bos_token }}" + PLAIN_CHAT] if tokenizer.bos_token else [])]
     if encoder.chat:
-        return True
-    starts = [f"{{{{ {name} }}}}" for name in ("bos_token",) if tokenizer.bos_token]
-    for start in ("", *starts):
-        tokenizer.chat_template = start + PLAIN_CHAT
-        if all(_same_prompt(tokenizer, encoder, text) for text in PROBES):
+        source = own[encoder.template_name] if isinstance(own, Mapping) else own
+        tried = ["".join(f"{{% set {key} = {json.dumps(arguments[key])} %}}" for key in arguments) + source]
+    for template in tried:
+        tokenizer.chat_template = template
+        if all(_prompt(tokenizer, messages) == prompt for messages, prompt in wanted):
             return True
-    tokenizer.chat_template = None
+    tokenizer.chat_template = own
     return False
 
 
-def _same_prompt(tokenizer: Any, encoder: Encoder, text: str) -> bool:
-    example = Example("", "", Instruction(text), "", ("",))
-    messages = [{"role": "user", "content": text}]
-    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-    return tuple(ids) == encoder.encode(example).prompt
+def _prompt(tokenizer: Any, messages: Messages) -> tuple[int, ...] | None:
+    """What transformers makes of messages; None where the template refuses them."""
+    try:
+        return tuple(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+    except jinja2.TemplateError:
+        return None

@@ -1,5 +1,8 @@
 """The card of an exported model: what it is, what it learned, its scores, how to ask it. No torch."""
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,36 @@ UNKNOWN = "unknown"
 """The licence where neither the command nor the base's card states one: the Hub's own word for it."""
 
 
+INEXACT = (
+    "the tokenizer's chat template alone does not make the run's prompts (it may tell the date): config.toml "
+    "of the run says under [model] what it was given"
+)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How the model is asked: an example as messages, in a chat template or plainly.
+
+    `exact`: the exported template makes the very prompts of the run.
+    """
+
+    messages: Sequence[Mapping[str, str]]
+    chat: bool
+    exact: bool
+
+    @property
+    def code(self) -> str:
+        """The messages as Python, in which no fence can end."""
+        return json.dumps(list(self.messages)).replace("`", "\\u0060")
+
+
 def facts(
-    tuned: Tuned, base: str, stays_adapter: bool, chat: bool, dtype: str, licence: str
+    tuned: Tuned, base: str, stays_adapter: bool, asking: Asking, dtype: str, licence: str
 ) -> dict[str, Any]:
     """What the template says, read from the run's folder.
 
-    `base` is a whole path or a hub name. `stays_adapter`: it is needed beside the folder; `chat`: the
-    tokenizer's chat template makes the prompts; `licence` goes before that of the base's card. RunError where
-    files of the run are damaged.
+    `base` is a whole path or a hub name. `stays_adapter`: it is needed beside the folder. `licence` goes
+    before that of the base's card. RunError where files of the run are damaged.
     """
     found, _ = scores.read_step(tuned.run.step(tuned.number) / "scores.json")
     untuned, _ = scores.read_step(tuned.run.step(0) / "scores.json")
@@ -31,7 +56,8 @@ def facts(
         "base": base,
         "is_local": is_local(base),
         "stays_adapter": stays_adapter,
-        "chat": chat,
+        "asking": asking,
+        "inexact": INEXACT,
         "dtype": dtype,
         "licence": licence,
         "method": tuned.config.method.name,

@@ -11,6 +11,7 @@ from kpig.cli.screen import say
 
 COMMANDS = (
     "quickstart",
+    "init",
     "run",
     "check",
     "report",

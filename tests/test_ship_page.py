@@ -15,7 +15,7 @@ def test_the_commands_of_the_page_run_one_after_the_other(tmp_path):
     blocks = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.S))
     commands = blocks.replace("\\\n", " ").splitlines()
     (rows,) = re.findall(r"```\n(\{.*?)```", PAGE, re.S)
-    assert len(commands) == 9 and all(line.startswith("kpig ") for line in commands)
+    assert len(commands) == 10 and all(line.startswith("kpig ") for line in commands)
     (tmp_path / "my").mkdir()
     (tmp_path / "my" / "questions.jsonl").write_text(rows)
     for line in commands:

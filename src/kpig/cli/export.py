@@ -26,10 +26,10 @@ def export_step(
         str, typer.Option("--licence", help="For the card; default: what the base's card states.")
     ] = "",
 ) -> None:
-    """Write what a run learned as a folder that transformers, PEFT and vLLM load without kpig.
+    """Write what a run learned as a folder that transformers and PEFT load without kpig.
 
     With tokenizer, chat template, generation settings and a card that says how to ask it (README.md). The
-    folder is there whole or not at all.
+    folder is there whole or not at all. It has the files that vLLM asks for; vLLM was not run.
 
     Example: [bold]kpig export runs/my --merge --dtype bfloat16 --out served[/bold]
     """

@@ -1,4 +1,4 @@
-"""From a run to a model in use: a folder that transformers, PEFT and vLLM load, without kpig."""
+"""From a run to a model in use: a folder that transformers and PEFT load, without kpig."""
 
 import json
 import os

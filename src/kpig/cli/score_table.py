@@ -8,7 +8,6 @@ from rich.text import Text
 
 from kpig.cli.screen import say
 from kpig.records import Task
-from kpig.scoring.metrics import averaged
 
 if TYPE_CHECKING:
     from kpig.scoring.records import Evaluation, GroupScore, TaskScore
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
 def score_table(path: str, result: "Evaluation") -> Table:
     """A row for each task, and the mean over them."""
+    from kpig.scoring.metrics import averaged
+
     table = Table(title=f"{path}: {len(result.tasks)} tasks, scorer {result.scorer}", title_justify="left")
     table.add_column("task", overflow="fold")
     for heading in ("metric", "P-score", "V-score", "half-listening %", "gain", "examples"):

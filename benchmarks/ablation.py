@@ -14,9 +14,10 @@ from statistics import fmean
 
 from kpig import config
 from kpig.cli import quickstart
-from kpig.compare.statistics import bootstrap_interval, paired_permutation_test
+from kpig.compare.statistics import bootstrap_interval
 from kpig.runs import job
 from kpig.scoring.records import RunScores
+from kpig.scoring.significance import paired_permutation_test
 
 VARIANTS: dict[str, dict] = {
     "sequential": {"name": "sequential"},

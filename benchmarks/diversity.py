@@ -17,10 +17,10 @@ from ablation import MEASURES, with_interval
 
 from kpig import config, diversify
 from kpig.cli import quickstart
-from kpig.compare.statistics import paired_permutation_test
 from kpig.records import Constraint, Instruction, KeySpan, Task
 from kpig.runs import job
 from kpig.scoring.records import RunScores
+from kpig.scoring.significance import paired_permutation_test
 from kpig.tasks import stream, suite
 
 ARMS = ("one wording", "breadth", "own wordings")

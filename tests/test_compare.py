@@ -25,10 +25,11 @@ from kpig.compare.page import write
 from kpig.compare.plots import MAX_DRAWN, step_figure
 from kpig.compare.runs import read_all
 from kpig.compare.sheets import sheets
-from kpig.compare.statistics import bootstrap_interval, holm, paired_permutation_test
+from kpig.compare.statistics import bootstrap_interval
 from kpig.errors import RunError, UsageError
 from kpig.model import folder
 from kpig.runs import job
+from kpig.scoring.significance import holm, paired_permutation_test
 
 SCRIPT = "<script>alert(1)</script>"
 TASKS = ("sort", "count", "copy")

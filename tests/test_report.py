@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -409,3 +410,38 @@ def test_importing_the_report_loads_neither_torch_nor_plotly():
     code = f"import sys, kpig.report; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def going_on(folder, num_done, learned):
+    """A run of which so many steps are done."""
+    run = write_run(folder, learned=learned)
+    for step in report.read_run(run).scores.steps:
+        step_dir = run / "steps" / f"{step.step:02d}"
+        scores.write_step(step_dir / "scores.json", step, COST)
+        if step.step > num_done:
+            shutil.rmtree(step_dir)
+    (run / "scores.json").unlink()
+    return run
+
+
+def told(*runs):
+    command = [sys.executable, "-m", "kpig", "report", *map(str, runs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_unfinished_run_says_how_far_it_is_and_writes_nothing(tmp_path):
+    run = going_on(tmp_path / "run", 2, (("a",), ("b",), ("c",)))
+    found = told(run)
+    assert "2 of 3 steps done" in found and "last update: 3 of step 2" in found
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in found.splitlines() if line[0] == "│"]
+    assert rows == [["untuned", "–"], ["1", "66.7"], ["2", "100.0"]]
+    assert not (run / "report.html").exists()
+
+
+def test_a_finished_run_beside_an_unfinished_one_gets_its_report(tmp_path):
+    going, finished = going_on(tmp_path / "going", 0, (("a",),)), write_run(tmp_path / "finished")
+    (going / "events.jsonl").unlink()
+    assert "no update was done yet" in told(going, finished)
+    assert (finished / "report.html").is_file() and not (going / "report.html").exists()

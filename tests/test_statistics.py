@@ -11,17 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kpig.compare.statistics import (
-    MAX_EXACT_PAIRS,
-    average_ranks,
-    bootstrap_interval,
-    contrasts,
-    estimate,
-    holm,
-    paired_permutation_test,
-    ranks,
-    smallest_p,
-)
+from kpig.compare.statistics import average_ranks, bootstrap_interval, contrasts, estimate, ranks
+from kpig.scoring.significance import MAX_EXACT_PAIRS, holm, paired_permutation_test, smallest_p
 
 KPIG = [71.0, 74.5, 69.5, 73.0, 70.0, 75.5]
 REPLAY = [68.0, 73.0, 70.0, 70.5, 66.0, 71.0]

@@ -1,5 +1,6 @@
 """Other people's words made fit to be seen: on a terminal, and in the package's templates."""
 
+import html
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -12,12 +13,26 @@ STEERING = re.compile(
 follows one of those would be shown in another order than it is stored."""
 
 
+MARKS = re.compile(r"[\\|`*\[\]$~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+"""What Markdown would read as its own; an underscore within a word it would not."""
+
+
 def visible(text: str) -> str:
     """The text, of the same length, without characters that steer a terminal or turn the reading direction.
 
     Line breaks and tabs stay; each other control character, half surrogate and direction mark becomes "�".
     """
     return STEERING.sub("�", text)
+
+
+def plain(text: str) -> str:
+    """On one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def markdown_cell(text: str) -> str:
+    """Text inside a Markdown table or line, shown as it is."""
+    return MARKS.sub(r"\\\g<0>", html.escape(plain(str(text)), quote=False))
 
 
 def say(text: object, file: TextIO | None = None, end: str = "\n") -> None:

@@ -13,13 +13,16 @@ from rich.text import Text
 from kpig.cli.app import (
     Device,
     DeviceOption,
+    Dtype,
+    DtypeOption,
+    MaxLengthOption,
     Overwrite,
     TasksPath,
     app,
     config_of,
     print_counts,
-    quiet,
     read_tasks,
+    served_model,
 )
 from kpig.cli.chat_model import ChatModel, takes_chat_model
 from kpig.cli.screen import say, show
@@ -55,7 +58,10 @@ def annotate_tasks(
         ),
     ] = None,
     by: Annotated[Way, typer.Option("--by", help="How to find them.")] = Way.BEST,
-    model: Annotated[str, typer.Option("--model", help="For gain and best: a model folder, or 'tiny'.")] = "",
+    model: Annotated[
+        str,
+        typer.Option("--model", help="For gain and best: a model folder, a run or a run's step, or 'tiny'."),
+    ] = "",
     chat: ChatModel,
     examples: Annotated[
         int, typer.Option("--examples", min=2, help="Examples per task that gain looks at.")
@@ -66,6 +72,8 @@ def annotate_tasks(
     ] = True,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
+    dtype: DtypeOption = None,
+    max_length: MaxLengthOption = None,
 ) -> None:
     """Find the key parts of every task's instruction, and its constraints, for you to correct by hand.
 
@@ -84,7 +92,8 @@ def annotate_tasks(
     every = read_tasks(tasks, for_training=True)
     chosen = [task for task in every if task.name not in kept or task.own_instructions]
     backend = chat.backend(device) if by == Way.LLM else None
-    found = job.annotate(chosen, by.value, backend, _learner(model, device), examples, Bars())
+    learner = _learner(model, tasks, device, dtype, max_length)
+    found = job.annotate(chosen, by.value, backend, learner, examples, Bars())
     texts = {task.name: task.instruction.text for task in chosen}
     entries = {name: Instruction(texts[name], one) for name, one in found.spans.items() if name not in kept}
     keyparts.write(out, entries, by.value, overwrite, found.own)
@@ -160,15 +169,16 @@ def _propose(tasks: Sequence[Task], path: Path, overwrite: bool) -> None:
         say(line)
 
 
-def _learner(model: str, device: Device) -> "Learner | None":
-    if not model:
+def _learner(
+    path: str, tasks: str, device: Device, dtype: Dtype | None, max_length: int | None
+) -> "Learner | None":
+    if not path:
         return None
-    from kpig.config import ModelSection
     from kpig.model.loading import load
     from kpig.runs.job import choose_device
 
-    quiet()
-    return load(ModelSection(path=model), device=choose_device(device.value))
+    model = served_model(path, tasks, dtype, max_length)
+    return load(model.section, device=choose_device(device.value), clock=model.clock)
 
 
 def _annotated(found: "Annotation", texts: Mapping[str, str]) -> Table:

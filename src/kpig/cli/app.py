@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from kpig.config import ModelSection, RunConfig
     from kpig.report import RunRecord
     from kpig.runs.folder import RunDir
+    from kpig.runs.served import Served
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Keep teaching one language model new tasks without it half-listening.\n\n"
@@ -32,7 +32,11 @@ Overrides = Annotated[
 ]
 ConfigPath = Annotated[Path, typer.Argument(help="A TOML config; examples/ has some.", metavar="CONFIG")]
 ModelPath = Annotated[
-    str, typer.Argument(help="A model folder, an adapter folder, a hub name, or 'tiny'.", metavar="MODEL")
+    str,
+    typer.Argument(
+        help="A model or adapter folder, a run or a run's step (RUN/steps/02), a hub name, or 'tiny'.",
+        metavar="MODEL",
+    ),
 ]
 TasksOption = Annotated[
     str,
@@ -76,12 +80,58 @@ DeviceOption = Annotated[
 ]
 
 
+class Dtype(StrEnum):
+    """What `model.dtype` of a config may be, too."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+DtypeOption = Annotated[
+    Dtype | None,
+    typer.Option("--dtype", help="How weights are held; default: a run's own, else float32."),
+]
+MaxLengthOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-length",
+        min=16,
+        help="Tokens of prompt and response at most; default: a run's own, else 1024.",
+    ),
+]
+MaxNewTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-tokens", min=1, help="Tokens of a response at most; default: a run's own, else 64."
+    ),
+]
+
+
+def served_model(path: str, tasks: str, dtype: Dtype | None, max_length: int | None) -> "Served":
+    """The model that a path names, held and cut as the options say.
+
+    A run is prompted as it was trained; any other model as what the tasks come from says (`prompted`).
+    """
+    from kpig.runs.served import served
+
+    quiet()
+    found = served(path)
+    section = found.section if found.of_run else prompted(found.section, tasks)
+    given = {"dtype": dtype and dtype.value, "max_length": max_length}
+    changes = {name: value for name, value in given.items() if value}
+    return replace(found, section=section.model_copy(update=changes))
+
+
 def show_report(records: "Sequence[RunRecord]", out: Path) -> None:
     """Write the report of finished runs into a folder, and show their table."""
     from kpig.report import terminal_table, write
+    from kpig.runs import gate
 
     page = write(records, out)
     show(terminal_table(records))
+    for record in records:
+        say(f"gate: {record.path}: {gate.told(record.path)}")
     say(f"report: {page}")
 
 
@@ -116,20 +166,24 @@ def metrics_of(values: Sequence[str] | None) -> dict[str, str]:
 
 
 def read_tasks(
-    path: str, test_per_task: int = 0, for_training: bool = False, metrics: Sequence[str] | None = None
+    path: str,
+    test_per_task: int = 0,
+    for_training: bool = False,
+    metrics: Sequence[str] | None = None,
+    unanswered: bool = False,
 ) -> tuple[Task, ...]:
     """The tasks at a path, the built-in suite's, or those of a config or a run, capped as it caps them.
 
-    `for_training` splits examples that state no split; `metrics` are the values of `--metric`. RunError for
-    a run whose data have changed.
+    `for_training` splits examples that state no split; `metrics` are the values of `--metric`. With
+    `unanswered` rows may only ask. RunError for a run whose data have changed.
     """
     from kpig.tasks import stream
 
-    tasks = _tasks_at(path, test_per_task, for_training)
+    tasks = _tasks_at(path, test_per_task, for_training, unanswered)
     return tuple(stream.measured({task.name: task for task in tasks}, metrics_of(metrics)).values())
 
 
-def _tasks_at(path: str, test_per_task: int, for_training: bool) -> tuple[Task, ...]:
+def _tasks_at(path: str, test_per_task: int, for_training: bool, unanswered: bool) -> tuple[Task, ...]:
     from kpig.config import SUITE
     from kpig.runs.folder import RunDir, is_run
     from kpig.tasks import stream, suite
@@ -143,7 +197,9 @@ def _tasks_at(path: str, test_per_task: int, for_training: bool) -> tuple[Task, 
         return (*built.tasks, *built.held_out)
     if is_run(Path(path)):
         return _tasks_of_run(RunDir(Path(path)), test_per_task)
-    return tuple(stream.load_tasks(path, test_per_task=test_per_task, split_by_rule=for_training))
+    return stream.load_tasks(
+        path, test_per_task=test_per_task, split_by_rule=for_training, unanswered=unanswered
+    )
 
 
 def _tasks_of_run(run: "RunDir", test_per_task: int) -> tuple[Task, ...]:

@@ -11,10 +11,14 @@ from kpig.cli.screen import say
 
 COMMANDS = (
     "quickstart",
+    "init",
     "run",
     "continue",
     "check",
     "report",
+    "gate",
+    "export",
+    "predict",
     "methods",
     "sweep",
     "compare",

@@ -8,13 +8,15 @@ import typer
 from kpig.cli.app import (
     Device,
     DeviceOption,
+    DtypeOption,
+    MaxLengthOption,
+    MaxNewTokensOption,
     MetricOption,
     ModelPath,
     TasksOption,
     app,
-    prompted,
-    quiet,
     read_tasks,
+    served_model,
 )
 from kpig.cli.score_table import print_cautions, score_table
 from kpig.cli.screen import say, show
@@ -27,35 +29,36 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder for scores.json and predictions.jsonl.")
     ] = None,
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, help="Tokens of a response at most.")
-    ] = 64,
+    max_new_tokens: MaxNewTokensOption = None,
     test_per_task: Annotated[
         int, typer.Option("--test-per-task", min=0, help="Test examples per task; 0: all.")
     ] = 0,
     metric: MetricOption = None,
     device: DeviceOption = Device.AUTO,
+    dtype: DtypeOption = None,
+    max_length: MaxLengthOption = None,
 ) -> None:
     """Score any model on any tasks: P-score, V-score by kind, half-listening rate, gain.
 
+    A run stands for its last finished step; it is asked as it asks itself: its [model] and [evaluate].
+
     Example: [bold]kpig eval tiny --tasks suite --out scores[/bold]
     """
-    from kpig.config import EvaluateSection, ModelSection
     from kpig.progress import Bars
     from kpig.runs.diagnose import evaluate_model
     from kpig.runs.folder import check_no_run
     from kpig.runs.job import choose_device
     from kpig.scoring import predictions, scores
 
-    quiet()
     if out is not None:
         check_no_run(out)
-    section, chosen = (
-        prompted(ModelSection(path=path), tasks),
-        read_tasks(tasks, test_per_task, metrics=metric),
+    model = served_model(path, tasks, dtype, max_length)
+    chosen = read_tasks(tasks, test_per_task, metrics=metric)
+    limit = {"max_new_tokens": max_new_tokens or model.evaluate.max_new_tokens}
+    settings = model.evaluate.model_copy(update=limit)
+    result, answered = evaluate_model(
+        model.section, chosen, settings, choose_device(device.value), Bars(), model.clock
     )
-    settings = EvaluateSection(max_new_tokens=max_new_tokens)
-    result, answered = evaluate_model(section, chosen, settings, choose_device(device.value), Bars())
     show(score_table(path, result))
     print_cautions(chosen)
     if out is not None:

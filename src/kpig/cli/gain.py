@@ -10,16 +10,16 @@ from rich.text import Text
 from kpig.cli.app import (
     Device,
     DeviceOption,
+    DtypeOption,
+    MaxLengthOption,
     ModelPath,
     TasksOption,
     app,
-    prompted,
-    quiet,
     read_tasks,
+    served_model,
 )
 from kpig.cli.screen import say, show
 from kpig.files import publish_json
-from kpig.records import MASK_TEXT
 
 
 @app.command()
@@ -31,24 +31,30 @@ def gain(
     ] = None,
     probes: Annotated[int, typer.Option("--probes", min=1, help="Examples per task.")] = 16,
     mask_text: Annotated[
-        str, typer.Option("--mask-text", help="What stands in place of a key part.")
-    ] = MASK_TEXT,
+        str | None,
+        typer.Option(
+            "--mask-text", help="What stands in place of a key part; default: a run's own, else '_'."
+        ),
+    ] = None,
     device: DeviceOption = Device.AUTO,
+    dtype: DtypeOption = None,
+    max_length: MaxLengthOption = None,
 ) -> None:
     """Does the model listen? Per task, how much its answer depends on the instruction's key parts.
 
     Example: [bold]kpig gain tiny --tasks suite --json gain.json[/bold]
     """
-    from kpig.config import ModelSection
     from kpig.progress import Bars
     from kpig.runs.diagnose import gain_json, measure_tasks
     from kpig.runs.job import choose_device
 
-    quiet()
-    section = prompted(ModelSection(path=path), tasks)
-    if mask_text != MASK_TEXT:
+    model = served_model(path, tasks, dtype, max_length)
+    section = model.section
+    if mask_text is not None:
         section = section.model_copy(update={"mask_text": mask_text})
-    gains = measure_tasks(section, read_tasks(tasks), probes, choose_device(device.value), Bars())
+    gains = measure_tasks(
+        section, read_tasks(tasks), probes, choose_device(device.value), Bars(), model.clock
+    )
     result = gain_json(section, gains)
     show(_gain_table(path, result))
     if json_path is not None:

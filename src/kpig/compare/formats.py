@@ -10,7 +10,8 @@ from kpig.compare.latex import latex
 from kpig.compare.lines import Line
 from kpig.compare.measures import COSTS, MEASURES, Measure
 from kpig.compare.sheets import UNEQUAL, Sheet, sheets
-from kpig.report.text import csv_cell, csv_comment, markdown_cell, plain
+from kpig.rendering import markdown_cell, plain
+from kpig.report.text import csv_cell, csv_comment
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,7 +4,7 @@ import re
 
 from kpig.compare.comparison import Comparison
 from kpig.compare.sheets import UNEQUAL, Sheet, sheets
-from kpig.report.text import plain
+from kpig.rendering import plain
 
 ESCAPES = {
     "\\": r"\textbackslash{}",

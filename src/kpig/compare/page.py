@@ -7,8 +7,7 @@ from kpig.compare.formats import FORMATS
 from kpig.compare.plots import figures
 from kpig.compare.sheets import UNEQUAL, sheets
 from kpig.files import publish
-from kpig.rendering import render
-from kpig.report.text import plain
+from kpig.rendering import plain, render
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
 

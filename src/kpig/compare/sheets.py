@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from kpig.compare.comparison import Comparison
 from kpig.compare.lines import Line
 from kpig.compare.measures import COSTS, MEASURES, Measure
-from kpig.compare.statistics import Contrast, Estimate, smallest_p
+from kpig.compare.statistics import Contrast, Estimate
 from kpig.report.text import NONE, decimal
+from kpig.scoring.significance import smallest_p
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 LEVEL = 0.05

@@ -1,25 +1,14 @@
 """Means with intervals, paired tests corrected for their number, and average ranks. Plain numbers only.
 
-SciPy draws, flips and ranks; it loads with the first number that needs it. Two things are ours. Which flips
-count as extreme: scores are percentages with many ties, and SciPy's own tolerance, 2e-14 of the observed
-mean, is less than the rounding of a sum that nearly cancels. And Holm's correction, which SciPy 1.17 does not
-have (its `false_discovery_control` bounds another error).
+SciPy draws and ranks; it loads with the first number that needs it.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import TypeVar
 
-SEED = 0
-"""Of all random draws here: the same runs give the same table."""
-
-NUM_RESAMPLES = 10_000
-MAX_EXACT_PAIRS = 14
-"""2^14 = 16,384 flips: about as many as are drawn at random for more pairs. Chosen."""
-
-ROUNDING = 1e-9
-"""The share of all differences by which two sums of them may differ and count as equal."""
+from kpig.scoring.significance import NUM_RESAMPLES, SEED, holm, paired_permutation_test
 
 Cell = TypeVar("Cell", bound=Hashable)
 Values = Mapping[Cell, float]
@@ -99,55 +88,6 @@ def bootstrap_interval(
         rng=seed,
     ).confidence_interval
     return float(found.low), float(found.high)
-
-
-def paired_permutation_test(
-    a: Sequence[float], b: Sequence[float], seed: int, num_resamples: int = NUM_RESAMPLES
-) -> float:
-    """The two-sided p value of the mean difference of pairs when the sign of each is a coin toss.
-
-    Exact over all 2^n sign flips up to MAX_EXACT_PAIRS pairs; beyond, (hits + 1) / (num_resamples + 1)
-    over random flips drawn from `seed` (Phipson and Smyth 2010). Raises ValueError for unequal lengths and
-    for no pairs.
-    """
-    if len(a) != len(b) or not a:
-        raise ValueError(f"pairs need equal lengths above 0, not {len(a)} and {len(b)}")
-    if len(a) == 1:
-        return 1.0
-    import numpy
-    from scipy import stats
-
-    differences = numpy.subtract(a, b)
-    bound = abs(differences.sum()) - ROUNDING * numpy.abs(differences).sum()
-
-    def is_extreme(flipped: Any, axis: int) -> Any:
-        return (numpy.abs(flipped.sum(axis=axis)) >= bound).astype(float)
-
-    found = stats.permutation_test(
-        (differences,),
-        is_extreme,
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=2 ** len(a) if len(a) <= MAX_EXACT_PAIRS else num_resamples,
-        rng=seed,
-        vectorized=True,
-    )
-    return float(found.pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values adjusted for their number by Holm's step-down procedure (1979), in the order given."""
-    ascending = sorted(range(len(p_values)), key=lambda number: p_values[number])
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for position, number in enumerate(ascending):
-        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[number]))
-        adjusted[number] = largest
-    return adjusted
-
-
-def smallest_p(num_pairs: int) -> float:
-    """The smallest p value that the paired permutation test can give for so many pairs."""
-    return 2 / 2**num_pairs if num_pairs <= MAX_EXACT_PAIRS else 1 / (NUM_RESAMPLES + 1)
 
 
 def ranks(values: Sequence[float]) -> list[float]:

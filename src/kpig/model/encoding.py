@@ -82,6 +82,7 @@ class Encoder:
         self.system = system
         self.chat = bool(use_chat_template) and bool(getattr(tokenizer, "chat_template", None))
         name = use_chat_template if isinstance(use_chat_template, str) else ""
+        self.template_name = name or "default"
         if not self.chat and (name or arguments):
             raise ModelError(
                 "model.chat_template and model.chat_template_arguments ask for a chat template, but the "

@@ -8,5 +8,6 @@ record, text. Plotly, jinja2 and rich load when a report is made.
 from kpig.report.page import write
 from kpig.report.record import RunRecord, read_run
 from kpig.report.table import terminal_table
+from kpig.report.unfinished import is_unfinished, read_unfinished
 
-__all__ = ["RunRecord", "read_run", "terminal_table", "write"]
+__all__ = ["RunRecord", "is_unfinished", "read_run", "read_unfinished", "terminal_table", "write"]

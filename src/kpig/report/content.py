@@ -8,6 +8,7 @@ from typing import Any
 from kpig.report.record import RunRecord, final_tasks, scorers
 from kpig.report.table import COLUMNS, Row, comparison_rows, p_score
 from kpig.report.text import NONE, decimal
+from kpig.runs import gate
 from kpig.scoring import metrics
 from kpig.scoring.records import GroupScore, RunScores, TaskScore
 
@@ -22,6 +23,7 @@ def content(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "names": [run.name for run in runs],
         "scorer": scorers(runs),
         "sentences": _sentences(rows),
+        "gates": [(run.name, gate.told(run.path)) for run in runs],
         "cautions": _cautions(runs, settings),
         "columns": COLUMNS,
         "rows": [(row, [column.text(row) for column in COLUMNS]) for row in rows],

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from kpig.errors import RunError
 from kpig.files import publish
-from kpig.rendering import render
+from kpig.rendering import markdown_cell, plain, render
 from kpig.report.content import content
 from kpig.report.examples import examples
 from kpig.report.plots import figures
 from kpig.report.record import RunRecord, distinct
-from kpig.report.text import fenced, markdown_cell, plain
+from kpig.report.text import fenced
 
 FILTERS = {"cell": markdown_cell, "fenced": fenced, "plain": plain}
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kpig.rendering import plain
 from kpig.report.record import RunRecord, distinct, scorers
-from kpig.report.text import NONE, compact, decimal, pair, plain
+from kpig.report.text import NONE, compact, decimal, pair
 from kpig.scoring.records import Cost, Final, GroupNewWording, GroupScore, NewWording, StepScores, TaskScore
 
 if TYPE_CHECKING:

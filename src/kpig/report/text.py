@@ -3,12 +3,9 @@
 import html
 import re
 
-from kpig.rendering import visible
+from kpig.rendering import plain, visible
 
 NONE = "–"
-MARKS = re.compile(r"[\\|`*\[\]$~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-"""What Markdown would read as its own; an underscore within a word it would not."""
-
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """With what a formula begins in some spreadsheet, full-width signs included; tabs and CRs do not get here."""
 
@@ -32,11 +29,6 @@ def compact(value: float | None) -> str:
 def pair(first: float | None, second: float | None) -> str:
     """Two numbers in one cell: 12.5/40.0."""
     return NONE if first is None and second is None else f"{decimal(first)}/{decimal(second)}"
-
-
-def plain(text: str) -> str:
-    """On one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def shortened(text: str) -> str:
@@ -68,11 +60,6 @@ def plot_label(text: str, limit: int = 40) -> str:
     """Text for plotly, which would read tags in it; at most `limit` characters."""
     line = plain(text)
     return html.escape(line if len(line) <= limit else line[: limit - 1] + "…", quote=False)
-
-
-def markdown_cell(text: str) -> str:
-    """Text inside a Markdown table or line, shown as it is."""
-    return MARKS.sub(r"\\\g<0>", html.escape(plain(str(text)), quote=False))
 
 
 def fenced(text: str) -> str:

@@ -17,10 +17,15 @@ from kpig.tasks.show import shown_example
 
 
 def evaluate_model(
-    section: ModelSection, tasks: Sequence[Task], settings: EvaluateSection, device: str, watch: Watcher
+    section: ModelSection,
+    tasks: Sequence[Task],
+    settings: EvaluateSection,
+    device: str,
+    watch: Watcher,
+    clock: str | None = None,
 ) -> tuple[Evaluation, list[Prediction]]:
-    """Scores of a model on the test examples of tasks, and its predictions."""
-    learner = loading.load(section, device=device)
+    """Scores of a model on the test examples of tasks, and its predictions; `clock` as in `loading.load`."""
+    learner = loading.load(section, device=device, clock=clock)
     probes = answers.probes({SEEN: tasks}, settings)
     with watch.phase("evaluate", answers.num_answers(probes, settings)):
         predictions = answers.score(learner, probes, settings, watch.advance)
@@ -28,10 +33,18 @@ def evaluate_model(
 
 
 def measure_tasks(
-    section: ModelSection, tasks: Sequence[Task], num_probes: int, device: str, watch: Watcher
+    section: ModelSection,
+    tasks: Sequence[Task],
+    num_probes: int,
+    device: str,
+    watch: Watcher,
+    clock: str | None = None,
 ) -> dict[str, Gain]:
-    """The key-part gain of each task over its first `num_probes` test examples, training ones without any."""
-    learner = loading.load(section, device=device)
+    """The key-part gain of each task over its first `num_probes` test examples, training ones without any.
+
+    `clock` as in `loading.load`.
+    """
+    learner = loading.load(section, device=device, clock=clock)
     chosen = {task.name: _probes(task, num_probes) for task in tasks}
     gains: dict[str, Gain] = {}
     with watch.phase("gain", len(chosen)):

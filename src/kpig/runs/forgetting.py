@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kpig.config import RunConfig
 from kpig.errors import some
-from kpig.files import replace_folder, writing
+from kpig.files import name_for, replace_folder, writing
 from kpig.methods import chosen
 from kpig.records import Task
 from kpig.runs import kept
@@ -31,7 +31,7 @@ def forget(run: RunDir, config: RunConfig, steps: Sequence[Sequence[Task]]) -> N
         if number:
             _forget_state(step_dir, config)
         for name in names:
-            (step_dir / "predictions" / f"{name}.jsonl").unlink(missing_ok=True)
+            (step_dir / "predictions" / f"{name_for(name)}.jsonl").unlink(missing_ok=True)
 
 
 def sentence(steps: Sequence[Sequence[Task]]) -> str:

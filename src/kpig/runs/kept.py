@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kpig.errors import KpigError, RunError, clause
-from kpig.files import publish_json
+from kpig.files import name_for, publish_json
 from kpig.records import Constraint, Example, Instruction, Message, Task
 from kpig.scoring.typed_json import Misfit, parse
 from kpig.tasks import constraints, stream
@@ -82,7 +82,7 @@ def instructed(task: Task) -> Task:
 
 
 def _path(step_dir: Path, name: str) -> Path:
-    return step_dir / FOLDER / f"{name}.json"
+    return step_dir / FOLDER / f"{name_for(name)}.json"
 
 
 def _damaged(path: Path, why: str) -> RunError:

@@ -26,9 +26,14 @@ def p_score(predictions: Sequence[Prediction], metric: str) -> float:
 
     Raises ConfigError for a metric that there is not, and ValueError without predictions.
     """
-    measured = _kept(metric) or _computed(metric)
     _refuse_empty(predictions, "prediction")
-    return 100 * fmean(map(measured, predictions))
+    return 100 * fmean(example_scores(predictions, metric))
+
+
+def example_scores(predictions: Sequence[Prediction], metric: str) -> list[float]:
+    """The metric of each prediction, within [0, 1]: their mean is the P-score / 100. ConfigError as there."""
+    measured = _kept(metric) or _computed(metric)
+    return [measured(prediction) for prediction in predictions]
 
 
 def _kept(metric: str) -> Callable[[Prediction], float] | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from kpig.errors import DataError, nearest, some
 from kpig.tasks.drafts import Problems
-from kpig.tasks.readers import alpaca, chat, completion, dolly
+from kpig.tasks.readers import alpaca, chat, completion, dolly, prompts
 from kpig.tasks.readers.columns import FIELDS, SHARED, by_field, tell_unknown, with_context
 from kpig.tasks.readers.reading import RawRow, Reading, Stated
 
@@ -64,6 +64,8 @@ def examples_of(row: RawRow, reading: Reading, problems: Problems) -> Sequence[S
     Raises DataError for a row of no known format, naming the nearest, and for what its format refuses.
     """
     fields = by_field(row, reading)
+    if reading.unanswered:
+        fields = prompts.answered(fields)
     found = _format_of(fields, reading, row)
     known = found.known | ({"instruction"} & reading.columns.keys())
     if "input" in known:

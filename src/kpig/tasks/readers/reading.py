@@ -14,11 +14,12 @@ class Reading:
     """The choices of a config's [stream] that concern rows.
 
     `columns` maps what kpig calls a field to what the file calls it. `train_on` "all" makes an example of
-    every assistant turn of a conversation, "last" of the last one.
+    every assistant turn of a conversation, "last" of the last one. `unanswered`: rows may only ask.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     train_on: str = "last"
+    unanswered: bool = False
 
     @property
     def instructs_by_system(self) -> bool:

@@ -145,7 +145,8 @@ def _going_on(
     common = {key: value for key, value in begun.stream.metrics.items() if key == stream.EVERY}
     beginning = StreamSection().model_dump(mode="json")
     caps = ("train_per_task", "test_per_task", "validation_per_task", "tasks_per_step", "max_tasks_per_step")
-    inherited = {key: table["stream"][key] for key in caps}
+    reading = ("columns", "train_on", "bad_rows") if tasks != SUITE else ()
+    inherited = {key: table["stream"][key] for key in (*caps, *reading)}
     table["stream"] = beginning | inherited | {"path": tasks, "metrics": {**common, **metrics}}
     if tasks != SUITE:
         del table["suite"]

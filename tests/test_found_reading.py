@@ -1,0 +1,107 @@
+"""What readers of foreign data got wrong in silence: splits, shards, missing labels, repeated keys, notes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kpig.errors import DataError
+from kpig.tasks import stream
+
+
+def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def some_rows(name: str, count: int = 6, **more: object) -> list[dict[str, object]]:
+    return [
+        {"instruction": "Name it.", "input": f"{name} {n}", "output": f"{name} is {n}", **more}
+        for n in range(count)
+    ]
+
+
+# --- splits by the names of files ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("Train", "Test"),
+        ("TRAIN", "Dev"),
+        ("my_train", "my_test"),
+        ("train_v2", "test_v2"),
+        ("Set-Training", "Set-Valid"),
+        ("data.train", "data.test"),
+        ("My_Train-00000-of-00001", "My_Test-00000-of-00001"),
+    ],
+)
+def test_files_that_differ_in_the_name_of_a_split_are_splits_of_one_task(tmp_path, train, test):
+    write_rows(tmp_path / "d" / f"{train}.jsonl", some_rows("a", 7))
+    write_rows(tmp_path / "d" / f"{test}.jsonl", some_rows("b", 3))
+    (task,) = stream.load(tmp_path / "d").tasks
+    assert (task.name, len(task.train), len(task.test)) == ("d", 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        ("test", ("train", "test", "more")),
+        ("b_test", ("a_train", "a_test", "b_train", "b_test")),
+        ("VALIDATION", ("Train", "VALIDATION", "third")),
+        ("test", ("train1", "train2", "test")),
+    ],
+)
+def test_a_test_file_beside_its_training_file_is_no_task_of_its_own(tmp_path, other, names):
+    for name in names:
+        write_rows(tmp_path / "d" / f"{name}.jsonl", some_rows(name))
+    with pytest.raises(DataError) as caught:
+        stream.load(tmp_path / "d")
+    assert f"{other}.jsonl" in str(caught.value)
+    assert "split" in str(caught.value)
+    for name in names:
+        split = "train" if "rain" in name else "test"
+        write_rows(tmp_path / "d" / f"{name}.jsonl", some_rows(name, split=split, task="one"))
+    (task,) = stream.load(tmp_path / "d").tasks
+    assert len(task.train) + len(task.test) == 6 * len(names)
+
+
+def test_a_single_file_that_is_named_after_a_split_is_told(tmp_path, caplog):
+    for name in ("capitals", "crash_test", "testament"):
+        write_rows(tmp_path / "d" / f"{name}.jsonl", some_rows(name))
+    assert len(stream.load(tmp_path / "d").tasks) == 3
+    assert "crash_test.jsonl: its name says 'test'" in caplog.text
+    assert "(6 rows)" in caplog.text
+    assert "testament.jsonl" not in caplog.text
+
+
+def test_the_split_of_a_row_is_read_in_any_case(tmp_path):
+    rows = [*some_rows("a", 5, split="Train"), *some_rows("b", 2, split="TEST")]
+    (task,) = stream.load(write_rows(tmp_path / "d.jsonl", rows)).tasks
+    assert (len(task.train), len(task.test)) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("present", "absent"),
+    [
+        (["train-00000-of-00003", "train-00002-of-00003", "test-00000-of-00001"], ["train-00001-of-00003"]),
+        (["part-1-of-4", "part-4-of-4"], ["part-2-of-4", "part-3-of-4"]),
+        (["x-00000-of-00002"], ["x-00001-of-00002"]),
+    ],
+)
+def test_a_missing_shard_is_named(tmp_path, present, absent):
+    for name in present:
+        write_rows(tmp_path / "d" / f"{name}.jsonl", some_rows(name))
+    with pytest.raises(DataError) as caught:
+        stream.load(tmp_path / "d")
+    assert all(name in str(caught.value) for name in absent)
+    assert not any(name in str(caught.value) for name in present)
+
+
+def test_whole_shards_are_read_from_0_or_from_1(tmp_path):
+    for number in (1, 2, 3):
+        write_rows(tmp_path / "d" / f"train-{number}-of-3.jsonl", some_rows(f"a{number}"))
+    write_rows(tmp_path / "d" / "test-0-of-1.jsonl", some_rows("b"))
+    (task,) = stream.load(tmp_path / "d").tasks
+    assert (len(task.train), len(task.test)) == (18, 6)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kpig.errors import DataError
+from kpig.runs.check import data_cautions
 from kpig.tasks import stream
 
 
@@ -105,3 +106,41 @@ def test_whole_shards_are_read_from_0_or_from_1(tmp_path):
     write_rows(tmp_path / "d" / "test-0-of-1.jsonl", some_rows("b"))
     (task,) = stream.load(tmp_path / "d").tasks
     assert (len(task.train), len(task.test)) == (18, 6)
+
+
+# --- examples that stand twice ------------------------------------------------------------------------
+
+
+def test_test_examples_that_another_task_trains_on_are_told(tmp_path):
+    write_rows(
+        tmp_path / "d" / "a.jsonl", [*some_rows("a", 4, split="train"), *some_rows("x", 3, split="test")]
+    )
+    write_rows(
+        tmp_path / "d" / "b.jsonl", [*some_rows("x", 2, split="train"), *some_rows("b", 3, split="test")]
+    )
+    (told,) = data_cautions(stream.load(tmp_path / "d").tasks)
+    assert told.startswith("2 test examples (a) are training examples of another task")
+
+
+def test_tasks_that_share_inputs_and_no_answers_are_not_told(tmp_path):
+    for name in ("a", "b"):
+        rows = [{**row, "output": f"{name} {row['output']}"} for row in some_rows("x", 10)]
+        write_rows(tmp_path / "d" / f"{name}.jsonl", rows)
+    assert data_cautions(stream.load(tmp_path / "d").tasks) == []
+
+
+@pytest.mark.parametrize("outputs", [("x", "x", "x"), (["x", "y"], ["y"], ["y", "z"])])
+def test_test_examples_that_ask_the_same_are_told(tmp_path, outputs):
+    same = [{"instruction": "Name it.", "input": "it", "output": one, "split": "test"} for one in outputs]
+    path = write_rows(tmp_path / "d.jsonl", [*some_rows("a", 4, split="train"), *same])
+    told = data_cautions(stream.load(path).tasks)
+    assert any(
+        one.startswith("2 test examples ask the same as another one of their task (d)") for one in told
+    )
+
+
+def test_test_examples_that_contradict_each_other_are_told_once_and_what_to_do(tmp_path):
+    same = [{"instruction": "Name it.", "input": "it", "output": one, "split": "test"} for one in "xyz"]
+    path = write_rows(tmp_path / "d.jsonl", [*some_rows("a", 4, split="train"), *same])
+    (told,) = data_cautions(stream.load(path).tasks)
+    assert "contradict each other" in told and "with the outputs as a list" in told

@@ -181,8 +181,8 @@ def _contradiction_cautions(tasks: Sequence[Task]) -> list[str]:
             more = f" and {len(apart) - MOST_SHOWN} more" if len(apart) > MOST_SHOWN else ""
             found.append(
                 f"task '{task.name}': test examples contradict each other, with the same instruction and "
-                f"input and other outputs ({pairs}{more}): no answer is right for all of them. Where each output "
-                "is a good one, make one example of them, with the outputs as a list"
+                f"input and other outputs ({pairs}{more}): no answer is right for all of them. Where "
+                "each output is a good one, make one example of them, with the outputs as a list"
             )
     return found
 
@@ -213,8 +213,8 @@ def _repeated_test_cautions(tasks: Sequence[Task]) -> list[str]:
         return []
     return [
         f"{sum(counts.values())} test examples ask the same as another one of their task "
-        f"({some(repeated)}); each counts as one in the scores; make one example of them, with their outputs as a "
-        "list"
+        f"({some(repeated)}); each counts as one in the scores; make one example of them, with their "
+        "outputs as a list"
     ]
 
 

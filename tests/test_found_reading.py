@@ -144,3 +144,26 @@ def test_test_examples_that_contradict_each_other_are_told_once_and_what_to_do(t
     path = write_rows(tmp_path / "d.jsonl", [*some_rows("a", 4, split="train"), *same])
     (told,) = data_cautions(stream.load(path).tasks)
     assert "contradict each other" in told and "with the outputs as a list" in told
+
+
+# --- values that are missing --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["parquet", "saved"])
+def test_a_class_of_minus_one_is_no_answer(tmp_path, caplog, kind):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {
+            "instruction": datasets.Value("string"),
+            "input": datasets.Value("string"),
+            "output": datasets.ClassLabel(names=["bad", "good"]),
+        }
+    )
+    rows = [{"instruction": "Mood?", "input": f"text {n}", "output": (n % 3) - 1} for n in range(12)]
+    table = datasets.Dataset.from_list(rows, features=features)
+    path = tmp_path / ("d.parquet" if kind == "parquet" else "d")
+    table.to_parquet(str(path)) if kind == "parquet" else table.save_to_disk(str(path))
+    (task,) = stream.load(path).tasks
+    assert {one.response for one in (*task.train, *task.test)} == {"bad", "good"}
+    assert len(task.train) + len(task.test) == 8
+    assert "4 examples have NaN or null for input or output; skipped" in caplog.text

@@ -167,3 +167,51 @@ def test_a_class_of_minus_one_is_no_answer(tmp_path, caplog, kind):
     assert {one.response for one in (*task.train, *task.test)} == {"bad", "good"}
     assert len(task.train) + len(task.test) == 8
     assert "4 examples have NaN or null for input or output; skipped" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["1e400", "-1e999", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("field", ["output", "input", "instruction", "task", "id"])
+def test_numbers_without_end_are_no_texts(tmp_path, value, field):
+    fields = {"instruction": '"Add."', "input": '"1"', "output": '"2"', field: value}
+    line = "{" + ", ".join(f'"{key}": {one}' for key, one in fields.items()) + "}"
+    rows = "".join(json.dumps(row) + "\n" for row in some_rows("a", 3))
+    (tmp_path / "d.jsonl").write_text(f"{rows}{line}\n")
+    with pytest.raises(DataError, match=f"line 4.*{field}.* is -?inf, which is no number of JSON"):
+        stream.load(tmp_path / "d.jsonl")
+    (tmp_path / "e.json").write_text(f"[{line}, {line}]")
+    with pytest.raises(DataError, match=r"row 1.*no number of JSON"):
+        stream.load(tmp_path / "e.json")
+
+
+# --- keys that stand twice ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"instruction": "Add.", "input": "1", "output": "2", "output": "3"}',
+        '{"instruction": "Add.", "output": "2", "constraints": [{"type": "json", "type": "json"}]}',
+    ],
+)
+def test_a_row_with_a_key_twice_is_refused_by_name(tmp_path, line):
+    rows = "".join(json.dumps(row) + "\n" for row in some_rows("a", 3))
+    (tmp_path / "d.jsonl").write_text(f"{rows}{line}\n")
+    with pytest.raises(DataError, match=r"line 4: the key '(output|type)' stands several times"):
+        stream.load(tmp_path / "d.jsonl")
+    (task,) = stream.load(tmp_path / "d.jsonl", bad_rows="skip").tasks
+    assert len(task.train) + len(task.test) == 3
+
+
+@pytest.mark.parametrize("name", ["constraints.json", "keyparts.json", "variants.json"])
+def test_a_file_beside_tasks_with_a_task_twice_is_refused_by_name(tmp_path, name):
+    write_rows(tmp_path / "a.jsonl", some_rows("a"))
+    (tmp_path / name).write_text('{\n  "a": [{"type": "json"}],\n  "a": []\n}')
+    with pytest.raises(DataError, match=rf"{name}: the key 'a' stands several times in one object"):
+        stream.load(tmp_path)
+
+
+def test_a_cell_of_json_with_a_key_twice_is_refused_by_name(tmp_path):
+    cell = '"[{""type"": ""json"", ""type"": ""one_of""}]"'
+    (tmp_path / "d.csv").write_text(f"instruction,output,constraints\nAdd.,2,{cell}\n")
+    with pytest.raises(DataError, match="the key 'type' stands several times"):
+        stream.load(tmp_path / "d.csv")

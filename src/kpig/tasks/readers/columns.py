@@ -9,7 +9,7 @@ from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.tasks.drafts import Problems
-from kpig.tasks.readers.files import noted_text
+from kpig.tasks.readers.files import loaded, noted_text
 from kpig.tasks.readers.reading import RawRow, Reading
 
 SHARED = ("wording_of", "task", "id", "key_parts", "constraints", "categories", "metric", "split", "step")
@@ -90,7 +90,7 @@ def _parsed(value: object, key: str, where: str) -> object:
     if key not in WRITTEN_AS_JSON:
         return value
     try:
-        return json.loads(value)
+        return loaded(value)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: '{key}' is a text that is no JSON list ({error}); mend it") from error
 

@@ -191,7 +191,10 @@ def parse_object(text: str, where: str, first_line: int = 1) -> dict[str, Any]:
 def parse_json(text: str, where: str, first_line: int = 1) -> object:
     """The JSON value in `text`. Raises DataError naming line and column where it is malformed."""
     try:
-        value: object = json.loads(text)
+        value = loaded(text)
+    except _TwiceError as error:
+        line = where if "\n" in text else f"{where}: line {first_line}"
+        raise DataError(f"{line}: {error}; leave one out") from error
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(
@@ -202,6 +205,25 @@ def parse_json(text: str, where: str, first_line: int = 1) -> object:
     if "\\ud" in text.lower():
         _refuse_half_characters(value, f"{where}: line {first_line}")
     return value
+
+
+def loaded(text: str) -> object:
+    """The JSON value in `text`. Raises ValueError where it is none, or an object has a key twice."""
+    value: object = json.loads(text, object_pairs_hook=_object)
+    return value
+
+
+class _TwiceError(ValueError):
+    """An object has a key twice, so that one value would be lost."""
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        values = " and ".join(f"{value!r:.40}" for other, value in pairs if other == key)
+        raise _TwiceError(f"the key '{shown(key)}' stands several times in one object, with {values:.200}")
+    return found
 
 
 def parse_line(text: str, path: Path, number: int) -> dict[str, Any]:
@@ -280,8 +302,13 @@ def read_row(
 def text_of(value: object, what: str) -> str:
     """The value as text: numbers as JSON writes them, true and false, dates in ISO 8601.
 
-    Raises DataError, beginning with `what`, for lists, objects and bytes.
+    Raises DataError, beginning with `what`, for lists, objects, bytes, and numbers that are none of JSON's.
     """
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise DataError(
+            f"{what} is {value}, which is no number of JSON (one above 1.8e308 is read as infinite); "
+            "write it as a text, or remove the example"
+        )
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime | date | time):

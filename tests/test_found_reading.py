@@ -215,3 +215,29 @@ def test_a_cell_of_json_with_a_key_twice_is_refused_by_name(tmp_path):
     (tmp_path / "d.csv").write_text(f"instruction,output,constraints\nAdd.,2,{cell}\n")
     with pytest.raises(DataError, match="the key 'type' stands several times"):
         stream.load(tmp_path / "d.csv")
+
+
+# --- rows and the files beside them -------------------------------------------------------------------
+
+
+def test_rows_that_differ_from_the_files_beside_them_are_told_once(tmp_path, caplog):
+    stated = {"key_parts": ["Name"], "constraints": [{"type": "max_words", "n": 5}]}
+    rows = [*some_rows("a", 4, **stated), *some_rows("b", 3)]
+    write_rows(tmp_path / "d" / "a.jsonl", rows)
+    (tmp_path / "d" / "constraints.json").write_text('{"a": [{"type": "max_words", "n": 2}]}')
+    (tmp_path / "d" / "keyparts.json").write_text('{"a": {"key_parts": ["it"]}}')
+    (task,) = stream.load(tmp_path / "d").tasks
+    assert [one.params["n"] for one in task.constraints] == [5]
+    assert [(one.start, one.end) for one in task.instruction.key_parts] == [(0, 4)]
+    told = [one.getMessage() for one in caplog.records if "those of the rows hold" in one.getMessage()]
+    assert len(told) == 2
+    assert all(one.endswith("(4 rows)") for one in told)
+
+
+def test_rows_that_say_what_the_files_beside_them_say_are_not_told(tmp_path, caplog):
+    stated = {"key_parts": ["Name"], "constraints": [{"type": "max_words", "n": 5}]}
+    write_rows(tmp_path / "d" / "a.jsonl", some_rows("a", **stated))
+    (tmp_path / "d" / "constraints.json").write_text('{"a": [{"type": "max_words", "n": 5, "note": "x"}]}')
+    (tmp_path / "d" / "keyparts.json").write_text('{"a": {"key_parts": [{"text": "Name", "start": 0}]}}')
+    stream.load(tmp_path / "d")
+    assert "those of the rows hold" not in caplog.text

@@ -242,8 +242,11 @@ def _record_draft(
     where = f"{records[0].where}: task '{name}'"
     records = _with_tests(records, problems)
     seed = _seed(name, records)
-    instructions = _instructions(name, records, seed, annotations)
+    instructions = _instructions(name, records, seed, annotations, problems)
     shared = _shared_constraints(records, where)
+    demands = annotations.demands(name)
+    if shared and demands and shared != demands:
+        _note_precedence("constraints", annotations.constraints_path, records, problems)
     rows: list[Row | None] = []
     num_turns = Counter(record.line for record in records)
     for number, record in enumerate(records, start=1):
@@ -263,9 +266,16 @@ def _record_draft(
         instructions=tuple(one for one in instructions.values() if one.origin != OWN),
         rows=kept_rows(rows, where),
         categories=_categories(records, where),
-        constraints=shared or annotations.demands(name),
+        constraints=shared or demands,
         metric=checked_metric(_single(records, "metric"), where),
         step=_single(records, "step"),
+    )
+
+
+def _note_precedence(key: str, path: Path, records: Sequence[_Record], problems: Problems) -> None:
+    """Note the rows that state what a file beside the tasks states otherwise."""
+    problems.notes[f"{path}: rows state other '{key}' than this file; those of the rows hold"] += sum(
+        key in record.fields for record in records
     )
 
 
@@ -341,7 +351,7 @@ def _seed(name: str, records: Sequence[_Record]) -> str:
 
 
 def _instructions(
-    name: str, records: Sequence[_Record], seed: str, annotations: Annotations
+    name: str, records: Sequence[_Record], seed: str, annotations: Annotations, problems: Problems
 ) -> dict[str, Instruction]:
     """The task's instructions by their text, the seed first, then in order of appearance.
 
@@ -354,10 +364,11 @@ def _instructions(
     own = annotations.own_key_parts(name)
     for text, members in groups.items():
         stated = _single(members, "key_parts")
+        spans = annotations.spans(name, text) if text == seed else annotations.own_spans(name, text, own)
         if stated is not None:
-            spans = locate(text, stated, f"{members[0].where}: task '{name}'")
-        else:
-            spans = annotations.spans(name, text) if text == seed else annotations.own_spans(name, text, own)
+            beside, spans = spans, locate(text, stated, f"{members[0].where}: task '{name}'")
+            if beside and beside != spans:
+                _note_precedence("key_parts", annotations.key_parts_path, members, problems)
         given = any("wording_of" in record.fields for record in members)
         found[text] = Instruction(text, spans, "seed" if text == seed else "given" if given else OWN)
     return found

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from kpig.errors import DataError
+from kpig.records import KeySpan
 from kpig.runs.check import data_cautions
 from kpig.tasks import stream
+from kpig.tasks.drafts import locate
 
 
 def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
@@ -241,3 +243,31 @@ def test_rows_that_say_what_the_files_beside_them_say_are_not_told(tmp_path, cap
     (tmp_path / "d" / "keyparts.json").write_text('{"a": {"key_parts": [{"text": "Name", "start": 0}]}}')
     stream.load(tmp_path / "d")
     assert "those of the rows hold" not in caplog.text
+
+
+# --- key parts given as text --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "parts", "starts"),
+    [
+        ("mention the ion", ["ion"], [12]),
+        ("unsorted: sort it, then sort again", ["sort"], [10]),
+        ("unsorted: sort it, then sort again", ["sort", "sort", "sort"], [2, 10, 24]),
+        ("one of done, one", ["one", "one", "one"], [0, 8, 13]),
+        ("the word 'one_of', of two", ["of"], [19]),
+        ("nation", ["ion"], [3]),
+        ("übersetze über", ["über"], [10]),
+        ("把句子翻译成英文", ["翻译"], [3]),
+        ("a (b) c(b)", ["(b)"], [2]),
+        ("say 10 or 1", ["1"], [10]),
+    ],
+)
+def test_a_key_part_is_placed_where_it_is_whole_words(text, parts, starts):
+    assert [one.start for one in locate(text, parts, "here")] == starts
+
+
+def test_a_key_part_inside_words_alone_is_placed_there_in_linear_time():
+    count = 20_000
+    assert len(locate("gogo" * count, ["go"] * count, "here")) == count
+    assert locate("agoa go", ["go", {"text": "go", "start": 5}], "here") == (KeySpan(1, 3), KeySpan(5, 7))

@@ -168,7 +168,7 @@ def test_a_class_of_minus_one_is_no_answer(tmp_path, caplog, kind):
     (task,) = stream.load(path).tasks
     assert {one.response for one in (*task.train, *task.test)} == {"bad", "good"}
     assert len(task.train) + len(task.test) == 8
-    assert "4 examples have NaN or null for input or output; skipped" in caplog.text
+    assert "4 examples have NaN or null for output, or NaN for input; skipped" in caplog.text
 
 
 @pytest.mark.parametrize("value", ["1e400", "-1e999", "Infinity", "-Infinity"])
@@ -217,6 +217,25 @@ def test_a_cell_of_json_with_a_key_twice_is_refused_by_name(tmp_path):
     (tmp_path / "d.csv").write_text(f"instruction,output,constraints\nAdd.,2,{cell}\n")
     with pytest.raises(DataError, match="the key 'type' stands several times"):
         stream.load(tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize("name", ["d.jsonl", "d.json", "task.json"])
+def test_null_for_input_is_no_input_and_null_for_output_skips_the_row_in_every_format(tmp_path, caplog, name):
+    rows = [*some_rows("a", 5), *some_rows("b", 3, output=None), *some_rows("c", 1, input=None)]
+    content: object = rows
+    if name == "task.json":
+        content = {"Definition": ["Name it."], "Instances": rows}
+    if name == "d.jsonl":
+        write_rows(tmp_path / name, rows)
+    else:
+        (tmp_path / name).write_text(json.dumps(content))
+    (task,) = stream.load(tmp_path / name).tasks
+    examples = (*task.train, *task.test)
+    assert len(examples) == 6
+    assert [one.response for one in examples if not one.input] == ["c is 0"]
+    (told,) = (one.getMessage() for one in caplog.records if "NaN or null" in one.getMessage())
+    assert "3 examples have" in told
+    assert {"d.jsonl": "line 6", "d.json": "row 6", "task.json": "instance 6"}[name] in told.split(",")[0]
 
 
 # --- rows and the files beside them -------------------------------------------------------------------

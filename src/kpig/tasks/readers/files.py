@@ -18,7 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from kpig.errors import ConfigError, DataError, nearest, shown
+from kpig.errors import ConfigError, DataError, nearest, shown, some
 from kpig.records import Constraint, KeySpan
 from kpig.tasks import constraints
 from kpig.tasks.drafts import Problems, Row, locate
@@ -272,7 +272,7 @@ def refuse_unknown(raw: Mapping[str, Any], known: Sequence[str], where: str) -> 
 def read_row(
     raw: Mapping[str, Any], example_id: str, split: str | None, where: str, file: str, problems: Problems
 ) -> Row | None:
-    """One example, or None where its input or its output is NaN or null.
+    """One example, or None where its output is NaN or null, or its input NaN. A null input is no input.
 
     Numbers and booleans become text, and empty responses beside others are left out; both are noted.
     Raises DataError for a missing output, an empty response, or a value of the wrong type.
@@ -283,7 +283,7 @@ def read_row(
         hint = f"did you mean '{near}'?" if near else "expected a text, or a list of texts, under 'output'"
         raise DataError(f"{where}: has no 'output'; {hint}")
     outputs = raw["output"] if isinstance(raw["output"], list) else [raw["output"]]
-    text = raw.get("input", "")
+    text = "" if raw.get("input") is None else raw["input"]
     if _is_void(text) or (outputs and all(map(_is_void, outputs))):
         return None
     references = tuple(
@@ -331,13 +331,14 @@ def _is_void(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def kept_rows(rows: Sequence[Row | None], where: str) -> tuple[Row, ...]:
-    """The rows that are examples. Raises DataError where none is left or two have the same id."""
-    kept = [row for row in rows if row is not None]
-    if len(kept) < len(rows):
-        log.warning(
-            "%s: %d examples have NaN or null for input or output; skipped", where, len(rows) - len(kept)
-        )
+def kept_rows(kept: Sequence[Row], where: str, skipped: Sequence[str]) -> tuple[Row, ...]:
+    """The rows of a task; those that `read_row` gave none for are told, at the places `skipped`.
+
+    Raises DataError where no row is left or two have the same id.
+    """
+    if skipped:
+        count = "1 example has" if len(skipped) == 1 else f"{len(skipped)} examples have"
+        log.warning("%s: %s NaN or null for output, or NaN for input; skipped", some(skipped), count)
     if not kept:
         raise DataError(f"{where}: has no examples; expected at least one")
     ids = [row.id for row in kept]

@@ -247,7 +247,8 @@ def _record_draft(
     demands = annotations.demands(name)
     if shared and demands and shared != demands:
         _note_precedence("constraints", annotations.constraints_path, records, problems)
-    rows: list[Row | None] = []
+    rows: list[Row] = []
+    skipped: list[str] = []
     num_turns = Counter(record.line for record in records)
     for number, record in enumerate(records, start=1):
         with problems.rows.collected():
@@ -259,12 +260,15 @@ def _record_draft(
                 record.file,
                 problems,
             )
-            rows.append(row and _spoken(row, record, instructions, num_turns[record.line], shared is None))
+            if row is None:
+                skipped.append(record.where)
+            else:
+                rows.append(_spoken(row, record, instructions, num_turns[record.line], shared is None))
     return Draft(
         name=name,
         where=records[0].where,
         instructions=tuple(one for one in instructions.values() if one.origin != OWN),
-        rows=kept_rows(rows, where),
+        rows=kept_rows(rows, where, skipped),
         categories=_categories(records, where),
         constraints=shared or demands,
         metric=checked_metric(_single(records, "metric"), where),

@@ -238,6 +238,26 @@ def test_null_for_input_is_no_input_and_null_for_output_skips_the_row_in_every_f
     assert {"d.jsonl": "line 6", "d.json": "row 6", "task.json": "instance 6"}[name] in told.split(",")[0]
 
 
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("input", [3]),
+        ("input", [3, 0.5, "x"]),
+        ("output", [[1, 2, 3], "x", [4.5, "y"], 2]),
+        ("input", [7] * 6),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"context": "said"}, {"context": ""}])
+def test_rows_of_values_that_are_no_text_are_counted_once_each(tmp_path, caplog, field, values, more):
+    rows = [{**row, **more, field: value} for row, value in zip(some_rows("a", 9), values, strict=False)]
+    rows += some_rows("b", 3)
+    stream.load_tasks(write_rows(tmp_path / "d.jsonl", rows))
+    count = sum(not isinstance(value, str) for value in values)
+    (told,) = (one.getMessage() for one in caplog.records if "are no text" in one.getMessage())
+    assert f"'{field}'" in told
+    assert told.endswith(f"({count} row{'s' * (count > 1)})")
+
+
 # --- rows and the files beside them -------------------------------------------------------------------
 
 

@@ -71,6 +71,9 @@ class Problems:
         self.unused: dict[str, Counter[str]] = {}
         self.num_skipped = 0
         self.num_more = 0
+        self._last_noted: dict[str, str] = {}
+        """For each note the place that was counted last."""
+
         self._same: dict[str, list[int]] = {}
         """For each kind of problem that is shown its place in `found`, and how often it occurs."""
 
@@ -99,6 +102,12 @@ class Problems:
             else:
                 self._same[kind] = [len(self.found), 1]
                 self.found.append(line)
+
+    def note(self, sentence: str, where: str) -> None:
+        """Count a row, at the place `where`, for a note: once, however many of its values it is true of."""
+        if self._last_noted.get(sentence) != where:
+            self._last_noted[sentence] = where
+            self.notes[sentence] += 1
 
     def lines(self) -> list[str]:
         """The problems in words, how often each occurs, and how many more there are."""

@@ -107,7 +107,9 @@ def _conversation_or_text(text: str) -> object:
 
 def with_context(fields: dict[str, Any], row: RawRow, problems: Problems) -> dict[str, Any]:
     """The fields with a context, which is a text, in front of the input, a blank line between them."""
-    context, given = fields.get("context", ""), fields.get("input", "")
+    if "context" not in fields:
+        return fields
+    context, given = fields["context"], fields.get("input", "")
     if isinstance(context, list | dict) or (isinstance(given, float) and math.isnan(given)):
         return fields
     texts = [
@@ -115,7 +117,7 @@ def with_context(fields: dict[str, Any], row: RawRow, problems: Problems) -> dic
         for name, value in (("context", context), ("input", given))
     ]
     rest = {key: value for key, value in fields.items() if key != "context"}
-    return {**rest, "input": "\n\n".join(filter(None, texts))} if texts[0] else rest
+    return {**rest, "input": "\n\n".join(filter(None, texts))}
 
 
 def tell_unknown(fields: Mapping[str, Any], known: frozenset[str], row: RawRow, problems: Problems) -> None:

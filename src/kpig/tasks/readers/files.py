@@ -320,10 +320,11 @@ def noted_text(value: object, what: str, file: str, field_name: str, problems: P
     """`text_of`, noted where the value is no text yet."""
     text = text_of(value, what)
     if not isinstance(value, str):
-        problems.notes[
+        problems.note(
             f"{file}: '{field_name}' holds values that are no text; they are read as JSON writes them "
-            "(3, 0.5, true)"
-        ] += 1
+            "(3, 0.5, true)",
+            what,
+        )
     return text
 
 

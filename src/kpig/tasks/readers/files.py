@@ -193,8 +193,8 @@ def parse_json(text: str, where: str, first_line: int = 1) -> object:
     try:
         value = loaded(text)
     except _TwiceError as error:
-        line = where if "\n" in text else f"{where}: line {first_line}"
-        raise DataError(f"{line}: {error}; leave one out") from error
+        place = where if "\n" in text else f"{where}: line {first_line}"
+        raise DataError(f"{place}: {error}; leave one out") from error
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(

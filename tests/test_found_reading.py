@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from kpig.cli.commands import app
 from kpig.errors import DataError
 from kpig.records import KeySpan
 from kpig.runs.check import data_cautions
@@ -310,3 +312,19 @@ def test_a_key_part_inside_words_alone_is_placed_there_in_linear_time():
     count = 20_000
     assert len(locate("gogo" * count, ["go"] * count, "here")) == count
     assert locate("agoa go", ["go", {"text": "go", "start": 5}], "here") == (KeySpan(1, 3), KeySpan(5, 7))
+
+
+# --- what is shown ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "counts"),
+    [
+        (some_rows("a", 20), "16 training and 4 test examples"),
+        (some_rows("a", 3), "2 training and 1 test examples"),
+        (some_rows("a", 3, split="test"), "0 training and 3 test examples"),
+    ],
+)
+def test_show_splits_the_examples_of_a_file_as_a_run_does(tmp_path, rows, counts):
+    shown = CliRunner().invoke(app, ["show", str(write_rows(tmp_path / "d.jsonl", rows))])
+    assert counts in " ".join(shown.output.split())

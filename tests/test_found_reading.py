@@ -260,6 +260,21 @@ def test_rows_of_values_that_are_no_text_are_counted_once_each(tmp_path, caplog,
     assert told.endswith(f"({count} row{'s' * (count > 1)})")
 
 
+@pytest.mark.parametrize(("ending", "separator"), [("csv", ","), ("tsv", "\t")])
+@pytest.mark.parametrize("column", ["output", "response", "completion", "answer"])
+def test_a_list_of_texts_in_a_cell_is_one_text_and_told(tmp_path, caplog, ending, separator, column):
+    cells = ['"[""Oslo"", ""Oslo.""]"', '"[""a""]"', "[draft] x", "[1]", "[]", "plain"]
+    asked = "prompt" if column == "completion" else "instruction"
+    lines = [f"{asked}{separator}{column}", *(f"Ask {n}.{separator}{cell}" for n, cell in enumerate(cells))]
+    path = tmp_path / f"d.{ending}"
+    path.write_text("\n".join(lines))
+    columns = {"output": "answer"} if column == "answer" else {}
+    (task,) = stream.load_tasks(path, columns=columns)
+    assert task.test[0].references == ('["Oslo", "Oslo."]',)
+    (told,) = (one.getMessage() for one in caplog.records if "lists of texts" in one.getMessage())
+    assert told.endswith("(2 rows)")
+
+
 # --- rows and the files beside them -------------------------------------------------------------------
 
 
@@ -312,6 +327,13 @@ def test_a_key_part_inside_words_alone_is_placed_there_in_linear_time():
     count = 20_000
     assert len(locate("gogo" * count, ["go"] * count, "here")) == count
     assert locate("agoa go", ["go", {"text": "go", "start": 5}], "here") == (KeySpan(1, 3), KeySpan(5, 7))
+
+
+@pytest.mark.parametrize("entry", [{"n": 5}, {}, {"values": ["a"]}, {"type": None, "n": 5}])
+def test_a_constraint_without_a_type_is_told_that_it_is_missing(tmp_path, entry):
+    path = write_rows(tmp_path / "d.jsonl", some_rows("a", constraints=[entry]))
+    with pytest.raises(DataError, match="'type' is missing in the constraint"):
+        stream.load(path)
 
 
 # --- what is shown ------------------------------------------------------------------------------------

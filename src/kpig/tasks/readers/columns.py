@@ -129,6 +129,27 @@ def tell_unknown(fields: Mapping[str, Any], known: frozenset[str], row: RawRow, 
         problems.unused.setdefault(row.file, Counter())[key] += 1
 
 
+def tell_lists(fields: Mapping[str, Any], row: RawRow, problems: Problems) -> None:
+    """Note an output in a table of texts that looks like several: it is one text, which JSON answers need."""
+    for key in KEPT_WHEN_NULL:
+        if row.holds_texts and _is_list_of_texts(fields.get(key)):
+            problems.note(
+                f"{row.file}: '{key}' holds lists of texts in JSON, which a table has no way to state; each "
+                "is read as one text. Where they are several good answers, use JSON Lines",
+                row.where,
+            )
+
+
+def _is_list_of_texts(value: object) -> bool:
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return False
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, list) and len(found) > 0 and all(isinstance(one, str) for one in found)
+
+
 @lru_cache(maxsize=4096)
 def _slip_of(key: str, known: frozenset[str], present: frozenset[str]) -> str | None:
     return nearest(key, (name for name in FIELDS if name in known and name not in present), cutoff=CUTOFF)

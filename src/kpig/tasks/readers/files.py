@@ -332,7 +332,7 @@ def _is_void(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def kept_rows(kept: Sequence[Row], where: str, skipped: Sequence[str]) -> tuple[Row, ...]:
+def kept_rows(kept: Sequence[Row], where: str, skipped: Sequence[str] = ()) -> tuple[Row, ...]:
     """The rows of a task; those that `read_row` gave none for are told, at the places `skipped`.
 
     Raises DataError where no row is left or two have the same id.

@@ -352,7 +352,7 @@ def test_each_type_has_a_passing_and_a_failing_case():
 REFUSED = [
     ({"type": "on_of", "values": ["a"]}, "'on_of' is no constraint type; did you mean 'one_of'?"),
     ({"type": "zzz"}, "'zzz' is no constraint type; known: one_of, not_one_of,"),
-    ({"values": ["a"]}, "None is no constraint type"),
+    ({"values": ["a"]}, "'type' is missing in the constraint"),
     ({"type": ["regex"]}, "['regex'] is no constraint type"),
     ({"type": "one_of"}, "one_of: 'values' is missing"),
     (

@@ -34,12 +34,14 @@ def show_tasks(
 ) -> None:
     """Print instructions with their key parts highlighted by kind, the masked twin and one example.
 
+    Examples that state no split are split as a run does that learns them.
+
     Example: [bold]kpig show suite --task reverse-period --model tiny[/bold]
     """
     from kpig.progress import Screen
     from kpig.tasks import show
 
-    chosen = {one.name: one for one in read_tasks(tasks)}
+    chosen = {one.name: one for one in read_tasks(tasks, for_training=True)}
     if task and task not in chosen:
         near = nearest(task, chosen)
         raise UsageError(

@@ -148,7 +148,12 @@ def own_instruction_cautions(tasks: Sequence[Task]) -> list[str]:
 
 def data_cautions(tasks: Sequence[Task]) -> list[str]:
     """Sentences about examples that contradict or repeat each other, and about system prompts."""
-    found = [*_contradiction_cautions(tasks), *_repetition_cautions(tasks)]
+    found = [
+        *_contradiction_cautions(tasks),
+        *_repetition_cautions(tasks),
+        *_repeated_test_cautions(tasks),
+        *_leak_cautions(tasks),
+    ]
     prompts = Counter(
         message.text
         for task in tasks
@@ -176,7 +181,8 @@ def _contradiction_cautions(tasks: Sequence[Task]) -> list[str]:
             more = f" and {len(apart) - MOST_SHOWN} more" if len(apart) > MOST_SHOWN else ""
             found.append(
                 f"task '{task.name}': test examples contradict each other, with the same instruction and "
-                f"input and other outputs ({pairs}{more}): no answer is right for all of them"
+                f"input and other outputs ({pairs}{more}): no answer is right for all of them. Where "
+                "each output is a good one, make one example of them, with the outputs as a list"
             )
     return found
 
@@ -193,6 +199,39 @@ def _repetition_cautions(tasks: Sequence[Task]) -> list[str]:
     return [
         f"{sum(counts.values())} training examples repeat another one of their task word for word "
         f"({some(repeated)}); each is trained on as often as it is there"
+    ]
+
+
+def _repeated_test_cautions(tasks: Sequence[Task]) -> list[str]:
+    """A sentence where test examples ask the same as another one of their task, without contradiction."""
+    counts = {
+        task.name: sum(len(one) - 1 for one in _asking_the_same(task.test) if not _share_no_reference(one))
+        for task in tasks
+    }
+    repeated = [name for name, count in counts.items() if count]
+    if not repeated:
+        return []
+    return [
+        f"{sum(counts.values())} test examples ask the same as another one of their task "
+        f"({some(repeated)}); each counts as one in the scores; make one example of them, with their "
+        "outputs as a list"
+    ]
+
+
+def _leak_cautions(tasks: Sequence[Task]) -> list[str]:
+    """A sentence where test examples of a task are training examples of another, output included."""
+    trained: dict[tuple[object, ...], str] = {}
+    for task in tasks:
+        trained.update({(*_asked(one), one.references): task.name for one in task.train})
+    counts = {
+        task.name: sum((*_asked(one), one.references) in trained for one in task.test) for task in tasks
+    }
+    leaked = [name for name, count in counts.items() if count]
+    if not leaked:
+        return []
+    return [
+        f"{sum(counts.values())} test examples ({some(leaked)}) are training examples of another task word "
+        "for word: their scores tell what was learned by heart; leave them out of one"
     ]
 
 

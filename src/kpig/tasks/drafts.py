@@ -45,6 +45,9 @@ every step's evaluation answers all of them."""
 MOST_UNREAD = 0.5
 """The share of letters that ROUGE-L may drop and still be the metric that is guessed. Chosen."""
 
+JOINED = re.compile(r"\w\w")
+"""Two characters of one word."""
+
 PLACE = re.compile(r"\b(line|row|instance) (\d+)\b(: example '[^']*')?")
 """Where in its file a message finds a problem. What is left tells the kind of the problem."""
 
@@ -68,6 +71,9 @@ class Problems:
         self.unused: dict[str, Counter[str]] = {}
         self.num_skipped = 0
         self.num_more = 0
+        self._last_noted: dict[str, str] = {}
+        """For each note the place that was counted last."""
+
         self._same: dict[str, list[int]] = {}
         """For each kind of problem that is shown its place in `found`, and how often it occurs."""
 
@@ -96,6 +102,12 @@ class Problems:
             else:
                 self._same[kind] = [len(self.found), 1]
                 self.found.append(line)
+
+    def note(self, sentence: str, where: str) -> None:
+        """Count a row, at the place `where`, for a note: once, however many of its values it is true of."""
+        if self._last_noted.get(sentence) != where:
+            self._last_noted[sentence] = where
+            self.notes[sentence] += 1
 
     def lines(self) -> list[str]:
         """The problems in words, how often each occurs, and how many more there are."""
@@ -403,21 +415,19 @@ def locate(text: str, parts: object, where: str) -> tuple[KeySpan, ...]:
     """The stated key parts, a list, as spans of the instruction `text`, in order.
 
     A part is a text, or a mapping of `text`, `kind` (default "operation") and optionally `start`, `end`.
-    A part without `start` is placed at its first occurrence that is clear of the parts placed before;
-    parts with `start` are placed first. Raises DataError where a part is not a span of the instruction,
-    overlaps another, or is of an unknown kind.
+    A part without `start` is placed at its first occurrence as whole words that is clear of the parts
+    placed before, else at its first clear one; parts with `start` are placed first. Raises DataError where a
+    part is not a span of the instruction, overlaps another, or is of an unknown kind.
     """
     if not isinstance(parts, Sequence) or isinstance(parts, str):
         raise DataError(f"{where}: key_parts is {_shown(parts)}; expected a list of texts or mappings")
     stated = [_stated_part(part, where) for part in parts]
     spans = sorted(_fixed_span(text, part, where) for part in stated if "start" in part)
     _refuse_overlap(text, spans, where)
-    searched: dict[str, int] = {}
+    searched: dict[tuple[str, bool], int] = {}
     for part in stated:
         if "start" not in part:
-            span = _free_span(text, part, spans, searched.get(part["text"], 0), where)
-            bisect.insort(spans, span)
-            searched[part["text"]] = span.end
+            bisect.insort(spans, _free_span(text, part, spans, searched, where))
     return tuple(spans)
 
 
@@ -454,25 +464,48 @@ def _fixed_span(text: str, part: Mapping[str, Any], where: str) -> KeySpan:
 
 
 def _free_span(
-    text: str, part: Mapping[str, Any], taken: Sequence[KeySpan], searched: int, where: str
+    text: str,
+    part: Mapping[str, Any],
+    taken: Sequence[KeySpan],
+    searched: dict[tuple[str, bool], int],
+    where: str,
 ) -> KeySpan:
-    """The first place at or behind `searched` that overlaps none of `taken`, which are in order.
+    """The first place of whole words, else the first, that overlaps none of `taken`, which are in order.
+
+    `searched` keeps how far the instruction was searched for a text, so that a part that occurs thousands
+    of times is placed in one pass.
+    """
+    wanted = part["text"]
+    if wanted not in text:
+        raise DataError(
+            f"{where}: key part {_shown(wanted)} is not a span of the instruction "
+            f"{_shown(text)}; copy it exactly, case and spaces included"
+        )
+    for whole in (True, False):
+        place = _free_place(text, wanted, taken, searched.get((wanted, whole), 0), whole)
+        searched[wanted, whole] = len(text) if place is None else place + len(wanted)
+        if place is not None:
+            return KeySpan(place, place + len(wanted), part["kind"])
+    raise DataError(f"{where}: key part {_shown(wanted)} overlaps another key part; leave one out")
+
+
+def _free_place(text: str, wanted: str, taken: Sequence[KeySpan], searched: int, whole: bool) -> int | None:
+    """The first place at or behind `searched` that overlaps none of `taken`; `whole`: and cuts no word.
 
     Where a place overlaps a taken span, so do all up to that span's end: the search goes on there.
     """
-    start = text.find(part["text"], searched)
-    if start < 0 and part["text"] not in text:
-        raise DataError(
-            f"{where}: key part {_shown(part['text'])} is not a span of the instruction "
-            f"{_shown(text)}; copy it exactly, case and spaces included"
-        )
+    start = text.find(wanted, searched)
     while start >= 0:
-        span = KeySpan(start, start + len(part["text"]), part["kind"])
-        other = overlapped(span, taken)
-        if other is None:
-            return span
-        start = text.find(part["text"], other.end)
-    raise DataError(f"{where}: key part {_shown(part['text'])} overlaps another key part; leave one out")
+        other = overlapped(KeySpan(start, start + len(wanted)), taken)
+        if other is None and not (whole and _cuts_word(text, start, start + len(wanted))):
+            return start
+        start = text.find(wanted, other.end if other else start + 1)
+    return None
+
+
+def _cuts_word(text: str, start: int, end: int) -> bool:
+    """Whether the span begins or ends inside a run of letters and digits."""
+    return any(0 < place < len(text) and JOINED.match(text, place - 1) for place in (start, end))
 
 
 def overlapped(span: KeySpan, ordered: Sequence[KeySpan]) -> KeySpan | None:

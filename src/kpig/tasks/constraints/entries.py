@@ -30,6 +30,11 @@ def parse(raw: object, where: str) -> Constraint:
     name = raw.get("type")
     if "type" not in raw and (meant := nearest("type", raw)):
         raise DataError(f"{where}: there is no key '{meant}'; did you mean 'type'?")
+    if name is None:
+        raise DataError(
+            f"{where}: 'type' is missing in the constraint {_short(dict(raw))}; "
+            f"known: {', '.join(CONSTRAINTS)}"
+        )
     if not isinstance(name, str) or name not in CONSTRAINTS:
         raise DataError(f"{where}: {_unknown('constraint type', name, CONSTRAINTS)}")
     given = {key: value for key, value in raw.items() if key != "type" and not _is_documentation(key)}

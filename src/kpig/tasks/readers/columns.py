@@ -9,7 +9,7 @@ from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.tasks.drafts import Problems
-from kpig.tasks.readers.files import noted_text
+from kpig.tasks.readers.files import loaded, noted_text
 from kpig.tasks.readers.reading import RawRow, Reading
 
 SHARED = ("wording_of", "task", "id", "key_parts", "constraints", "categories", "metric", "split", "step")
@@ -90,7 +90,7 @@ def _parsed(value: object, key: str, where: str) -> object:
     if key not in WRITTEN_AS_JSON:
         return value
     try:
-        return json.loads(value)
+        return loaded(value)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: '{key}' is a text that is no JSON list ({error}); mend it") from error
 
@@ -107,7 +107,9 @@ def _conversation_or_text(text: str) -> object:
 
 def with_context(fields: dict[str, Any], row: RawRow, problems: Problems) -> dict[str, Any]:
     """The fields with a context, which is a text, in front of the input, a blank line between them."""
-    context, given = fields.get("context", ""), fields.get("input", "")
+    if "context" not in fields:
+        return fields
+    context, given = fields["context"], fields.get("input", "")
     if isinstance(context, list | dict) or (isinstance(given, float) and math.isnan(given)):
         return fields
     texts = [
@@ -115,7 +117,7 @@ def with_context(fields: dict[str, Any], row: RawRow, problems: Problems) -> dic
         for name, value in (("context", context), ("input", given))
     ]
     rest = {key: value for key, value in fields.items() if key != "context"}
-    return {**rest, "input": "\n\n".join(filter(None, texts))} if texts[0] else rest
+    return {**rest, "input": "\n\n".join(filter(None, texts))}
 
 
 def tell_unknown(fields: Mapping[str, Any], known: frozenset[str], row: RawRow, problems: Problems) -> None:
@@ -125,6 +127,27 @@ def tell_unknown(fields: Mapping[str, Any], known: frozenset[str], row: RawRow, 
         if near:
             raise DataError(f"{row.where}: there is no field '{key}'; did you mean '{near}'?")
         problems.unused.setdefault(row.file, Counter())[key] += 1
+
+
+def tell_lists(fields: Mapping[str, Any], row: RawRow, problems: Problems) -> None:
+    """Note an output in a table of texts that looks like several: it is one text, which JSON answers need."""
+    for key in KEPT_WHEN_NULL:
+        if row.holds_texts and _is_list_of_texts(fields.get(key)):
+            problems.note(
+                f"{row.file}: '{key}' holds lists of texts in JSON, which a table has no way to state; each "
+                "is read as one text. Where they are several good answers, use JSON Lines",
+                row.where,
+            )
+
+
+def _is_list_of_texts(value: object) -> bool:
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return False
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, list) and len(found) > 0 and all(isinstance(one, str) for one in found)
 
 
 @lru_cache(maxsize=4096)

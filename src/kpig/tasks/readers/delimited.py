@@ -60,7 +60,7 @@ def _row(names: Sequence[str], cells: Sequence[str], where: str, file: str, sour
             f"{where}: has {len(cells)} cells, but the first line names {len(names)} columns; quote cells "
             "that hold the separator"
         )
-    return RawRow(where, file, source, dict(zip(names, cells, strict=True)))
+    return RawRow(where, file, source, dict(zip(names, cells, strict=True)), holds_texts=True)
 
 
 def _names(names: Sequence[str], path: Path, delimiter: str) -> list[str]:

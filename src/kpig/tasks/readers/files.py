@@ -18,7 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from kpig.errors import ConfigError, DataError, nearest, shown
+from kpig.errors import ConfigError, DataError, nearest, shown, some
 from kpig.records import Constraint, KeySpan
 from kpig.tasks import constraints
 from kpig.tasks.drafts import Problems, Row, locate
@@ -191,7 +191,10 @@ def parse_object(text: str, where: str, first_line: int = 1) -> dict[str, Any]:
 def parse_json(text: str, where: str, first_line: int = 1) -> object:
     """The JSON value in `text`. Raises DataError naming line and column where it is malformed."""
     try:
-        value: object = json.loads(text)
+        value = loaded(text)
+    except _TwiceError as error:
+        place = where if "\n" in text else f"{where}: line {first_line}"
+        raise DataError(f"{place}: {error}; leave one out") from error
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(
@@ -202,6 +205,25 @@ def parse_json(text: str, where: str, first_line: int = 1) -> object:
     if "\\ud" in text.lower():
         _refuse_half_characters(value, f"{where}: line {first_line}")
     return value
+
+
+def loaded(text: str) -> object:
+    """The JSON value in `text`. Raises ValueError where it is none, or an object has a key twice."""
+    value: object = json.loads(text, object_pairs_hook=_object)
+    return value
+
+
+class _TwiceError(ValueError):
+    """An object has a key twice, so that one value would be lost."""
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        values = " and ".join(f"{value!r:.40}" for other, value in pairs if other == key)
+        raise _TwiceError(f"the key '{shown(key)}' stands several times in one object, with {values:.200}")
+    return found
 
 
 def parse_line(text: str, path: Path, number: int) -> dict[str, Any]:
@@ -250,7 +272,7 @@ def refuse_unknown(raw: Mapping[str, Any], known: Sequence[str], where: str) -> 
 def read_row(
     raw: Mapping[str, Any], example_id: str, split: str | None, where: str, file: str, problems: Problems
 ) -> Row | None:
-    """One example, or None where its input or its output is NaN or null.
+    """One example, or None where its output is NaN or null, or its input NaN. A null input is no input.
 
     Numbers and booleans become text, and empty responses beside others are left out; both are noted.
     Raises DataError for a missing output, an empty response, or a value of the wrong type.
@@ -261,7 +283,7 @@ def read_row(
         hint = f"did you mean '{near}'?" if near else "expected a text, or a list of texts, under 'output'"
         raise DataError(f"{where}: has no 'output'; {hint}")
     outputs = raw["output"] if isinstance(raw["output"], list) else [raw["output"]]
-    text = raw.get("input", "")
+    text = "" if raw.get("input") is None else raw["input"]
     if _is_void(text) or (outputs and all(map(_is_void, outputs))):
         return None
     references = tuple(
@@ -280,8 +302,13 @@ def read_row(
 def text_of(value: object, what: str) -> str:
     """The value as text: numbers as JSON writes them, true and false, dates in ISO 8601.
 
-    Raises DataError, beginning with `what`, for lists, objects and bytes.
+    Raises DataError, beginning with `what`, for lists, objects, bytes, and numbers that are none of JSON's.
     """
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise DataError(
+            f"{what} is {value}, which is no number of JSON (one above 1.8e308 is read as infinite); "
+            "write it as a text, or remove the example"
+        )
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime | date | time):
@@ -293,10 +320,11 @@ def noted_text(value: object, what: str, file: str, field_name: str, problems: P
     """`text_of`, noted where the value is no text yet."""
     text = text_of(value, what)
     if not isinstance(value, str):
-        problems.notes[
+        problems.note(
             f"{file}: '{field_name}' holds values that are no text; they are read as JSON writes them "
-            "(3, 0.5, true)"
-        ] += 1
+            "(3, 0.5, true)",
+            what,
+        )
     return text
 
 
@@ -304,13 +332,14 @@ def _is_void(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def kept_rows(rows: Sequence[Row | None], where: str) -> tuple[Row, ...]:
-    """The rows that are examples. Raises DataError where none is left or two have the same id."""
-    kept = [row for row in rows if row is not None]
-    if len(kept) < len(rows):
-        log.warning(
-            "%s: %d examples have NaN or null for input or output; skipped", where, len(rows) - len(kept)
-        )
+def kept_rows(kept: Sequence[Row], where: str, skipped: Sequence[str] = ()) -> tuple[Row, ...]:
+    """The rows of a task; those that `read_row` gave none for are told, at the places `skipped`.
+
+    Raises DataError where no row is left or two have the same id.
+    """
+    if skipped:
+        count = "1 example has" if len(skipped) == 1 else f"{len(skipped)} examples have"
+        log.warning("%s: %s NaN or null for output, or NaN for input; skipped", some(skipped), count)
     if not kept:
         raise DataError(f"{where}: has no examples; expected at least one")
     ids = [row.id for row in kept]

@@ -7,7 +7,7 @@ from typing import Any
 from kpig.errors import DataError, nearest, some
 from kpig.tasks.drafts import Problems
 from kpig.tasks.readers import alpaca, chat, completion, dolly, prompts
-from kpig.tasks.readers.columns import FIELDS, SHARED, by_field, tell_unknown, with_context
+from kpig.tasks.readers.columns import FIELDS, SHARED, by_field, tell_lists, tell_unknown, with_context
 from kpig.tasks.readers.reading import RawRow, Reading, Stated
 
 Examples = Callable[[Mapping[str, Any], Reading, str], Sequence[Stated]]
@@ -71,6 +71,7 @@ def examples_of(row: RawRow, reading: Reading, problems: Problems) -> Sequence[S
     if "input" in known:
         fields = with_context(fields, row, problems)
     tell_unknown(fields, known, row, problems)
+    tell_lists(fields, row, problems)
     return found.examples({key: value for key, value in fields.items() if key in known}, reading, row.where)
 
 

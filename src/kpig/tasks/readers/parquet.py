@@ -1,7 +1,7 @@
 """Parquet files, through pyarrow."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from kpig.tasks.readers.reading import RawRow
 ROWS_AT_ONCE = 1000
 FEATURES_KEY = b"huggingface"
 """Where `datasets` writes what its columns mean, among the file's own notes."""
+
+NO_LABEL = -1
+"""The number of a class that data of `datasets` have where the class is not known."""
 
 
 def rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
@@ -40,13 +43,20 @@ def rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
 
 
 def named(fields: Mapping[str, Any], labels: Mapping[str, list[str]]) -> dict[str, Any]:
-    """The fields with the names of their classes in place of numbers; a number without a name stays."""
+    """The fields with the names of their classes in place of numbers; a number without a name stays.
+
+    NO_LABEL is null, as it is where a test split is published without its answers.
+    """
     return {
-        key: labels[key][value]
-        if key in labels and isinstance(value, int) and 0 <= value < len(labels[key])
-        else value
+        key: _name(value, labels[key]) if key in labels and isinstance(value, int) else value
         for key, value in fields.items()
     }
+
+
+def _name(number: int, names: Sequence[str]) -> str | int | None:
+    if number == NO_LABEL:
+        return None
+    return names[number] if 0 <= number < len(names) else number
 
 
 def _labels(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:

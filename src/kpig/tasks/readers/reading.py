@@ -31,7 +31,7 @@ class Reading:
 class RawRow:
     """One row as its file has it: `source` names the task where the row states none, `where` is for messages.
 
-    `split` is that of the file or table, where it has one.
+    `split` is that of the file or table, where it has one. `holds_texts`: its file knows no other values.
     """
 
     where: str
@@ -39,6 +39,7 @@ class RawRow:
     source: str
     fields: Mapping[str, Any]
     split: str | None = None
+    holds_texts: bool = False
 
 
 @dataclass(frozen=True)

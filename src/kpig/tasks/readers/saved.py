@@ -8,7 +8,7 @@ from kpig.errors import DataError
 from kpig.tasks.drafts import Problems
 from kpig.tasks.readers.parquet import named
 from kpig.tasks.readers.reading import RawRow
-from kpig.tasks.readers.splits import SPLIT_NAMES
+from kpig.tasks.readers.splits import SPLIT_NAMES, split_of
 
 
 def rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
@@ -39,13 +39,13 @@ def _tables(path: Path, problems: Problems) -> Sequence[tuple[str | None, Any]]:
 
 def _known(tables: Mapping[str, Any], path: Path, problems: Problems) -> list[tuple[str | None, Any]]:
     known: list[tuple[str | None, Any]] = [
-        (split, table) for split, table in tables.items() if split in SPLIT_NAMES
+        (split, table) for split, table in tables.items() if split_of(split)
     ]
     if not known:
         raise DataError(
             f"{path}: has the splits {', '.join(tables)}; expected one or more of {', '.join(SPLIT_NAMES)}"
         )
     for split, table in tables.items():
-        if split not in SPLIT_NAMES:
+        if not split_of(split):
             problems.notes[f"{path}: the split '{split}' is not read"] += len(table)
     return known

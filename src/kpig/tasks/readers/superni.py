@@ -194,14 +194,19 @@ def _definitions(value: object, where: str) -> tuple[str, ...]:
 
 def _superni_rows(instances: object, entry: _Entry, where: str, problems: Problems) -> tuple[Row, ...]:
     instances = typed(instances, list, f"{where}: 'Instances'", "a list of objects with id, input and output")
-    rows: list[Row | None] = []
+    rows: list[Row] = []
+    skipped: list[str] = []
     for number, instance in enumerate(instances, start=1):
         with problems.rows.collected():
             instance = typed(instance, dict, f"{where}: instance {number}", "an object")
             example_id = _id_of(instance, f"{entry.name}-{number}")
             if entry.splits is None or example_id in entry.splits:
                 split = entry.splits[example_id] if entry.splits else None
-                rows.append(read_row(instance, example_id, split, where, str(entry.path), problems))
+                row = read_row(instance, example_id, split, where, str(entry.path), problems)
+                if row is None:
+                    skipped.append(f"{where}: instance {number}")
+                else:
+                    rows.append(row)
     with problems.collected():
         ids = {
             _id_of(instance, f"{entry.name}-{number}")
@@ -214,7 +219,7 @@ def _superni_rows(instances: object, entry: _Entry, where: str, problems: Proble
                 f"{where}: {len(absent)} ids of the stream file are absent from the task file "
                 f"({', '.join(map(repr, absent[:3]))}); both must be of the same version"
             )
-    return kept_rows(rows, where)
+    return kept_rows(rows, where, skipped)
 
 
 def _id_of(instance: Mapping[str, Any], otherwise: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kpig.errors import DataError, nearest
+from kpig.errors import DataError, nearest, some
 from kpig.records import Constraint, Instruction, Message
 from kpig.tasks.drafts import OWN, VALIDATION, Draft, Problems, Row, check_name, locate
 from kpig.tasks.readers import arrays, delimited, jsonl, parquet, saved
@@ -24,7 +24,7 @@ from kpig.tasks.readers.files import (
 )
 from kpig.tasks.readers.formats import examples_of
 from kpig.tasks.readers.reading import RawRow, Reading, Stated
-from kpig.tasks.readers.splits import SPLIT_NAMES, split_files
+from kpig.tasks.readers.splits import SPLIT_NAMES, misread, missing_shards, split_files, split_of
 
 Rows = Callable[[Path, str, Problems], Iterator[RawRow]]
 
@@ -61,13 +61,53 @@ def read_files(files: Mapping[Path, Rows], path: Path, reading: Reading, problem
 
     Raises DataError where there is no example.
     """
-    splits = split_files([source_of(file) for file in files])
+    names = [source_of(file) for file in files]
+    if path.is_dir():
+        _refuse_missing_shards(path, names, problems)
+    splits, words = split_files(names), misread(names)
     rows = (
         row
         for file, rows_of in files.items()
-        for row in _guarded(_rows_of_file(file, rows_of, path, splits, problems), problems)
+        for row in _told_apart(
+            file,
+            _guarded(_rows_of_file(file, rows_of, path, splits, problems), problems),
+            words.get(source_of(file)),
+            reading,
+            problems,
+        )
     )
     return _drafts(rows, path, path if path.is_dir() else path.parent, reading, problems)
+
+
+def _refuse_missing_shards(path: Path, names: Sequence[str], problems: Problems) -> None:
+    """Collect a problem where shards of a data set are there without the others."""
+    if absent := missing_shards(names):
+        problems.add(f"{path}: shards are missing ({some(absent)}); add them, or name the files otherwise")
+
+
+def _told_apart(
+    file: Path, rows: Iterator[RawRow], word: str | None, reading: Reading, problems: Problems
+) -> Iterator[RawRow]:
+    """The rows of a file whose name says a split (`word`) that is not read; see `misread`.
+
+    It is noted where rows state no split of their own, and a problem where the file is a split of another's.
+    """
+    is_refused = False
+    for row in rows:
+        if word is not None and not {"split", reading.columns.get("split", "split")} & row.fields.keys():
+            if word:
+                problems.notes[
+                    f"{file}: its name says '{word}', and it is read as a task of its own; where it is to be "
+                    "tested only, state 'split' in its rows"
+                ] += 1
+            elif not is_refused:
+                is_refused = True
+                problems.add(
+                    f"{file}: is named as the test or validation split of a file beside it, and would be "
+                    "trained on as a task of its own: other files are there, so that names are no splits; "
+                    "give each data set a folder, or state 'split' and 'task' in the rows"
+                )
+        yield row
 
 
 def _rows_of_file(
@@ -154,11 +194,12 @@ def _checked_record(row: RawRow, stated: Stated, line: int, problems: Problems) 
 def _split(value: object, where: str) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or value not in SPLIT_NAMES:
+    split = split_of(value) if isinstance(value, str) else None
+    if split is None:
         raise DataError(
             f"{where}: split is {value!r}; expected 'train' or 'test' (or {', '.join(list(SPLIT_NAMES)[1:])})"
         )
-    return SPLIT_NAMES[value]
+    return split
 
 
 def _whole(value: object, where: str) -> int:
@@ -201,9 +242,13 @@ def _record_draft(
     where = f"{records[0].where}: task '{name}'"
     records = _with_tests(records, problems)
     seed = _seed(name, records)
-    instructions = _instructions(name, records, seed, annotations)
+    instructions = _instructions(name, records, seed, annotations, problems)
     shared = _shared_constraints(records, where)
-    rows: list[Row | None] = []
+    demands = annotations.demands(name)
+    if shared and demands and shared != demands:
+        _note_precedence("constraints", annotations.constraints_path, records, problems)
+    rows: list[Row] = []
+    skipped: list[str] = []
     num_turns = Counter(record.line for record in records)
     for number, record in enumerate(records, start=1):
         with problems.rows.collected():
@@ -215,16 +260,26 @@ def _record_draft(
                 record.file,
                 problems,
             )
-            rows.append(row and _spoken(row, record, instructions, num_turns[record.line], shared is None))
+            if row is None:
+                skipped.append(record.where)
+            else:
+                rows.append(_spoken(row, record, instructions, num_turns[record.line], shared is None))
     return Draft(
         name=name,
         where=records[0].where,
         instructions=tuple(one for one in instructions.values() if one.origin != OWN),
-        rows=kept_rows(rows, where),
+        rows=kept_rows(rows, where, skipped),
         categories=_categories(records, where),
-        constraints=shared or annotations.demands(name),
+        constraints=shared or demands,
         metric=checked_metric(_single(records, "metric"), where),
         step=_single(records, "step"),
+    )
+
+
+def _note_precedence(key: str, path: Path, records: Sequence[_Record], problems: Problems) -> None:
+    """Note the rows that state what a file beside the tasks states otherwise."""
+    problems.notes[f"{path}: rows state other '{key}' than this file; those of the rows hold"] += sum(
+        key in record.fields for record in records
     )
 
 
@@ -300,7 +355,7 @@ def _seed(name: str, records: Sequence[_Record]) -> str:
 
 
 def _instructions(
-    name: str, records: Sequence[_Record], seed: str, annotations: Annotations
+    name: str, records: Sequence[_Record], seed: str, annotations: Annotations, problems: Problems
 ) -> dict[str, Instruction]:
     """The task's instructions by their text, the seed first, then in order of appearance.
 
@@ -313,10 +368,11 @@ def _instructions(
     own = annotations.own_key_parts(name)
     for text, members in groups.items():
         stated = _single(members, "key_parts")
+        spans = annotations.spans(name, text) if text == seed else annotations.own_spans(name, text, own)
         if stated is not None:
-            spans = locate(text, stated, f"{members[0].where}: task '{name}'")
-        else:
-            spans = annotations.spans(name, text) if text == seed else annotations.own_spans(name, text, own)
+            beside, spans = spans, locate(text, stated, f"{members[0].where}: task '{name}'")
+            if beside and beside != spans:
+                _note_precedence("key_parts", annotations.key_parts_path, members, problems)
         given = any("wording_of" in record.fields for record in members)
         found[text] = Instruction(text, spans, "seed" if text == seed else "given" if given else OWN)
     return found

@@ -1,4 +1,4 @@
-"""The page of the support desk, followed word for word with the tiny model; only with fewer passes and shorter answers."""
+"""The page of the support desk, followed word for word, only with fewer passes and shorter answers."""
 
 import json
 import os

@@ -2,10 +2,12 @@
 
 import json
 import time
+import unicodedata
 
 import pytest
 
-from kpig.tasks.measures import measure
+from kpig.tasks import constraints
+from kpig.tasks.measures import METRICS, measure
 
 # --- 1: JSON, element by element ---------------------------------------------------------------------
 
@@ -48,3 +50,53 @@ def test_long_and_deep_documents_take_bounded_work():
     assert [score(one, [one]) for one in deep] == [1.0] * 4
     assert [score(one, [deep[0]]) for one in deep[1:]] == [0.0] * 3
     assert time.process_time() - start < 10
+
+
+# --- 6: composed and decomposed letters --------------------------------------------------------------
+
+COMPOSED = "Café Ångström Việt"
+DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_metrics_take_canonically_equal_texts_for_the_same(metric):
+    score = measure(metric)
+    for left, right in [(COMPOSED, DECOMPOSED), ("각 7", unicodedata.normalize("NFD", "각 7"))]:
+        assert score(left, [right]) == score(right, [left]) == score(left, [left])
+    if metric in ("exact", "accuracy", "token_f1", "json", "chrf"):
+        assert score(DECOMPOSED, [COMPOSED]) == 1.0
+
+
+def test_json_takes_canonically_equal_keys_and_values_for_the_same():
+    left, right = ({one: [one]} for one in (COMPOSED, DECOMPOSED))
+    for escaped in (True, False):
+        assert measure("json")(json.dumps(left, ensure_ascii=escaped), [json.dumps(right)]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("entry", "met"),
+    [
+        ({"type": "one_of", "values": ["?"]}, True),
+        ({"type": "one_of", "values": ["?"], "case_sensitive": False}, True),
+        ({"type": "not_one_of", "values": ["?"]}, False),
+        ({"type": "contains", "values": ["?"]}, True),
+        ({"type": "starts_with", "values": ["?"]}, True),
+        ({"type": "ends_with", "values": ["?"]}, True),
+        ({"type": "regex", "pattern": "?"}, True),
+        ({"type": "not_regex", "pattern": "?"}, False),
+        ({"type": "forbidden_words", "values": ["?"]}, False),
+        ({"type": "substring_of_input"}, True),
+        ({"type": "substring_of_input", "or_values": ["?"]}, True),
+        ({"type": "words_from_input"}, True),
+        ({"type": "items_from_input", "item_separator": ", ", "input_separator": ", "}, True),
+        ({"type": "not_equal_input"}, False),
+        ({"type": "degenerate"}, False),
+        ({"type": "contains_input_capture", "pattern": "(.+)"}, True),
+        ({"type": "contains_input_items", "input_separator": ", "}, True),
+        ({"type": "shorter_than_input"}, False),
+    ],
+)
+def test_constraints_take_canonically_equal_texts_for_the_same(entry, met):
+    for one, other in ((COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (COMPOSED, COMPOSED)):
+        stated = json.loads(json.dumps(entry).replace("?", json.dumps(one)[1:-1]))
+        assert constraints.satisfied(constraints.parse(stated, "here"), one, other) is met

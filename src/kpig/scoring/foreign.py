@@ -15,6 +15,7 @@ from typing import Any
 
 from kpig.errors import DataError
 from kpig.records import Example
+from kpig.tasks.composition import composed
 
 Fields = Mapping[str, Any]
 
@@ -123,8 +124,8 @@ class ByPrompt:
 
 
 def plain(text: str) -> str:
-    """The text with its white space collapsed, as tools often leave it."""
-    return " ".join(text.split())
+    """The text in composed form with its white space collapsed, as tools often leave it."""
+    return " ".join(composed(text).split())
 
 
 def _short(text: str) -> str:

@@ -21,6 +21,7 @@ from kpig.scoring import scores
 from kpig.scoring.foreign import ByPrompt, ours, plain
 from kpig.scoring.judge import judge
 from kpig.scoring.records import Coverage, Evaluation
+from kpig.tasks.composition import composed
 from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN
 from kpig.tasks.readers.files import parse_object, read_lines, typed
 
@@ -141,7 +142,8 @@ def _check_same(example: Example, fields: Fields) -> None:
             f"states the input {_short(text)}, but that of {where} is {_short(example.input)}; --tasks must "
             "be the tasks that were answered (a run's folder stands for its own)"
         )
-    if isinstance(references, list) and not set(example.references) & {str(one) for one in references}:
+    stated = {composed(str(one)) for one in references} if isinstance(references, list) else set()
+    if isinstance(references, list) and not stated & set(map(composed, example.references)):
         raise DataError(
             f"states the references {_short(str(references))}, but those of {where} are "
             f"{_short(str(list(example.references)))}; --tasks must be the tasks that were answered (a run's "

@@ -1,17 +1,15 @@
 """The metrics of a task by name: each takes a response and its references, and is within [0, 1]."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 
 from kpig.errors import ConfigError, nearest
+from kpig.tasks.composition import Measure
 from kpig.tasks.matching import exact, exact_match, rouge_l
 from kpig.tasks.overlap import chrf, token_f1
 from kpig.tasks.structured import json_f1, last_number
-
-Measure = Callable[[str, Sequence[str]], float]
-"""A response and its references, one or more; 1.0 is as good as can be."""
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {

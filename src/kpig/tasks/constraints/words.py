@@ -1,10 +1,10 @@
 """Texts as words: white space and case aside, by their beginnings, in their irregular forms."""
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+from kpig.tasks.composition import composed
 from kpig.tasks.constraints.lengths import is_without_spaces
 
 
@@ -38,7 +38,7 @@ def has_phrase(phrase: str, text: str, case_sensitive: bool) -> bool:
 
 
 def _written_alike(text: str, case_sensitive: bool) -> str:
-    plain = unicodedata.normalize("NFC", " ".join(text.split())).replace("\u2019", "'")
+    plain = composed(" ".join(text.split())).replace("\u2019", "'")
     return plain if case_sensitive else plain.casefold()
 
 

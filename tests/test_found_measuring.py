@@ -6,6 +6,10 @@ import unicodedata
 
 import pytest
 
+from kpig.errors import ConfigError
+from kpig.records import SEED_WORDING, SEEN, Example, Instruction, Task
+from kpig.scoring.judge import judge
+from kpig.scoring.metrics import p_score
 from kpig.tasks import constraints
 from kpig.tasks.measures import METRICS, measure
 
@@ -100,3 +104,23 @@ def test_constraints_take_canonically_equal_texts_for_the_same(entry, met):
     for one, other in ((COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (COMPOSED, COMPOSED)):
         stated = json.loads(json.dumps(entry).replace("?", json.dumps(one)[1:-1]))
         assert constraints.satisfied(constraints.parse(stated, "here"), one, other) is met
+
+
+# --- 18: a metric of the user's that raises ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("return 1 / 0", "ZeroDivisionError"), ("return {}['rain']", "KeyError: 'rain'"), ("return 2", "gave 2")],
+)
+def test_a_metric_that_fails_is_named_with_its_example(tmp_path, monkeypatch, source, words):
+    module = f"failing_{abs(hash(source))}"
+    (tmp_path / f"{module}.py").write_text(f"def score(response, references):\n    {source}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    task = Task("weather", (Instruction("Say it."),), (), (), "rougeL")
+    example = Example("w-7", "weather", task.instruction, "x", ("rain",))
+    prediction = judge(task, example, "sun", group=SEEN, wording=SEED_WORDING, prompt="")
+    with pytest.raises(ConfigError) as failure:
+        p_score([prediction], f"{module}:score")
+    for part in (words, f"{module}:score", "weather", "w-7", "sun"):
+        assert part in str(failure.value)

@@ -60,7 +60,13 @@ def _own(name: str) -> Measure:
         raise ConfigError(f"metric {name!r} is of type {type(function).__name__}; expected a function")
 
     def checked(response: str, references: Sequence[str]) -> float:
-        value = function(response, references)
+        try:
+            value = function(response, references)
+        except Exception as error:
+            raise ConfigError(
+                f"metric {name!r} failed with {type(error).__name__}: {str(error):.200}; mend the function, "
+                "or name another metric"
+            ) from error
         if isinstance(value, bool | int | float) and 0 <= value <= 1:
             return float(value)
         raise ConfigError(f"metric {name!r} gave {value!r:.80}; expected a number from 0 to 1")

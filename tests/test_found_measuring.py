@@ -5,8 +5,11 @@ import time
 import unicodedata
 
 import pytest
+from typer.testing import CliRunner
 
-from kpig.errors import ConfigError
+from kpig.annotate import proposals
+from kpig.cli.commands import app
+from kpig.errors import ConfigError, DataError
 from kpig.records import SEED_WORDING, SEEN, Example, Instruction, Task
 from kpig.scoring.judge import judge
 from kpig.scoring.metrics import p_score
@@ -111,7 +114,11 @@ def test_constraints_take_canonically_equal_texts_for_the_same(entry, met):
 
 @pytest.mark.parametrize(
     ("source", "words"),
-    [("return 1 / 0", "ZeroDivisionError"), ("return {}['rain']", "KeyError: 'rain'"), ("return 2", "gave 2")],
+    [
+        ("return 1 / 0", "ZeroDivisionError"),
+        ("return {}['rain']", "KeyError: 'rain'"),
+        ("return 2", "gave 2"),
+    ],
 )
 def test_a_metric_that_fails_is_named_with_its_example(tmp_path, monkeypatch, source, words):
     module = f"failing_{abs(hash(source))}"
@@ -124,3 +131,142 @@ def test_a_metric_that_fails_is_named_with_its_example(tmp_path, monkeypatch, so
         p_score([prediction], f"{module}:score")
     for part in (words, f"{module}:score", "weather", "w-7", "sun"):
         assert part in str(failure.value)
+
+
+# --- 7 and 8: metrics and constraints that the references themselves break -----------------------------
+
+
+def checked(tmp_path, outputs, inputs=None, splits=None, **more):
+    """What `kpig check` says of a task with these outputs, its exit code first."""
+    inputs = inputs or [f"item {number}" for number in range(len(outputs))]
+    rows = [
+        {"task": "t", "instruction": "Answer.", "input": given, "output": output, **more}
+        for given, output in zip(inputs, outputs, strict=True)
+    ]
+    for row, split in zip(rows, splits or (), strict=False):
+        row["split"] = split
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = tmp_path / "c.toml"
+    config.write_text(f'[model]\npath = "tiny"\n[stream]\npath = "{tmp_path / "d.jsonl"}"\n')
+    found = CliRunner().invoke(app, ["check", str(config)], env={"COLUMNS": "400"})
+    return found.exit_code, " ".join(f"{found.output} {found.exception}".split())
+
+
+@pytest.mark.parametrize(
+    ("metric", "odd", "words"),
+    [
+        ("number", "none at all", "no number"),
+        ("number", "siete", "no number"),
+        ("rougeL", "\N{GRINNING FACE}", "no ASCII letter"),
+        ("rougeL", "+-", "no ASCII letter"),
+        ("exact", "\N{GRINNING FACE}", None),
+        ("number", "7 or so", None),
+    ],
+)
+def test_references_under_which_no_answer_scores_are_told(tmp_path, metric, odd, words):
+    outputs = [f"it is {number}" for number in range(15)] + [odd] * 4
+    code, told = checked(tmp_path, outputs, splits=["train"] * 9 + ["test"] * 10, metric=metric)
+    assert code == 0
+    assert ("no answer to them scores" in told) is (words is not None)
+    if words:
+        assert words in told and "4 test examples of t" in told
+
+
+@pytest.mark.parametrize(
+    ("entries", "outputs", "words"),
+    [
+        (
+            [{"type": "one_of", "values": ["a", "b"]}],
+            ["x", "y"] * 10,
+            "one_of (values ['a', 'b']) in 20 of 20",
+        ),
+        (
+            [{"type": "max_words", "n": 2}],
+            ["one two"] * 10 + ["one two three"] * 5,
+            "max_words (n 2) in 5 of 15",
+        ),
+        ([{"type": "casing", "case": "upper"}], ["YES"] * 20 + ["no"], "casing (case upper) in 1 of 21"),
+        ([{"type": "casing", "case": "upper"}], ["YES"] * 99 + ["no"], None),
+        ([{"type": "one_of", "values": ["x", "y"]}], ["x", "y"] * 10, None),
+    ],
+)
+def test_constraints_that_references_break_are_told_with_the_share(tmp_path, entries, outputs, words):
+    (tmp_path / "constraints.json").write_text(json.dumps({"t": entries}))
+    code, told = checked(tmp_path, outputs)
+    assert code == 0
+    assert ("references break" in told) is (words is not None)
+    assert words is None or words in told
+
+
+def test_a_reference_that_meets_a_constraint_is_enough(tmp_path):
+    (tmp_path / "constraints.json").write_text(json.dumps({"t": [{"type": "max_words", "n": 1}]}))
+    assert "references break" not in checked(tmp_path, [["yes it is", "yes"]] * 9)[1]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        (
+            [{"type": "min_words", "n": 5}, {"type": "max_words", "n": 2}],
+            "min_words (n 5) and max_words (n 2)",
+        ),
+        (
+            [
+                {"type": "min_items", "n": 3, "list": "commas"},
+                {"type": "max_items", "n": 2, "list": "commas"},
+            ],
+            "no response meets both",
+        ),
+        ([{"type": "one_of", "values": ["aa", "bb"]}, {"type": "casing", "case": "upper"}], "casing"),
+        ([{"type": "one_of", "values": ["aa"]}, {"type": "one_of", "values": ["bb"]}], "each value of"),
+        (
+            [{"type": "min_items", "n": 3, "list": "commas"}, {"type": "max_items", "n": 2, "list": "lines"}],
+            None,
+        ),
+        ([{"type": "min_words", "n": 2}, {"type": "max_words", "n": 2}], None),
+    ],
+)
+def test_constraints_that_no_response_meets_together_are_refused(tmp_path, entries, words):
+    (tmp_path / "constraints.json").write_text(json.dumps({"t": entries}))
+    code, told = checked(tmp_path, ["aa bb"] * 9)
+    assert code == (1 if words else 0)
+    assert words is None or (words in told and "task 't'" in told)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"type": "one_of", "values": ["no", " yes "]},
+        {"type": "not_one_of", "values": ["yes\n"]},
+        {"type": "ends_with", "values": ["? "]},
+        {"type": "starts_with", "values": ["\tSo"]},
+        {"type": "substring_of_input", "or_values": ["none "]},
+        {"type": "max_words", "n": 0},
+        {"type": "max_sentences", "n": 0},
+        {"type": "max_characters", "n": 0},
+    ],
+)
+def test_a_constraint_that_no_response_can_meet_is_refused(entry):
+    with pytest.raises(DataError, match=r"must be a (list|whole number, 1 or more)"):
+        constraints.parse(entry, "here")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"type": "starts_with", "values": ["Answer: "]},
+        {"type": "ends_with", "values": [" end"]},
+        {"type": "contains", "values": [" ml"]},
+        {"type": "max_items", "n": 0, "list": "bullets"},
+    ],
+)
+def test_a_constraint_with_white_space_that_can_be_met_is_read(entry):
+    assert constraints.parse(entry, "here").type == entry["type"]
+
+
+@pytest.mark.parametrize("demand", ["Answer in at most 0 words.", 'End with "Bye ".', 'Start with " So".'])
+def test_a_demand_that_no_response_can_meet_is_not_proposed(demand):
+    instruction = Instruction(demand)
+    examples = tuple(Example(str(n), "t", instruction, "x", (f"So {n} Bye",)) for n in range(9))
+    found = proposals.propose(Task("t", (instruction,), examples, (), "rougeL"))
+    assert not {"max_words"} & {one["type"] for one in found.kept}

@@ -64,7 +64,7 @@ def _own(name: str) -> Measure:
             value = function(response, references)
         except Exception as error:
             raise ConfigError(
-                f"metric {name!r} failed with {type(error).__name__}: {str(error):.200}; mend the function, "
+                f"metric {name!r} failed with {type(error).__name__}: {error!s:.200}; mend the function, "
                 "or name another metric"
             ) from error
         if isinstance(value, bool | int | float) and 0 <= value <= 1:

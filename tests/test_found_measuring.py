@@ -270,3 +270,18 @@ def test_a_demand_that_no_response_can_meet_is_not_proposed(demand):
     examples = tuple(Example(str(n), "t", instruction, "x", (f"So {n} Bye",)) for n in range(9))
     found = proposals.propose(Task("t", (instruction,), examples, (), "rougeL"))
     assert not {"max_words"} & {one["type"] for one in found.kept}
+
+
+# --- 12: numbers of many digits ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("digits", ["7" * 5000, "-" + "3" * 20_000, "0." + "1" * 9000, "1e999999999999999999999"])
+def test_json_with_a_long_number_is_json(digits):
+    text = f'{{"n": {digits}, "m": 1}}'
+    for shape in ({}, {"shape": "object", "keys": ["n"]}):
+        assert constraints.satisfied(constraints.parse({"type": "json", **shape}, "here"), "", text) is True
+    score = measure("json")
+    assert score(text, [text]) == 1.0
+    assert score(text, ['{"n": 7, "m": 1.0}']) == 0.5
+    strings = constraints.parse({"type": "json", "shape": "list_of_strings"}, "here")
+    assert constraints.satisfied(strings, "", f"[{digits}]") is False

@@ -39,10 +39,11 @@ def is_json(
 ) -> bool:
     """JSON as RFC 8259 has it: NaN and Infinity, which Python would read, are refused.
 
+    Whole numbers are read as floats: as integers Python refuses those of thousands of digits.
     `keys` are those of the object, or of every object of a list where the shape is "list".
     """
     try:
-        value = json.loads(response, parse_constant=_refuse_constant)
+        value = json.loads(response, parse_constant=_refuse_constant, parse_int=float)
     except (ValueError, RecursionError):
         return False
     if keys and not _has_keys(value if shape == "list" else [value], keys, only_keys):

@@ -275,7 +275,9 @@ def test_a_demand_that_no_response_can_meet_is_not_proposed(demand):
 # --- 12: numbers of many digits ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("digits", ["7" * 5000, "-" + "3" * 20_000, "0." + "1" * 9000, "1e999999999999999999999"])
+@pytest.mark.parametrize(
+    "digits", ["7" * 5000, "-" + "3" * 20_000, "0." + "1" * 9000, "1e999999999999999999999"]
+)
 def test_json_with_a_long_number_is_json(digits):
     text = f'{{"n": {digits}, "m": 1}}'
     for shape in ({}, {"shape": "object", "keys": ["n"]}):
@@ -285,3 +287,28 @@ def test_json_with_a_long_number_is_json(digits):
     assert score(text, ['{"n": 7, "m": 1.0}']) == 0.5
     strings = constraints.parse({"type": "json", "shape": "list_of_strings"}, "here")
     assert constraints.satisfied(strings, "", f"[{digits}]") is False
+
+
+# --- 13: sorted numbers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("separator", "response", "met"),
+    [
+        (" ", "9 10", True),
+        (" ", "10 9", False),
+        (", ", "-2, -1, 0.5, 3", True),
+        (", ", "-1, -2", False),
+        (", ", "1,000, 2", False),
+        (", ", "2, 1,000", True),
+        (" ", "9 9.0", False),
+        (" ", "10 9 x", True),
+        (" ", "9 10 x", False),
+        (" ", "a b c", True),
+        (" ", "7", True),
+        (", ", "$5, $12", True),
+    ],
+)
+def test_sorted_numbers_are_compared_by_value(separator, response, met):
+    entry = {"type": "sorted_unique", "item_separator": separator}
+    assert constraints.satisfied(constraints.parse(entry, "here"), "", response) is met

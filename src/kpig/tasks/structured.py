@@ -1,6 +1,7 @@
 """Responses that a program reads: JSON by its fields, and numbers."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import regex
 
@@ -67,6 +68,12 @@ def number_in(text: str) -> str | None:
     if not found or len(found[-1]) > MOST_DIGITS:
         return None
     return canonical(found[-1].replace(",", "").replace("\u2212", "-"))
+
+
+def value_of(text: str) -> Decimal | None:
+    """The value of a text that `is_number`; None for others."""
+    number = number_in(text) if is_number(text) else None
+    return None if number is None else Decimal(number)
 
 
 def is_number(text: str) -> bool:

@@ -10,6 +10,7 @@ from kpig.tasks.constraints.lengths import Bounds, num_characters, num_words
 from kpig.tasks.constraints.patterns import Undecided, captured, captured_number, full_match
 from kpig.tasks.constraints.sentences import num_sentences
 from kpig.tasks.constraints.words import has_phrase, occurs, split_words, squash, word_stems
+from kpig.tasks.structured import value_of
 
 
 def is_one_of(input_text: str, response: str, values: Sequence[str], case_sensitive: bool = True) -> bool:
@@ -182,8 +183,10 @@ def has_items_from_input(
 
 
 def is_sorted_unique(input_text: str, response: str, item_separator: str) -> bool:
+    """By value where all items are numbers, else by their characters; blank items are texts."""
     items = response.split(item_separator)
-    return items == sorted(set(items))
+    values = [value for item in items if (value := value_of(item)) is not None]
+    return values == sorted(set(values)) if len(values) == len(items) else items == sorted(set(items))
 
 
 def is_substring_of_input(input_text: str, response: str, or_values: Sequence[str] = ()) -> bool:

@@ -183,7 +183,7 @@ CONSTRAINTS: dict[str, ConstraintType] = {
     "sorted_unique": ConstraintType(
         WRONG_FORMAT,
         checks.is_sorted_unique,
-        "the items stand in ascending order, none twice",
+        "the items stand in ascending order, numbers by value, none twice",
         required={"item_separator": parameters.text},
     ),
     "substring_of_input": ConstraintType(

@@ -312,3 +312,30 @@ def test_json_with_a_long_number_is_json(digits):
 def test_sorted_numbers_are_compared_by_value(separator, response, met):
     entry = {"type": "sorted_unique", "item_separator": separator}
     assert constraints.satisfied(constraints.parse(entry, "here"), "", response) is met
+
+
+# --- 14: sentences -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("The town (pop. 5,000) lies in Bldg. 7 of Vol. II.", 1),
+        ("See Vol. I of the set. It is long.", 2),
+        ("See Bldg. A for help, tel. 555 1234 or fax. +47 22 33.", 1),
+        ("Add 1 Tbsp. Butter and 2 tsp. salt.", 1),
+        ("bring pens, paper etc. and come along.", 1),
+        ("Bring pens, paper, etc. Please come.", 2),
+        ("Bring pens, paper, etc. to class. We wait.", 2),
+        ("It came by fax. We read it.", 2),
+        ("He drinks pop. Nobody minds.", 2),
+        ("No. I will not.", 2),
+        ("Wait a sec. I come.", 2),
+        ("she came. she left.", 2),
+        ("She lives at 12 Oak Ave. Apt. 4 is hers.", 1),
+    ],
+)
+def test_a_full_stop_after_an_abbreviation_ends_no_sentence(text, number):
+    for name in ("max_sentences", "min_sentences"):
+        stated = constraints.parse({"type": name, "n": number}, "here")
+        assert constraints.satisfied(stated, "", text) is True

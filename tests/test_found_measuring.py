@@ -339,3 +339,29 @@ def test_a_full_stop_after_an_abbreviation_ends_no_sentence(text, number):
     for name in ("max_sentences", "min_sentences"):
         stated = constraints.parse({"type": name, "n": number}, "here")
         assert constraints.satisfied(stated, "", text) is True
+
+
+# --- 15: the half-listening rate of a part -----------------------------------------------------------
+
+
+def scored(tmp_path, lines, rows, *options):
+    """What `kpig score` says of predictions, its exit code first."""
+    for name, content in (("t.jsonl", rows), ("p.jsonl", lines)):
+        (tmp_path / name).write_text("".join(json.dumps(one) + "\n" for one in content), encoding="utf-8")
+    command = ["score", str(tmp_path / "p.jsonl"), "--tasks", str(tmp_path / "t.jsonl"), *options]
+    found = CliRunner().invoke(app, command, env={"COLUMNS": "400"})
+    return found.exit_code, " ".join(f"{found.output} {found.exception}".split())
+
+
+@pytest.mark.parametrize("num_masked", [0, 1, 3, 5])
+def test_it_is_told_over_how_many_answers_the_half_listening_rate_is(tmp_path, num_masked):
+    rows = [
+        {"task": "t", "instruction": "Say it.", "input": f"i{n}", "output": f"o{n}", "split": "test"}
+        for n in range(5)
+    ]
+    lines = [{"task": "t", "input": f"i{n}", "response": f"o{n}"} for n in range(5)]
+    for line in lines[:num_masked]:
+        line["masked_response"] = line["response"]
+    code, told = scored(tmp_path, lines, rows)
+    assert code == 0
+    assert (f"rate is of {num_masked} of 5 predictions" in told) is (0 < num_masked < 5)

@@ -10,12 +10,13 @@ are passed over. So the files of `kpig eval` and `kpig run` can be scored, and {
 the format of the Super-NaturalInstructions evaluation. `kpig.scoring.foreign` knows lines of further tools.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kpig.errors import DataError, nearest
+from kpig.errors import DataError, nearest, some
 from kpig.records import NEW_WORDING, SEED_WORDING, SEEN, Example, Prediction, Task
 from kpig.scoring import scores
 from kpig.scoring.foreign import ByPrompt, ours, plain
@@ -65,6 +66,24 @@ def describe(coverage: Coverage) -> str:
     named = [f"{name} {count}" for name, count in coverage.missing.items()]
     more = f" and {len(named) - MOST_MISSING_SHOWN} more tasks" if len(named) > MOST_MISSING_SHOWN else ""
     return f"{text}; missing: {', '.join(named[:MOST_MISSING_SHOWN])}{more}"
+
+
+def describe_masked(predictions: Sequence[Prediction]) -> str:
+    """How many predictions the half-listening rates are of, in one line; "" where of none or of all.
+
+    Those under new wordings never count: they have no masked twin.
+    """
+    totals = Counter(one.task for one in predictions if one.wording == SEED_WORDING)
+    masked = Counter(
+        one.task for one in predictions if one.wording == SEED_WORDING and one.masked_response is not None
+    )
+    partly = [f"{task} {masked[task]} of {total}" for task, total in totals.items() if masked[task] < total]
+    if not masked or not partly:
+        return ""
+    return (
+        f"the half-listening rate is of {masked.total()} of {totals.total()} predictions, those with a "
+        f"'masked_response' ({some(partly)})"
+    )
 
 
 # --- reading and matching --------------------------------------------------------------------

@@ -365,3 +365,25 @@ def test_it_is_told_over_how_many_answers_the_half_listening_rate_is(tmp_path, n
     code, told = scored(tmp_path, lines, rows)
     assert code == 0
     assert (f"rate is of {num_masked} of 5 predictions" in told) is (0 < num_masked < 5)
+
+
+# --- 16: emphasised words ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "response", "met"),
+    [
+        ("very", "It is _very_ good.", False),
+        ("very", "It is __very__ good.", False),
+        ("very", "It is ___Very good___.", False),
+        ("in fact", "_In fact_, yes.", False),
+        ("very", "It is **very** good.", False),
+        ("very", "Set not_very_odd to 1.", True),
+        ("very", "_every_ day", True),
+        ("__init__", "call __init__ first", False),
+        ("a.b (c)", "see a.b (c) there", False),
+    ],
+)
+def test_forbidden_words_are_found_in_emphasis(value, response, met):
+    stated = constraints.parse({"type": "forbidden_words", "values": [value]}, "here")
+    assert constraints.satisfied(stated, "", response) is met

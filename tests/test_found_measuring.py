@@ -387,3 +387,45 @@ def test_it_is_told_over_how_many_answers_the_half_listening_rate_is(tmp_path, n
 def test_forbidden_words_are_found_in_emphasis(value, response, met):
     stated = constraints.parse({"type": "forbidden_words", "values": [value]}, "here")
     assert constraints.satisfied(stated, "", response) is met
+
+
+# --- 21: references that a line states ---------------------------------------------------------------
+
+ROWS = [
+    {
+        "task": "t",
+        "id": "7",
+        "instruction": "Say it.",
+        "input": "a b",
+        "output": ["one", "1"],
+        "split": "test",
+    }
+]
+
+
+def tk_instruct(output):
+    instance = {"id": "7", "input": "a b", "output": output}
+    return {"Task": "t", "Instance": instance, "Prediction": "one"}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_read"),
+    [
+        (tk_instruct(["one"]), True),
+        (tk_instruct("1"), True),
+        (tk_instruct(["two", "one "]), True),
+        (tk_instruct(["two"]), False),
+        (tk_instruct("two"), False),
+        *(
+            ({"id": "7", "prediction": "one", key: value}, is_read)
+            for key in ("references", "reference", "label", "target")
+            for value, is_read in (("one", True), (["x", "1"], True), ("two", False), (["two"], False))
+        ),
+        ({"id": "7", "prediction": "one", "label": 3}, True),
+        ({"id": "7", "prediction": "one", "target": None}, True),
+    ],
+)
+def test_a_line_that_states_other_references_is_refused(tmp_path, line, is_read):
+    code, told = scored(tmp_path, [line], ROWS)
+    assert code == (0 if is_read else 1)
+    assert is_read or ("two" in told and "those of task 't', example '7'" in told)

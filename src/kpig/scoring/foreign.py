@@ -35,7 +35,7 @@ def _tk_instruct(fields: Fields) -> Fields:
     instance = fields["Instance"]
     if not isinstance(instance, Mapping) or "id" not in instance:
         raise DataError("has no 'id' in 'Instance', as lines of Tk-Instruct have")
-    told = {"example": instance["id"], "input": instance.get("input")}
+    told = {"example": instance["id"], "input": instance.get("input"), "references": instance.get("output")}
     return {"task": fields.get("Task"), "response": fields["Prediction"], **told}
 
 

@@ -4,9 +4,11 @@ One JSON object per line. The response is under `response`, `prediction` or, whe
 The test example is named by `example` or `id`, with `task` where several tasks have that id, or by `task` and
 `input`. Optional: `finished` (false: cut off at the token limit), `prompt` (as the model saw it),
 `masked_response` (to the prompt without its key parts) and `wording` ("seed", or "new" for one that was never
-trained on). Where `input` or `references` stand beside the example's id, the input must be the example's (or
-a prompt with it inside) and one reference too: ids alone may name another example in other data. Other fields
-are passed over. So the files of `kpig eval` and `kpig run` can be scored, and {"id": ..., "prediction": ...},
+trained on). Where `input` stands beside the example's id, it must be the example's, or a prompt with it
+inside; of `references` (or `reference`, `label`, `target`: a text or a list) one must be the example's: ids
+alone may name another example in other data. Other fields are passed over.
+
+So the files of `kpig eval` and `kpig run` can be scored, and {"id": ..., "prediction": ...},
 the format of the Super-NaturalInstructions evaluation. `kpig.scoring.foreign` knows lines of further tools.
 """
 
@@ -22,16 +24,18 @@ from kpig.scoring import scores
 from kpig.scoring.foreign import ByPrompt, ours, plain
 from kpig.scoring.judge import judge
 from kpig.scoring.records import Coverage, Evaluation
-from kpig.tasks.composition import composed
 from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN
 from kpig.tasks.readers.files import parse_object, read_lines, typed
 
 RESPONSE_KEYS, ID_KEYS = ("response", "prediction"), ("example", "id")
+REFERENCE_KEYS = ("references", "reference", "label", "target")
+"""Where a line may say what the right answer is."""
+
 OUTPUT = "output"
 """Read as the response where there is no other: beside one, many tools keep the reference there."""
 
 OPTIONS = {"finished": bool, "prompt": str, "masked_response": str, "wording": str}
-KNOWN = (*RESPONSE_KEYS, *ID_KEYS, OUTPUT, "task", "input", "references", "label", *OPTIONS)
+KNOWN = (*RESPONSE_KEYS, *ID_KEYS, OUTPUT, "task", "input", *REFERENCE_KEYS, *OPTIONS)
 MOST_MISSING_SHOWN = 5
 """Tasks that are named where predictions are missing. Chosen, so that a message stays on a line or two."""
 
@@ -154,20 +158,29 @@ def _check_same(example: Example, fields: Fields) -> None:
 
     Tools that keep the whole prompt as the input are right as long as the example's is in it.
     """
-    text, references = fields.get("input"), fields.get("references")
+    text = fields.get("input")
     where = f"task {example.task!r}, example {example.id!r}"
     if isinstance(text, str) and plain(example.input) not in plain(text):
         raise DataError(
             f"states the input {_short(text)}, but that of {where} is {_short(example.input)}; --tasks must "
             "be the tasks that were answered (a run's folder stands for its own)"
         )
-    stated = {composed(str(one)) for one in references} if isinstance(references, list) else set()
-    if isinstance(references, list) and not stated & set(map(composed, example.references)):
-        raise DataError(
-            f"states the references {_short(str(references))}, but those of {where} are "
-            f"{_short(str(list(example.references)))}; --tasks must be the tasks that were answered (a run's "
-            "folder stands for its own)"
-        )
+    known = set(map(plain, example.references))
+    for key in REFERENCE_KEYS:
+        stated = _stated(fields.get(key))
+        if stated and not known & set(map(plain, stated)):
+            raise DataError(
+                f"states the {key} {_short(str(stated))}, but those of {where} are "
+                f"{_short(str(list(example.references)))}; --tasks must be the tasks that were answered (a "
+                "run's folder stands for its own)"
+            )
+
+
+def _stated(value: object) -> list[str]:
+    """The references that a field states: a text, or lists of them; none where it is something else."""
+    if isinstance(value, list):
+        return [text for one in value for text in (_stated(one) if isinstance(one, list) else [str(one)])]
+    return [value] if isinstance(value, str) else []
 
 
 @dataclass(frozen=True)

@@ -429,3 +429,21 @@ def test_a_line_that_states_other_references_is_refused(tmp_path, line, is_read)
     code, told = scored(tmp_path, [line], ROWS)
     assert code == (0 if is_read else 1)
     assert is_read or ("two" in told and "those of task 't', example '7'" in told)
+
+
+# --- 22: items of the input --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "response", "met"),
+    [
+        ({}, "blue sky", True),
+        ({}, "red", False),
+        ({"input_separator": ", "}, "red", True),
+        ({"input_separator": ", "}, "'blue sky'", True),
+        ({"input_separator": ", "}, "blue sky", False),
+    ],
+)
+def test_items_of_the_input_are_those_in_quotes_where_no_separator_is_given(more, response, met):
+    entry = {"type": "items_from_input", "item_separator": "; ", **more}
+    assert constraints.satisfied(constraints.parse(entry, "here"), "red, 'blue sky'", response) is met

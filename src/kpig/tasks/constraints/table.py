@@ -176,7 +176,7 @@ CONSTRAINTS: dict[str, ConstraintType] = {
     "items_from_input": ConstraintType(
         OUT_OF_SCOPE,
         checks.has_items_from_input,
-        "every item is in single quotes in the input, or one of its items cut at `input_separator`",
+        "every item is one of the input's, cut at `input_separator`, without it those in single quotes",
         required={"item_separator": parameters.text},
         optional={"input_separator": parameters.text, "case_sensitive": parameters.flag},
     ),

@@ -447,3 +447,13 @@ def test_a_line_that_states_other_references_is_refused(tmp_path, line, is_read)
 def test_items_of_the_input_are_those_in_quotes_where_no_separator_is_given(more, response, met):
     entry = {"type": "items_from_input", "item_separator": "; ", **more}
     assert constraints.satisfied(constraints.parse(entry, "here"), "red, 'blue sky'", response) is met
+
+
+# --- 29: an entry without a type ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", [{"n": 5}, {}, {"values": ["a"]}, {"type": None, "n": 3}])
+def test_an_entry_without_a_type_is_told_so(entry):
+    with pytest.raises(DataError, match=r"^here: 'type' is missing in .*known: one_of, ") as failure:
+        constraints.parse(entry, "here")
+    assert "did you mean" not in str(failure.value)

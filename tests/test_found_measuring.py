@@ -15,6 +15,7 @@ from kpig.scoring.judge import judge
 from kpig.scoring.metrics import p_score
 from kpig.tasks import constraints
 from kpig.tasks.measures import METRICS, measure
+from kpig.tasks.structured import number_in
 
 # --- 1: JSON, element by element ---------------------------------------------------------------------
 
@@ -457,3 +458,42 @@ def test_an_entry_without_a_type_is_told_so(entry):
     with pytest.raises(DataError, match=r"^here: 'type' is missing in .*known: one_of, ") as failure:
         constraints.parse(entry, "here")
     assert "did you mean" not in str(failure.value)
+
+
+# --- 33: ways to write a number ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("response", "number"),
+    [
+        ("5 m^2", "5"),
+        ("It is 7.5 kg/m^3.", "7.5"),
+        ("2 s^-1", "2"),
+        ("2^10", "10"),
+        ("1 000 000", "1000000"),
+        ("It has 12 345 people.", "12345"),
+        ("150 000", "150,000"),
+        ("150\u00a0123", "150123"),
+        ("1\u202f234.5 km", "1234.5"),
+        ("100 200 300", "300"),
+        ("1 2 3", "3"),
+        ("7 100 20", "20"),
+        ("2024 500", "500"),
+        ("1234 567", "567"),
+        ("\u20135", "-5"),
+        ("It is \u201312.", "-12"),
+        ("3\u20135", "5"),
+        ("12 (see step 3)", "3"),
+        ("x^2", None),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(response, number):
+    assert number_in(response) == (None if number is None else number_in(number))
+    assert measure("number")(response, [number or "2"]) == float(number is not None)
+
+
+def test_a_long_list_of_numbers_takes_little_time():
+    start = time.process_time()
+    for text in ("100 000 " * 40_000 + "5", "1 000 " * 40_000 + "5", "1 000\u00a0" * 40_000 + "5"):
+        assert number_in(text) == number_in("5")
+    assert time.process_time() - start < 10

@@ -10,11 +10,20 @@ from kpig.tasks.composition import on_composed
 from kpig.tasks.documents import Document, canonical
 
 NUMBER = regex.compile(
-    r"(?:(?<![\p{L}\p{N}.,)])[-+\u2212])?"
-    r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?!\d))?"
+    r"(?:(?<![\p{L}\p{N}.,)])[-+\u2212\u2013])?"
+    r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)"
+    r"|\d{1,2}(?: \d{3}){1,6}+(?! ?\d)|\d{3} 0\d\d(?: \d{3}){0,5}+(?! ?\d)|\d+)?"
+    r"(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?!\d))?"
 )
 """Digits with or without thousands separators, a decimal point, an exponent; it matches the empty text too.
-A sign right behind a letter or a digit is a hyphen."""
+A sign right behind a letter or a digit is a hyphen. Spaces part thousands where they break no line. Plain
+ones do where no list of numbers is written so: the first group is short, or the second begins with 0."""
+
+POWER_OF_UNIT = regex.compile(r"(?<=\p{L})\^[-+\u2212\u2013]?\d+")
+"""It belongs to the unit: "5 m^2" is 5."""
+
+WRITTEN_OTHERWISE = str.maketrans({"\u2212": "-", "\u2013": "-", **dict.fromkeys(", \u00a0\u2009\u202f")})
+"""Signs and separators as a machine writes them."""
 
 MOST_DIGITS = 1000
 """A longer run of digits is no number of anybody's, and to compare some takes time."""
@@ -54,7 +63,8 @@ def last_number(response: str, references: Sequence[str]) -> float:
     """1.0 where the last number in the response is that of a reference, else 0.0.
 
     The last one, because models reason first and answer then.  [D] Numbers are compared by their exact
-    decimal value: "1,250.0" is "1250". A percent or currency sign is passed over. A reference without a
+    decimal value: "1,250.0" is "1250". A percent or currency sign is passed over,
+    and so is the power of a unit. A comma is no decimal point. A reference without a
     number is matched by no response. Raises ValueError without references.
     """
     _refuse_empty(references)
@@ -64,10 +74,11 @@ def last_number(response: str, references: Sequence[str]) -> float:
 
 def number_in(text: str) -> str | None:
     """The last number in a text, in the one form that equal numbers share; None where there is none."""
-    found = [match.group() for match in NUMBER.finditer(text) if any(map(str.isdigit, match.group()))]
+    plain = POWER_OF_UNIT.sub("", text)
+    found = [match.group() for match in NUMBER.finditer(plain) if any(map(str.isdigit, match.group()))]
     if not found or len(found[-1]) > MOST_DIGITS:
         return None
-    return canonical(found[-1].replace(",", "").replace("\u2212", "-"))
+    return canonical(found[-1].translate(WRITTEN_OTHERWISE))
 
 
 def value_of(text: str) -> Decimal | None:

@@ -129,8 +129,6 @@ CASES = [
         ["b", "b, a, 7"],
         "wrong_length",
     ),
-    ("count", {"item_separator": " ", "n_from_input_regex": r"(\w+)"}, "all", [], ["a", ""], "wrong_length"),
-    ("count", {"item_separator": " ", "n_from_input_regex": r"(\d)"}, "no", [], ["a", ""], "wrong_length"),
     (
         "count",
         {"item_separator": "-", "n_of_input_items": {"input_separator": " "}},

@@ -497,3 +497,44 @@ def test_a_long_list_of_numbers_takes_little_time():
     for text in ("100 000 " * 40_000 + "5", "1 000 " * 40_000 + "5", "1 000\u00a0" * 40_000 + "5"):
         assert number_in(text) == number_in("5")
     assert time.process_time() - start < 10
+
+
+# --- 34: what the input gives ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "response", "met"),
+    [
+        ("Give 3 words", "a, b, c", True),
+        ("Give 2 words", "a, b, c", False),
+        ("Give some words", "a, b, c", None),
+        ("", "", None),
+    ],
+)
+def test_an_input_without_the_number_gives_no_verdict(given, response, met):
+    entry = {"type": "count", "list": "commas", "n_from_input_regex": r"(\d+)"}
+    stated = constraints.parse(entry, "here")
+    assert constraints.satisfied(stated, given, response) is met
+    for pattern in (r"(\w+)", r"(\d)"):
+        none = constraints.parse({**entry, "n_from_input_regex": pattern}, "here")
+        assert constraints.satisfied(none, "all", response) is None
+    kinds = constraints.violations([stated], given, response or "x")
+    assert kinds == {True: (), False: ("wrong_length",), None: ("undecided",)}[met]
+
+
+@pytest.mark.parametrize(
+    ("captured", "response", "met"),
+    [
+        ("88", "Order 881 is sent.", False),
+        ("88", "Order 188 is sent.", False),
+        ("88", "Order #88, is sent.", True),
+        ("Ann Lee", "We told ann  lee.", True),
+        ("Ann", "We told Annette.", False),
+        ("\u6771\u4eac", "\u6771\u4eac\u90fd", True),
+        ("a-1", "see A-1!", True),
+        ("(x)", "f(x)", True),
+    ],
+)
+def test_what_the_input_captures_stands_in_the_response_as_whole_words(captured, response, met):
+    stated = constraints.parse({"type": "contains_input_capture", "pattern": "for (.+)"}, "here")
+    assert constraints.satisfied(stated, f"ask for {captured}", response) is met

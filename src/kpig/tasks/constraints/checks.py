@@ -126,12 +126,14 @@ def has_count(
     n_of_input_items: Mapping[str, str] | None = None,
     offset: int = 0,
 ) -> bool:
-    """An input that gives no number for `n_from_input_regex` is met by no response.
+    """Raises Undecided where the input gives no number for `n_from_input_regex`: it demands nothing then.
 
     Items cut at a separator count where they are blank, too.
     """
     if n_from_input_regex is not None:
         n = captured_number(n_from_input_regex, input_text)
+        if n is None:
+            raise Undecided
     elif n_of_input_items is not None:
         n = len(input_text.strip().split(n_of_input_items["input_separator"])) + offset
     found = num_items(response, list=list) if list else len(response.split(item_separator))
@@ -221,7 +223,7 @@ def _has(item: str, words: Sequence[str], text: str) -> bool:
 
 def contains_input_capture(input_text: str, response: str, pattern: str, optional: bool = False) -> bool:
     found = captured(pattern, input_text)
-    return optional if found is None else squash(found) in squash(response)
+    return optional if found is None else has_phrase(found, response, case_sensitive=False)
 
 
 def is_not_input(input_text: str, response: str) -> bool:

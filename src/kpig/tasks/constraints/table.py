@@ -213,7 +213,7 @@ CONSTRAINTS: dict[str, ConstraintType] = {
     "contains_input_capture": ConstraintType(
         MISSING_CONTENT,
         checks.contains_input_capture,
-        "what `pattern` captures in the input is in the response; `optional`: so is nothing captured",
+        "the words that `pattern` captures in the input are in the response; `optional`: or there are none",
         required={"pattern": parameters.capturing_pattern},
         optional={"optional": parameters.flag},
     ),

@@ -538,3 +538,31 @@ def test_an_input_without_the_number_gives_no_verdict(given, response, met):
 def test_what_the_input_captures_stands_in_the_response_as_whole_words(captured, response, met):
     stated = constraints.parse({"type": "contains_input_capture", "pattern": "for (.+)"}, "here")
     assert constraints.satisfied(stated, f"ask for {captured}", response) is met
+
+
+# --- 32: samples of lm-evaluation-harness under several filters ----------------------------------------
+
+
+def sample(number, answer, name):
+    return {
+        "doc": {},
+        "arguments": [[f"Say it. i{number}"]],
+        "target": f"o{number}",
+        "resps": [[f"it is {answer}"]],
+        "filtered_resps": [answer],
+        "filter": name,
+    }
+
+
+def test_samples_of_several_filters_are_told_apart_and_those_of_one_are_scored(tmp_path):
+    rows = [
+        {"task": "t", "instruction": "Say it.", "input": f"i{n}", "output": f"o{n}", "split": "test"}
+        for n in range(3)
+    ]
+    one, other = ([sample(n, f"o{n}", name) for n in range(3)] for name in ("strict-match", "flexible"))
+    code, told = scored(tmp_path, one + other, rows)
+    assert code == 1 and "keep the lines of one 'filter'" in told
+    assert "'flexible'" in told and "'strict-match'" in told and "and so 2 further lines" in told
+    assert scored(tmp_path, one, rows)[0] == scored(tmp_path, other, rows)[0] == 0
+    code, told = scored(tmp_path, one + one[:1], rows)
+    assert code == 1 and "has a prediction in line 1 already" in told

@@ -49,7 +49,8 @@ def _lm_eval(fields: Fields) -> Fields:
             "is a sample of lm-evaluation-harness without a generated text (a multiple-choice task?); "
             "expected one of output_type generate_until"
         )
-    return {"prompt": _first_text(fields.get("arguments")), "response": answer, "label": fields.get("target")}
+    told = {"prompt": _first_text(fields.get("arguments")), "filter": fields.get("filter")}
+    return {**told, "response": answer, "label": fields.get("target")}
 
 
 def _first_text(arguments: object) -> str | None:

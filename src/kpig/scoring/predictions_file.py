@@ -190,6 +190,22 @@ class _Line:
     number: int
     response: str
     fields: Fields
+    filter: object = None
+    """Names how lm-evaluation-harness took the answer from what the model wrote."""
+
+
+def _doubled(earlier: _Line, fields: Fields, example: Example) -> str:
+    """Why a second prediction for an example cannot be used; the same words for all lines of one filter."""
+    used, other = earlier.filter, fields.get("filter")
+    if used != other and isinstance(used, str) and isinstance(other, str):
+        return (
+            f"is after the filter {_short(other)}, and the file has an answer after {_short(used)} to the "
+            "same example; keep the lines of one 'filter' in the file that is scored"
+        )
+    return (
+        f"task {example.task!r}, example {example.id!r} has a prediction in line {earlier.number} already; "
+        "keep one"
+    )
 
 
 def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
@@ -204,14 +220,11 @@ def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
             continue
         try:
             fields = ours(given)
-            line = _Line(number, _response(fields), _options(fields))
+            line = _Line(number, _response(fields), _options(fields), fields.get("filter"))
             example = index.find(fields)
             key = (example.task, example.id, line.fields.get("wording", SEED_WORDING))
             if key in found:
-                raise DataError(
-                    f"task {example.task!r}, example {example.id!r} has a prediction in line "
-                    f"{found[key].number} already; keep one"
-                )
+                raise DataError(_doubled(found[key], fields, example))
             found[key] = line
         except DataError as error:
             wrong.add(str(error), number)

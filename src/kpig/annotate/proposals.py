@@ -10,9 +10,9 @@ from typing import Any
 from kpig.annotate import demands
 from kpig.annotate.demand import Demand, Entry
 from kpig.annotate.keyparts import Written, check_of, entries_of
-from kpig.errors import some
+from kpig.errors import DataError, some
 from kpig.files import publish_json
-from kpig.records import Example, Task
+from kpig.records import Constraint, Example, Task
 from kpig.tasks import constraints
 from kpig.tasks.constraints import languages
 
@@ -102,10 +102,16 @@ def _share(entry: Entry, examples: Sequence[Example]) -> float:
 
 
 def _verdicts(entry: Entry, examples: Sequence[Example]) -> Iterator[bool]:
-    constraint = constraints.parse(entry, "a proposed constraint")
+    """An entry that no response can meet, such as at most 0 words, is refused by the parser: none does."""
+    constraint: Constraint | None
+    try:
+        constraint = constraints.parse(entry, "a proposed constraint")
+    except DataError:
+        constraint = None
     for example in examples:
         for reference in example.references:
-            yield constraints.satisfied(constraint, example.input, reference) is True
+            met = constraint is not None and constraints.satisfied(constraint, example.input, reference)
+            yield met is True
 
 
 def _best(held: Sequence[Entry], examples: Iterable[Example]) -> Entry:

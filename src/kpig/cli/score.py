@@ -48,6 +48,8 @@ def score(
     if coverage.missing:
         say(predictions_file.describe(coverage))
     show(score_table(str(path), result))
+    if note := predictions_file.describe_masked(judged):
+        say(f"note: {note}")
     print_cautions(chosen)
     if out is not None:
         scores.write_evaluation(out / "scores.json", result)

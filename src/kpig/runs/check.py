@@ -20,7 +20,7 @@ from kpig.methods import chosen
 from kpig.model.folder import adapter_problem, check_folder, resolve
 from kpig.records import Example, Stream, Task
 from kpig.runs import validation
-from kpig.tasks import coverage, stream
+from kpig.tasks import coverage, own_answers, stream
 from kpig.tasks.drafts import share_unread
 from kpig.tasks.matching import collisions, normalize
 
@@ -58,6 +58,8 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
         found = stream.configured(config)
     except KpigError as error:
         problems.append(f"[stream] {error}")
+    else:
+        problems += [f"[stream] {one}" for one in own_answers.problems((*found.tasks, *found.held_out))]
     if not problems:
         problems = [*_arrangement_problems(config, found), *validation.problems(config, found)]
     if problems:
@@ -101,6 +103,7 @@ def _arrangement_problems(config: RunConfig, tasks: Stream) -> list[str]:
 def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """Sentences about what a run will do, that whoever starts it may not expect; there may be none."""
     found = [*weight_cautions(config), *scorer_cautions((*tasks.tasks, *tasks.held_out))]
+    found += own_answers.constraint_cautions((*tasks.tasks, *tasks.held_out))
     found += own_instruction_cautions((*tasks.tasks, *tasks.held_out))
     found += data_cautions((*tasks.tasks, *tasks.held_out))
     found += _bare_example_cautions(config, tasks)
@@ -265,7 +268,7 @@ def weight_cautions(config: RunConfig) -> list[str]:
 
 def scorer_cautions(tasks: Sequence[Task]) -> list[str]:
     """Sentences about references that the scorer cannot read or tell apart."""
-    return [*_unread_cautions(tasks), *_collision_cautions(tasks)]
+    return [*_unread_cautions(tasks), *_collision_cautions(tasks), *own_answers.metric_cautions(tasks)]
 
 
 @dataclass(frozen=True)

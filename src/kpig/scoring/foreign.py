@@ -15,6 +15,7 @@ from typing import Any
 
 from kpig.errors import DataError
 from kpig.records import Example
+from kpig.tasks.composition import composed
 
 Fields = Mapping[str, Any]
 
@@ -34,7 +35,7 @@ def _tk_instruct(fields: Fields) -> Fields:
     instance = fields["Instance"]
     if not isinstance(instance, Mapping) or "id" not in instance:
         raise DataError("has no 'id' in 'Instance', as lines of Tk-Instruct have")
-    told = {"example": instance["id"], "input": instance.get("input")}
+    told = {"example": instance["id"], "input": instance.get("input"), "references": instance.get("output")}
     return {"task": fields.get("Task"), "response": fields["Prediction"], **told}
 
 
@@ -48,7 +49,8 @@ def _lm_eval(fields: Fields) -> Fields:
             "is a sample of lm-evaluation-harness without a generated text (a multiple-choice task?); "
             "expected one of output_type generate_until"
         )
-    return {"prompt": _first_text(fields.get("arguments")), "response": answer, "label": fields.get("target")}
+    told = {"prompt": _first_text(fields.get("arguments")), "filter": fields.get("filter")}
+    return {**told, "response": answer, "label": fields.get("target")}
 
 
 def _first_text(arguments: object) -> str | None:
@@ -123,8 +125,8 @@ class ByPrompt:
 
 
 def plain(text: str) -> str:
-    """The text with its white space collapsed, as tools often leave it."""
-    return " ".join(text.split())
+    """The text in composed form with its white space collapsed, as tools often leave it."""
+    return " ".join(composed(text).split())
 
 
 def _short(text: str) -> str:

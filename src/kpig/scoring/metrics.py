@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 
+from kpig.errors import ConfigError
 from kpig.records import Prediction
 from kpig.scoring.records import GroupScore, TaskScore
 from kpig.tasks.constraints import KINDS, UNDECIDED
@@ -47,7 +48,17 @@ def _kept(metric: str) -> Callable[[Prediction], float] | None:
 
 def _computed(metric: str) -> Callable[[Prediction], float]:
     value = measure(metric)
-    return lambda prediction: value(prediction.response, prediction.references)
+
+    def computed(prediction: Prediction) -> float:
+        try:
+            return value(prediction.response, prediction.references)
+        except ConfigError as error:
+            raise ConfigError(
+                f"task {prediction.task!r}, example {prediction.example!r}: {error} "
+                f"(response {prediction.response!r:.80})"
+            ) from error
+
+    return computed
 
 
 def task_scores(predictions: Sequence[Prediction], metrics: Mapping[str, str]) -> dict[str, TaskScore]:

@@ -4,18 +4,21 @@ One JSON object per line. The response is under `response`, `prediction` or, whe
 The test example is named by `example` or `id`, with `task` where several tasks have that id, or by `task` and
 `input`. Optional: `finished` (false: cut off at the token limit), `prompt` (as the model saw it),
 `masked_response` (to the prompt without its key parts) and `wording` ("seed", or "new" for one that was never
-trained on). Where `input` or `references` stand beside the example's id, the input must be the example's (or
-a prompt with it inside) and one reference too: ids alone may name another example in other data. Other fields
-are passed over. So the files of `kpig eval` and `kpig run` can be scored, and {"id": ..., "prediction": ...},
+trained on). Where `input` stands beside the example's id, it must be the example's, or a prompt with it
+inside; of `references` (or `reference`, `label`, `target`: a text or a list) one must be the example's: ids
+alone may name another example in other data. Other fields are passed over.
+
+So the files of `kpig eval` and `kpig run` can be scored, and {"id": ..., "prediction": ...},
 the format of the Super-NaturalInstructions evaluation. `kpig.scoring.foreign` knows lines of further tools.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kpig.errors import DataError, nearest
+from kpig.errors import DataError, nearest, some
 from kpig.records import NEW_WORDING, SEED_WORDING, SEEN, Example, Prediction, Task
 from kpig.scoring import scores
 from kpig.scoring.foreign import ByPrompt, ours, plain
@@ -25,11 +28,14 @@ from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN
 from kpig.tasks.readers.files import parse_object, read_lines, typed
 
 RESPONSE_KEYS, ID_KEYS = ("response", "prediction"), ("example", "id")
+REFERENCE_KEYS = ("references", "reference", "label", "target")
+"""Where a line may say what the right answer is."""
+
 OUTPUT = "output"
 """Read as the response where there is no other: beside one, many tools keep the reference there."""
 
 OPTIONS = {"finished": bool, "prompt": str, "masked_response": str, "wording": str}
-KNOWN = (*RESPONSE_KEYS, *ID_KEYS, OUTPUT, "task", "input", "references", "label", *OPTIONS)
+KNOWN = (*RESPONSE_KEYS, *ID_KEYS, OUTPUT, "task", "input", *REFERENCE_KEYS, *OPTIONS)
 MOST_MISSING_SHOWN = 5
 """Tasks that are named where predictions are missing. Chosen, so that a message stays on a line or two."""
 
@@ -64,6 +70,24 @@ def describe(coverage: Coverage) -> str:
     named = [f"{name} {count}" for name, count in coverage.missing.items()]
     more = f" and {len(named) - MOST_MISSING_SHOWN} more tasks" if len(named) > MOST_MISSING_SHOWN else ""
     return f"{text}; missing: {', '.join(named[:MOST_MISSING_SHOWN])}{more}"
+
+
+def describe_masked(predictions: Sequence[Prediction]) -> str:
+    """How many predictions the half-listening rates are of, in one line; "" where of none or of all.
+
+    Those under new wordings never count: they have no masked twin.
+    """
+    totals = Counter(one.task for one in predictions if one.wording == SEED_WORDING)
+    masked = Counter(
+        one.task for one in predictions if one.wording == SEED_WORDING and one.masked_response is not None
+    )
+    partly = [f"{task} {masked[task]} of {total}" for task, total in totals.items() if masked[task] < total]
+    if not masked or not partly:
+        return ""
+    return (
+        f"the half-listening rate is of {masked.total()} of {totals.total()} predictions, those with a "
+        f"'masked_response' ({some(partly)})"
+    )
 
 
 # --- reading and matching --------------------------------------------------------------------
@@ -134,19 +158,29 @@ def _check_same(example: Example, fields: Fields) -> None:
 
     Tools that keep the whole prompt as the input are right as long as the example's is in it.
     """
-    text, references = fields.get("input"), fields.get("references")
+    text = fields.get("input")
     where = f"task {example.task!r}, example {example.id!r}"
     if isinstance(text, str) and plain(example.input) not in plain(text):
         raise DataError(
             f"states the input {_short(text)}, but that of {where} is {_short(example.input)}; --tasks must "
             "be the tasks that were answered (a run's folder stands for its own)"
         )
-    if isinstance(references, list) and not set(example.references) & {str(one) for one in references}:
-        raise DataError(
-            f"states the references {_short(str(references))}, but those of {where} are "
-            f"{_short(str(list(example.references)))}; --tasks must be the tasks that were answered (a run's "
-            "folder stands for its own)"
-        )
+    known = set(map(plain, example.references))
+    for key in REFERENCE_KEYS:
+        stated = _stated(fields.get(key))
+        if stated and not known & set(map(plain, stated)):
+            raise DataError(
+                f"states the {key} {_short(str(stated))}, but those of {where} are "
+                f"{_short(str(list(example.references)))}; --tasks must be the tasks that were answered (a "
+                "run's folder stands for its own)"
+            )
+
+
+def _stated(value: object) -> list[str]:
+    """The references that a field states: a text, or lists of them; none where it is something else."""
+    if isinstance(value, list):
+        return [text for one in value for text in (_stated(one) if isinstance(one, list) else [str(one)])]
+    return [value] if isinstance(value, str) else []
 
 
 @dataclass(frozen=True)
@@ -156,6 +190,22 @@ class _Line:
     number: int
     response: str
     fields: Fields
+    filter: object = None
+    """Names how lm-evaluation-harness took the answer from what the model wrote."""
+
+
+def _doubled(earlier: _Line, fields: Fields, example: Example) -> str:
+    """Why a second prediction for an example cannot be used; the same words for all lines of one filter."""
+    used, other = earlier.filter, fields.get("filter")
+    if used != other and isinstance(used, str) and isinstance(other, str):
+        return (
+            f"is after the filter {_short(other)}, and the file has an answer after {_short(used)} to the "
+            "same example; keep the lines of one 'filter' in the file that is scored"
+        )
+    return (
+        f"task {example.task!r}, example {example.id!r} has a prediction in line {earlier.number} already; "
+        "keep one"
+    )
 
 
 def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
@@ -170,14 +220,11 @@ def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
             continue
         try:
             fields = ours(given)
-            line = _Line(number, _response(fields), _options(fields))
+            line = _Line(number, _response(fields), _options(fields), fields.get("filter"))
             example = index.find(fields)
             key = (example.task, example.id, line.fields.get("wording", SEED_WORDING))
             if key in found:
-                raise DataError(
-                    f"task {example.task!r}, example {example.id!r} has a prediction in line "
-                    f"{found[key].number} already; keep one"
-                )
+                raise DataError(_doubled(found[key], fields, example))
             found[key] = line
         except DataError as error:
             wrong.add(str(error), number)

@@ -60,8 +60,8 @@ def _tell_undecided(predictions: Sequence[Prediction]) -> None:
     if undecided:
         log.warning(
             "%d of %d responses have a demand whose pattern ran out of time (%g s), or that counts words or "
-            "sentences in a script that does not part them, so it was not judged (%s); write a pattern that "
-            "backtracks less, or a limit of characters",
+            "sentences in a script that does not part them, or is held against a number that the input has "
+            "not, so it was not judged (%s); write a pattern that backtracks less, or a limit of characters",
             len(undecided),
             len(predictions),
             MAX_MATCH_SECONDS,

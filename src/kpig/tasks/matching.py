@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
+from kpig.tasks.composition import composed, on_composed
+
 WORDS_IN_BLOCK = 4096
 """Words in an integer of ROUGE-L. Chosen: the integers of a block's words take 2 MB at most."""
 
@@ -21,6 +23,7 @@ def normalize(text: str) -> str:
     return " ".join(kept.split())
 
 
+@on_composed
 def exact_match(response: str, references: Sequence[str]) -> float:
     """1.0 where the normalized response equals a normalized reference, else 0.0.
 
@@ -30,6 +33,7 @@ def exact_match(response: str, references: Sequence[str]) -> float:
     return float(normalize(response) in map(normalize, references))
 
 
+@on_composed
 def exact(response: str, references: Sequence[str]) -> float:
     """1.0 where the response is a reference, case and punctuation included, else 0.0.
 
@@ -39,6 +43,7 @@ def exact(response: str, references: Sequence[str]) -> float:
     return float(response.strip() in (reference.strip() for reference in references))
 
 
+@on_composed
 def rouge_l(response: str, references: Sequence[str]) -> float:
     """The largest ROUGE-L F-measure over the references, within [0, 1].
 
@@ -104,7 +109,9 @@ def collisions(examples: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
 
     Texts that are all references of one example are other ways to write the same answer, not a collision.
     """
-    distinct = list(dict.fromkeys(tuple(reference.strip() for reference in one) for one in examples))
+    distinct = list(
+        dict.fromkeys(tuple(composed(reference).strip() for reference in one) for one in examples)
+    )
     groups: dict[str, dict[str, None]] = {}
     for references in distinct:
         for reference in references:

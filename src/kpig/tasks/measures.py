@@ -1,17 +1,15 @@
 """The metrics of a task by name: each takes a response and its references, and is within [0, 1]."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 
 from kpig.errors import ConfigError, nearest
+from kpig.tasks.composition import Measure
 from kpig.tasks.matching import exact, exact_match, rouge_l
 from kpig.tasks.overlap import chrf, token_f1
 from kpig.tasks.structured import json_f1, last_number
-
-Measure = Callable[[str, Sequence[str]], float]
-"""A response and its references, one or more; 1.0 is as good as can be."""
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
@@ -62,7 +60,13 @@ def _own(name: str) -> Measure:
         raise ConfigError(f"metric {name!r} is of type {type(function).__name__}; expected a function")
 
     def checked(response: str, references: Sequence[str]) -> float:
-        value = function(response, references)
+        try:
+            value = function(response, references)
+        except Exception as error:
+            raise ConfigError(
+                f"metric {name!r} failed with {type(error).__name__}: {error!s:.200}; mend the function, "
+                "or name another metric"
+            ) from error
         if isinstance(value, bool | int | float) and 0 <= value <= 1:
             return float(value)
         raise ConfigError(f"metric {name!r} gave {value!r:.80}; expected a number from 0 to 1")

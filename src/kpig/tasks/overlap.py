@@ -7,6 +7,7 @@ from functools import cache
 import regex
 
 from kpig.errors import ConfigError
+from kpig.tasks.composition import on_composed
 
 WORD = regex.compile(
     r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}"
@@ -15,6 +16,7 @@ WORD = regex.compile(
 """A run of letters and digits; a single character in scripts that put no spaces between words."""
 
 
+@on_composed
 def token_f1(response: str, references: Sequence[str]) -> float:
     """The largest F1 over the words of the references, in any order, as SQuAD has it (Rajpurkar et al. 2016).
 
@@ -33,6 +35,7 @@ def _word_f1(response: str, reference: str) -> float:
     return 2 * (found & expected).total() / total if total else float(response.strip() == reference.strip())
 
 
+@on_composed
 def chrf(response: str, references: Sequence[str]) -> float:
     """chrF (Popović 2015): the F-score over pieces of one to six characters, the largest over the references.
 

@@ -10,6 +10,7 @@ from kpig.tasks.constraints.lengths import Bounds, num_characters, num_words
 from kpig.tasks.constraints.patterns import Undecided, captured, captured_number, full_match
 from kpig.tasks.constraints.sentences import num_sentences
 from kpig.tasks.constraints.words import has_phrase, occurs, split_words, squash, word_stems
+from kpig.tasks.structured import value_of
 
 
 def is_one_of(input_text: str, response: str, values: Sequence[str], case_sensitive: bool = True) -> bool:
@@ -39,10 +40,11 @@ def is_json(
 ) -> bool:
     """JSON as RFC 8259 has it: NaN and Infinity, which Python would read, are refused.
 
+    Whole numbers are read as floats: as integers Python refuses those of thousands of digits.
     `keys` are those of the object, or of every object of a list where the shape is "list".
     """
     try:
-        value = json.loads(response, parse_constant=_refuse_constant)
+        value = json.loads(response, parse_constant=_refuse_constant, parse_int=float)
     except (ValueError, RecursionError):
         return False
     if keys and not _has_keys(value if shape == "list" else [value], keys, only_keys):
@@ -124,12 +126,14 @@ def has_count(
     n_of_input_items: Mapping[str, str] | None = None,
     offset: int = 0,
 ) -> bool:
-    """An input that gives no number for `n_from_input_regex` is met by no response.
+    """Raises Undecided where the input gives no number for `n_from_input_regex`: it demands nothing then.
 
     Items cut at a separator count where they are blank, too.
     """
     if n_from_input_regex is not None:
         n = captured_number(n_from_input_regex, input_text)
+        if n is None:
+            raise Undecided
     elif n_of_input_items is not None:
         n = len(input_text.strip().split(n_of_input_items["input_separator"])) + offset
     found = num_items(response, list=list) if list else len(response.split(item_separator))
@@ -181,8 +185,10 @@ def has_items_from_input(
 
 
 def is_sorted_unique(input_text: str, response: str, item_separator: str) -> bool:
+    """By value where all items are numbers, else by their characters; blank items are texts."""
     items = response.split(item_separator)
-    return items == sorted(set(items))
+    values = [value for item in items if (value := value_of(item)) is not None]
+    return values == sorted(set(values)) if len(values) == len(items) else items == sorted(set(items))
 
 
 def is_substring_of_input(input_text: str, response: str, or_values: Sequence[str] = ()) -> bool:
@@ -217,7 +223,7 @@ def _has(item: str, words: Sequence[str], text: str) -> bool:
 
 def contains_input_capture(input_text: str, response: str, pattern: str, optional: bool = False) -> bool:
     found = captured(pattern, input_text)
-    return optional if found is None else squash(found) in squash(response)
+    return optional if found is None else has_phrase(found, response, case_sensitive=False)
 
 
 def is_not_input(input_text: str, response: str) -> bool:

@@ -27,6 +27,30 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def whole_texts(value: object) -> tuple[str, ...]:
+    """What a whole response may be: it has no white space at its ends."""
+    return _stripped(value, str.strip, "its ends")
+
+
+def beginnings(value: object) -> tuple[str, ...]:
+    """What a response may begin with."""
+    return _stripped(value, str.lstrip, "its beginning")
+
+
+def endings(value: object) -> tuple[str, ...]:
+    """What a response may end with."""
+    return _stripped(value, str.rstrip, "its end")
+
+
+def _stripped(value: object, strip: Callable[[str], str], place: str) -> tuple[str, ...]:
+    read = texts(value)
+    if any(one != strip(one) for one in read):
+        raise ValueError(
+            f"a list of texts, none of them with white space at {place} (responses are stripped of it)"
+        )
+    return read
+
+
 def small_texts(value: object) -> tuple[str, ...]:
     read = texts(value)
     if any(v != v.lower() for v in read):
@@ -44,6 +68,13 @@ def count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError("a whole number, 0 or more")
     return value
+
+
+def positive_count(value: object) -> int:
+    """The most that a response may have of what every answer has."""
+    if count(value) == 0:
+        raise ValueError("a whole number, 1 or more")
+    return count(value)
 
 
 def flag(value: object) -> bool:

@@ -14,7 +14,8 @@ second each time, no more."""
 class Undecided(Exception):
     """Nothing is said: a pattern ran out of its time, so whether it matches depends on the machine.
 
-    Or it takes a dictionary to count the words of the response.
+    Or it takes a dictionary to count the words of the response, or the input has not the number it is held
+    against.
     """
 
 

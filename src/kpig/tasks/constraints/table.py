@@ -36,14 +36,14 @@ CONSTRAINTS: dict[str, ConstraintType] = {
         OUT_OF_SCOPE,
         checks.is_one_of,
         "the response is one of `values`",
-        required={"values": parameters.texts},
+        required={"values": parameters.whole_texts},
         optional={"case_sensitive": parameters.flag},
     ),
     "not_one_of": ConstraintType(
         OUT_OF_SCOPE,
         checks.is_not_one_of,
         "the response is none of `values`",
-        required={"values": parameters.texts},
+        required={"values": parameters.whole_texts},
         optional={"case_sensitive": parameters.flag},
     ),
     "regex": ConstraintType(
@@ -73,7 +73,7 @@ CONSTRAINTS: dict[str, ConstraintType] = {
         WRONG_LENGTH,
         checks.has_max_words,
         "the response has at most `n` words",
-        required={"n": parameters.count},
+        required={"n": parameters.positive_count},
     ),
     "min_words": ConstraintType(
         WRONG_LENGTH,
@@ -85,7 +85,7 @@ CONSTRAINTS: dict[str, ConstraintType] = {
         WRONG_LENGTH,
         checks.has_max_sentences,
         "the response has at most `n` sentences",
-        required={"n": parameters.count},
+        required={"n": parameters.positive_count},
     ),
     "min_sentences": ConstraintType(
         WRONG_LENGTH,
@@ -97,7 +97,7 @@ CONSTRAINTS: dict[str, ConstraintType] = {
         WRONG_LENGTH,
         checks.has_max_characters,
         "the response has at most `n` characters, as a reader counts them",
-        required={"n": parameters.count},
+        required={"n": parameters.positive_count},
     ),
     "min_characters": ConstraintType(
         WRONG_LENGTH,
@@ -138,13 +138,13 @@ CONSTRAINTS: dict[str, ConstraintType] = {
         WRONG_FORMAT,
         checks.starts_with,
         "the response starts with one of `values`",
-        required={"values": parameters.texts},
+        required={"values": parameters.beginnings},
     ),
     "ends_with": ConstraintType(
         WRONG_FORMAT,
         checks.ends_with,
         "the response ends with one of `values`",
-        required={"values": parameters.texts},
+        required={"values": parameters.endings},
     ),
     "casing": ConstraintType(
         WRONG_FORMAT,
@@ -176,21 +176,21 @@ CONSTRAINTS: dict[str, ConstraintType] = {
     "items_from_input": ConstraintType(
         OUT_OF_SCOPE,
         checks.has_items_from_input,
-        "every item is in single quotes in the input, or one of its items cut at `input_separator`",
+        "every item is one of the input's, cut at `input_separator`, without it those in single quotes",
         required={"item_separator": parameters.text},
         optional={"input_separator": parameters.text, "case_sensitive": parameters.flag},
     ),
     "sorted_unique": ConstraintType(
         WRONG_FORMAT,
         checks.is_sorted_unique,
-        "the items stand in ascending order, none twice",
+        "the items stand in ascending order, numbers by value, none twice",
         required={"item_separator": parameters.text},
     ),
     "substring_of_input": ConstraintType(
         OUT_OF_SCOPE,
         checks.is_substring_of_input,
         "the response stands in the input (case, white space and a last full stop aside) or in `or_values`",
-        optional={"or_values": parameters.texts},
+        optional={"or_values": parameters.whole_texts},
     ),
     "words_from_input": ConstraintType(
         OUT_OF_SCOPE,
@@ -213,7 +213,7 @@ CONSTRAINTS: dict[str, ConstraintType] = {
     "contains_input_capture": ConstraintType(
         MISSING_CONTENT,
         checks.contains_input_capture,
-        "what `pattern` captures in the input is in the response; `optional`: so is nothing captured",
+        "the words that `pattern` captures in the input are in the response; `optional`: or there are none",
         required={"pattern": parameters.capturing_pattern},
         optional={"optional": parameters.flag},
     ),

@@ -1,8 +1,9 @@
 """Judge a response: the constraints it breaks, and whether it is an answer at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kpig.records import Constraint
+from kpig.tasks.composition import composed
 from kpig.tasks.constraints.kinds import DEGENERATE, UNDECIDED
 from kpig.tasks.constraints.patterns import Undecided
 from kpig.tasks.constraints.table import CONSTRAINTS
@@ -19,11 +20,24 @@ def satisfied(constraint: Constraint, input_text: str, response: str) -> bool | 
     A pattern comes from a task file and can be slow beyond measure: it is tried for at most
     MAX_MATCH_SECONDS. Longer responses than MAX_MATCHED_CHARACTERS break it. The number of words or
     sentences in Thai and like scripts is only known within bounds, which may hold the limit.
+    All texts are compared in composed form.
     """
+    params = {name: _composed_value(value) for name, value in constraint.params.items()}
     try:
-        return CONSTRAINTS[constraint.type].check(input_text, response.strip(), **constraint.params)
+        return CONSTRAINTS[constraint.type].check(composed(input_text), composed(response).strip(), **params)
     except Undecided:
         return None
+
+
+def _composed_value(value: object) -> object:
+    """A parameter of a constraint with its texts composed."""
+    if isinstance(value, str):
+        return composed(value)
+    if isinstance(value, tuple):
+        return tuple(map(_composed_value, value))
+    if isinstance(value, Mapping):
+        return {key: _composed_value(one) for key, one in value.items()}
+    return value
 
 
 def violations(
@@ -56,7 +70,9 @@ def is_degenerate(input_text: str, response: str, *, prompt: str = "", finished:
     words that end it. What stands in the input does not count, since copying can be the task; a
     constraint `not_equal_input` or `degenerate` makes it count.
     """
-    return not response.strip() or not finished or _copies_prompt(input_text, response, prompt)
+    return (
+        not response.strip() or not finished or _copies_prompt(*map(composed, (input_text, response, prompt)))
+    )
 
 
 def _copies_prompt(input_text: str, response: str, prompt: str) -> bool:

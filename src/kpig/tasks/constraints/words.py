@@ -1,10 +1,12 @@
 """Texts as words: white space and case aside, by their beginnings, in their irregular forms."""
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+import regex
+
+from kpig.tasks.composition import composed
 from kpig.tasks.constraints.lengths import is_without_spaces
 
 
@@ -27,18 +29,19 @@ def word_stems(text: str) -> set[str]:
 def has_phrase(phrase: str, text: str, case_sensitive: bool) -> bool:
     """Whether the phrase stands in the text as whole words, in any spacing and form of apostrophe.
 
+    Underscores part words where they stand around them, as emphasis does, not between letters.
     A phrase of other characters than letters and digits, or of a script without spaces, stands anywhere.
     """
     wanted, within = (_written_alike(one, case_sensitive) for one in (phrase, text))
     before, after = (
-        r"(?<!\w)" if _is_bounded(wanted[:1]) else "",
-        r"(?!\w)" if _is_bounded(wanted[-1:]) else "",
+        r"(?<![^\W_]_*)" if _is_bounded(wanted[:1]) else "",
+        r"(?!_*[^\W_])" if _is_bounded(wanted[-1:]) else "",
     )
-    return re.search(before + re.escape(wanted) + after, within) is not None
+    return regex.search(before + regex.escape(wanted, literal_spaces=True) + after, within) is not None
 
 
 def _written_alike(text: str, case_sensitive: bool) -> str:
-    plain = unicodedata.normalize("NFC", " ".join(text.split())).replace("\u2019", "'")
+    plain = composed(" ".join(text.split())).replace("\u2019", "'")
     return plain if case_sensitive else plain.casefold()
 
 

@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_usable(tmp_path, monkeypatch
 
 
 def test_an_example_that_cannot_fit_is_refused_before_training(tmp_path):
-    with pytest.raises(DataError, match=r"model\.max_length is 16"):
+    with pytest.raises(DataError, match=r"the limit is 16: model\.max_length"):
         job.run(small(model={"max_length": 16}), tmp_path / "run")
     assert not (tmp_path / "run/events.jsonl").exists()
 

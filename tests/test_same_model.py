@@ -268,10 +268,13 @@ IN_MEMORY = {
     "kpig.report.content",
     "kpig.report.table",
     "kpig.runs.diagnose",
+    "kpig.runs.export",
+    "kpig.runs.model_card",
     "kpig.sweep.plan",
     "kpig.tasks.readers.files",
     "kpig.tasks.stream",
-    "kpig.tasks.structured",
+    "kpig.tasks.documents",
+    "kpig.testing.contract",
 }
 """Modules whose JSON is shown, hashed or held against other JSON, and never read back."""
 

@@ -639,7 +639,8 @@ def test_a_finished_run_with_damaged_scores_is_listed_and_not_called_done(tmp_pa
     (folder / "scores.json").write_text("")
     _, errors = finished(start(tmp_path), code=1)
     assert "1 of 2 runs failed" in errors
-    assert "init-seed0-ordergiven: scores.json is damaged; restore it, or delete the folder" in errors
+    assert "init-seed0-ordergiven: scores.json is damaged (" in errors
+    assert "restore it, or delete the folder" in errors
 
 
 def test_why_a_run_failed_keeps_the_type_and_all_lines_of_the_exception():

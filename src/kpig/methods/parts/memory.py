@@ -88,7 +88,7 @@ class Memory:
 
     def state(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {name: asdict(kept) for name, kept in self.tasks.items()}
+        return {name: _plain(kept) for name, kept in self.tasks.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned, read back from JSON."""
@@ -104,6 +104,15 @@ def reworded(example: Example, instructions: tuple[Instruction, ...], rng: rando
     """The example under one of the wordings of its instruction; without one it stays as it is."""
     possible = wordings(example, instructions)
     return example if len(possible) == 1 else replace(example, instruction=rng.choice(possible))
+
+
+def _plain(kept: Remembered) -> dict[str, Any]:
+    """Without the examples' own constraints: what is replayed is not judged."""
+    bare = replace(kept, examples=tuple(replace(one, constraints=()) for one in kept.examples))
+    found = asdict(bare)
+    for example in found["examples"]:
+        del example["constraints"]
+    return found
 
 
 def _remembered(kept: Mapping[str, Any]) -> Remembered:

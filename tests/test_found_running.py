@@ -1,6 +1,8 @@
 """What a fresh attack on runs found: names that are no method, seeds, servers beside folders, columns."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -45,3 +47,9 @@ def test_a_column_that_no_row_has_is_refused_though_one_has_the_fields_own_name(
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError, match="no row has the column"):
         stream.configured(config.build({"stream": {"path": str(path), "columns": columns}}))
+
+
+def test_a_value_that_no_setting_takes_is_one_message(tmp_path):
+    command = [sys.executable, "-m", "kpig", "eval", "", "--tasks", "suite"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 1 and "Traceback" not in found.stderr and "path" in found.stderr

@@ -48,6 +48,9 @@ def in_words(error: Exception) -> str | None:
             f"something is nested too deep ({clause(_first_line(error))}): look for a value, a task file or "
             f"a template with hundreds of brackets or blocks inside each other, and flatten it. {DETAILS}"
         )
+    if type(error).__module__.startswith("pydantic") and hasattr(error, "errors"):
+        told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        return f"a value cannot be used: {'; '.join(told)[:300]}"
     found = of_system(error)
     if found is None:
         return None

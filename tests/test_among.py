@@ -29,6 +29,13 @@ def test_data_behind_or_before_shared_words_is_no_key_part(one, other, key):
     assert found(one, other) == [[key], [key]]
 
 
+@pytest.mark.parametrize("shared", ["You are a helpful assistant. ", "The shop sells lamps and tents.\n"])
+def test_shared_words_that_ask_for_nothing_are_no_request(shared):
+    first, second = found(shared + "Translate the word into German.", shared + "Count the letters.")
+    assert "Translate the word into German" in first and "Count the letters" in second
+    assert not any(shared[:12] in one for one in (*first, *second))
+
+
 def test_a_demand_that_differs_is_kept():
     first, second = found("Name three fruits. Use one word each.", "Name three fruits. Use two words each.")
     assert "Use one word each" in first and "Use two words each" in second

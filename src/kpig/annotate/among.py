@@ -53,8 +53,8 @@ def _spans(text: str, num_first: int, num_last: int) -> tuple[KeySpan, ...]:
     first, last = _end_of_request(text, num_first), _begin_of_request(text, num_last)
     if first > last or not (first or last < len(text)) or _says_how(text[first:last]):
         return _alone(text)
-    behind = (KeySpan(one.start + last, one.end + last, one.kind) for one in rules.find(text[last:]))
-    return (*rules.find(text[:first]), *behind) or _alone(text)
+    behind = (KeySpan(one.start + last, one.end + last, one.kind) for one in rules.demanded(text[last:]))
+    return (*rules.demanded(text[:first]), *behind) or _alone(text)
 
 
 def _end_of_request(text: str, num_shared: int) -> int:

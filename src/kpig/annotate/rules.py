@@ -42,6 +42,12 @@ def find(text: str) -> tuple[KeySpan, ...]:
     return tuple(spans or _spans(text, clauses, _last_resort(readings)))
 
 
+def demanded(text: str) -> tuple[KeySpan, ...]:
+    """The same, but empty where no clause asks for anything by its words."""
+    clauses = split(text)
+    return tuple(_spans(text, clauses, _settled(text, clauses)))
+
+
 def _last_resort(readings: Sequence[Reading]) -> list[Reading]:
     """The readings with the last clause that may ask for something taken as a fragment that does."""
     silent = (OPENER, INPUT, EXAMPLE, PERMISSION)

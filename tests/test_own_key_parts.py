@@ -152,3 +152,11 @@ def test_the_documented_file_is_read(tmp_path):
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (task,) = stream.load_tasks(tmp_path / "t.jsonl")
     assert [len(one.instruction.key_parts) for one in task.test] == [2, 1]
+
+
+def test_own_entries_of_no_instruction_are_told(tmp_path, caplog):
+    path = write(tmp_path / "chat.jsonl")
+    own = [{"definition": "List the months that begin with X.", "key_parts": []}]
+    (tmp_path / "keyparts.json").write_text(json.dumps({"chat": {"own": own}}))
+    stream.load_tasks(path)
+    assert "1 entries under 'own' are of no instruction in the data, such as 'List the months" in caplog.text

@@ -1,6 +1,7 @@
 """Rows of examples, one record each, to tasks: by name, under the instruction that each came with."""
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from kpig.tasks.readers.formats import examples_of
 from kpig.tasks.readers.reading import RawRow, Reading, Stated
 from kpig.tasks.readers.splits import SPLIT_NAMES, misread, missing_shards, split_files, split_of
 
+log = logging.getLogger(__name__)
 Rows = Callable[[Path, str, Problems], Iterator[RawRow]]
 
 ENDINGS: Mapping[str, tuple[tuple[str, ...], Rows]] = {
@@ -366,6 +368,14 @@ def _instructions(
         groups.setdefault(record.fields["instruction"], []).append(record)
     found: dict[str, Instruction] = {}
     own = annotations.own_key_parts(name)
+    if strangers := own.keys() - groups.keys():
+        log.warning(
+            "%s: task '%s': %d entries under 'own' are of no instruction in the data, such as %r; passed over",
+            annotations.key_parts_path,
+            name,
+            len(strangers),
+            min(strangers)[:40],
+        )
     for text, members in groups.items():
         stated = _single(members, "key_parts")
         spans = annotations.spans(name, text) if text == seed else annotations.own_spans(name, text, own)

@@ -159,4 +159,4 @@ def test_own_entries_of_no_instruction_are_told(tmp_path, caplog):
     own = [{"definition": "List the months that begin with X.", "key_parts": []}]
     (tmp_path / "keyparts.json").write_text(json.dumps({"chat": {"own": own}}))
     stream.load_tasks(path)
-    assert "1 entries under 'own' are of no instruction in the data, such as 'List the months" in caplog.text
+    assert "1 entries under 'own' are of no instruction in the data ('List the months" in caplog.text

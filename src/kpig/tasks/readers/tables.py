@@ -370,7 +370,7 @@ def _instructions(
     own = annotations.own_key_parts(name)
     if strangers := own.keys() - groups.keys():
         log.warning(
-            "%s: task '%s': %d entries under 'own' are of no instruction in the data, such as %r; passed over",
+            "%s: task '%s': %d entries under 'own' are of no instruction in the data (%r, ...); passed over",
             annotations.key_parts_path,
             name,
             len(strangers),

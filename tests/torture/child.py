@@ -1,5 +1,6 @@
 """A kpig command in a forked child, and the trouble that it meets: a kill, a full disk, a signal."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -122,8 +123,11 @@ def _become(arguments: Sequence[str], folder: Path, trouble: Trouble, said: Path
         sys.excepthook(*sys.exc_info())
         code = 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # What is left may not fit a file that cannot grow. An error here would leave by the caller's frames,
+        # and the child would go on as a second test runner.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
         os._exit(code)
 
 

@@ -1,6 +1,7 @@
 """The command line: what it prints, and one clear message for each kind of bad input."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from forked import kpig
 from kpig import config
 from kpig.annotate.job import WAYS
 from kpig.cli import annotate, compare
@@ -18,11 +20,6 @@ from kpig.scoring.scores import read_evaluation, read_run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TASK = {"instruction": "Say the word.", "input": "a", "output": "b"}
-
-
-def kpig(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "kpig", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def refused(*arguments: object, code: int = 1) -> str:
@@ -152,11 +149,18 @@ def test_a_slip_in_the_name_of_a_model_folder_beside_others_is_no_hub_name(tmp_p
     assert "model folder models/lama does not exist; did you mean models/llama?" in message
 
 
-def test_a_name_that_is_no_folder_is_said_to_have_been_taken_for_a_hub_name(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    message = refused("eval", "nowhere", "--tasks", "suite")
-    assert "model nowhere cannot be loaded" in message
-    assert "there is no folder nowhere here, so it was taken for a hub name" in message
+def test_a_name_that_is_no_folder_is_said_to_have_been_taken_for_a_hub_name():
+    """In a new process: whether there is a network is read from the environment once, at the import."""
+    found = subprocess.run(
+        [sys.executable, "-m", "kpig", "eval", "nowhere", "--tasks", "suite"],
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert "model nowhere cannot be loaded" in found.stderr
+    assert "there is no folder nowhere here, so it was taken for a hub name" in found.stderr
 
 
 def test_a_setting_that_would_have_no_effect_is_refused(tmp_path):

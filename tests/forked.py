@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from tempfile import TemporaryFile
 from typing import IO
@@ -26,37 +27,51 @@ SILENT = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resource
 assert commands.app  # loaded here, once, and not in every child
 
 
-def kpig(*arguments: object, longest: float = LONGEST) -> subprocess.CompletedProcess[str]:
-    """The command, waited for, with what it said. Raises AssertionError where it hangs."""
-    with TemporaryFile("w+", encoding="utf-8") as out, TemporaryFile("w+", encoding="utf-8") as errors:
-        process = start(arguments, out, errors)
-        code = ended(process, longest)
-        return subprocess.CompletedProcess(arguments, code, _written(out), _written(errors))
+@dataclass(frozen=True)
+class Child:
+    """The command in a child, and the files that hold what it said."""
+
+    process: BaseProcess
+    out: IO[str]
+    errors: IO[str]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.is_alive()
+
+    def ended(self, longest: float = LONGEST) -> subprocess.CompletedProcess[str]:
+        """Waits; exit code (negative: the signal) and what was said. AssertionError where it hangs."""
+        self.process.join(longest)
+        if self.is_running:
+            self.process.kill()
+            raise AssertionError(f"the child did not end within {longest:.0f} seconds")
+        with self.out, self.errors:
+            self.out.seek(0), self.errors.seek(0)
+            said = self.out.read(), self.errors.read()
+        return subprocess.CompletedProcess(self.process.name, self.process.exitcode, *said)
 
 
-def start(
-    arguments: object, out: IO[str], errors: IO[str], first: Callable[[], None] = lambda: None
-) -> BaseProcess:
-    """The command in a child, which calls `first` before it. What it says goes into the two open files."""
+def start(*arguments: object, first: Callable[[], None] = lambda: None) -> Child:
+    """The command in a child, which calls `first` before it."""
     words = [str(one) for one in arguments]
+    out, errors = _file(), _file()
     process = multiprocessing.get_context("fork").Process(target=_become, args=(words, out, errors, first))
     process.start()
-    return process
+    return Child(process, out, errors)
 
 
-def ended(process: BaseProcess, longest: float = LONGEST) -> int:
-    """Its exit code (negative: the signal). Raises AssertionError where it does not end."""
-    process.join(longest)
-    if process.exitcode is None:
-        process.kill()
-        process.join()
-        raise AssertionError(f"the child did not end within {longest:.0f} seconds")
-    return process.exitcode
+def kpig(*arguments: object, first: Callable[[], None] = lambda: None) -> subprocess.CompletedProcess[str]:
+    """The command, waited for."""
+    return start(*arguments, first=first).ended()
 
 
-def _written(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read()
+def _file() -> IO[str]:
+    """What is written there is read back as it is: no end of a line is translated, no byte refused."""
+    return TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def _become(words: list[str], out: IO[str], errors: IO[str], first: Callable[[], None]) -> None:

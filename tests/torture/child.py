@@ -72,14 +72,13 @@ def run(arguments: Sequence[str], folder: Path, trouble: Trouble | None = None) 
 
     Only operations below `folder` count. Raises AssertionError where the child hangs.
     """
-    said = folder.parent / f"{folder.name}.said"
     count = folder.parent / f"{folder.name}.count"
-    with said.open("w") as told, count.open("w") as counted:
+    with count.open("w") as counted:
         process = forked.start(
-            arguments, told, told, lambda: _meet(trouble or Trouble(), folder, counted.fileno())
+            *arguments, first=lambda: _meet(trouble or Trouble(), folder, counted.fileno())
         )
-        code = forked.ended(process, LONGEST)
-    return Ended(code, said.read_text(errors="replace"), count.stat().st_size)
+        done = process.ended(LONGEST)
+    return Ended(done.returncode, done.stdout + done.stderr, count.stat().st_size)
 
 
 def _meet(trouble: Trouble, folder: Path, count: int) -> None:

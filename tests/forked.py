@@ -1,4 +1,4 @@
-"""`kpig` in a forked child: a process of its own, which has what this one imported and so begins at once."""
+"""`kpig` in a forked child, which has what this process imported and so begins at once; and in a new one."""
 
 import logging
 import multiprocessing
@@ -67,6 +67,13 @@ def start(*arguments: object, first: Callable[[], None] = lambda: None) -> Child
 def kpig(*arguments: object, first: Callable[[], None] = lambda: None) -> subprocess.CompletedProcess[str]:
     """The command, waited for."""
     return start(*arguments, first=first).ended()
+
+
+def anew(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a new process, which imports what it needs by itself, with more of an environment."""
+    command = [sys.executable, "-m", "kpig", *map(str, arguments)]
+    more = os.environ | environment
+    return subprocess.run(command, env=more, capture_output=True, text=True, timeout=LONGEST, check=False)
 
 
 def _file() -> IO[str]:

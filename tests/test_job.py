@@ -4,8 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -155,9 +153,8 @@ def start(folder: Path, out: Path, *more: str) -> forked.Child:
 
 def resume_anew(folder: Path, out: Path) -> None:
     """In a process that shares nothing with the one that began the run, no order of a set either."""
-    command = [sys.executable, "-m", "kpig", "run", folder / "my.toml", "--out", out, "--resume"]
-    environment = os.environ | {"PYTHONHASHSEED": "7"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = ("run", folder / "my.toml", "--out", out, "--resume")
+    done = forked.anew(*command, PYTHONHASHSEED="7")
     assert done.returncode == 0, done.stderr
 
 

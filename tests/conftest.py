@@ -1,6 +1,7 @@
 """What tests share: tiny random models of four architectures, and factories for examples and learners."""
 
 import itertools
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,9 @@ from kpig.testing.models import LONGEST
 ARCHITECTURES = ("llama", "qwen3", "gpt2", "gemma2")
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # of the processes that tests start: models this small only wait for threads
+)
 
 settings.register_profile("gate", deadline=None)
 settings.register_profile("torture", max_examples=500, deadline=None, derandomize=True)

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from forked import anew, kpig
 from kpig import config
 from kpig.annotate.job import WAYS
 from kpig.cli import annotate, compare
@@ -18,11 +19,6 @@ from kpig.scoring.scores import read_evaluation, read_run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TASK = {"instruction": "Say the word.", "input": "a", "output": "b"}
-
-
-def kpig(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "kpig", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def refused(*arguments: object, code: int = 1) -> str:
@@ -152,11 +148,12 @@ def test_a_slip_in_the_name_of_a_model_folder_beside_others_is_no_hub_name(tmp_p
     assert "model folder models/lama does not exist; did you mean models/llama?" in message
 
 
-def test_a_name_that_is_no_folder_is_said_to_have_been_taken_for_a_hub_name(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    message = refused("eval", "nowhere", "--tasks", "suite")
-    assert "model nowhere cannot be loaded" in message
-    assert "there is no folder nowhere here, so it was taken for a hub name" in message
+def test_a_name_that_is_no_folder_is_said_to_have_been_taken_for_a_hub_name():
+    """In a new process: whether there is a network is read from the environment once, at the import."""
+    found = anew("eval", "nowhere", "--tasks", "suite", HF_HUB_OFFLINE="1")
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert "model nowhere cannot be loaded" in found.stderr
+    assert "there is no folder nowhere here, so it was taken for a hub name" in found.stderr
 
 
 def test_a_setting_that_would_have_no_effect_is_refused(tmp_path):
@@ -279,9 +276,10 @@ def test_an_adapter_is_no_model_to_start_from(tmp_path):
 
 
 def test_run_eval_gain_and_report_do_what_they_say(tmp_path):
+    """Each in a new process, once: nothing but its own imports is loaded for it."""
     text = "[suite]\nnum_steps=2\ntasks_per_step=1\nnum_held_out=1\nnum_train=8\nnum_test=2\n"
     text += "[train]\nupdates_per_step=2\nbatch_size=4\n[evaluate]\nmax_new_tokens=4\n"
-    done = kpig("run", write_config(tmp_path, text), "--out", tmp_path / "run")
+    done = anew("run", write_config(tmp_path, text), "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "report.html" in done.stdout and "P" in done.stdout
     again = kpig("run", tmp_path / "my.toml", "--out", tmp_path / "run")
@@ -289,14 +287,14 @@ def test_run_eval_gain_and_report_do_what_they_say(tmp_path):
 
     tasks = write_tasks(tmp_path / "tasks", *many(key_parts=["Say the word"]))
     model = tmp_path / "run/steps/02/model"
-    scored = kpig("eval", model, "--tasks", tasks, "--out", tmp_path / "scores", "--max-new-tokens", 3)
+    scored = anew("eval", model, "--tasks", tasks, "--out", tmp_path / "scores", "--max-new-tokens", 3)
     assert scored.returncode == 0, scored.stderr
     assert read_evaluation(tmp_path / "scores/scores.json").tasks["say"].n == 8
     assert len((tmp_path / "scores/predictions.jsonl").read_text().splitlines()) == 8
 
     run, answers = tmp_path / "run", tmp_path / "answers.jsonl"
     answers.write_text("".join(path.read_text() for path in (run / "steps/02/predictions").glob("*.jsonl")))
-    own = kpig("score", answers, "--tasks", run, "--out", tmp_path / "own", "--partial")
+    own = anew("score", answers, "--tasks", run, "--out", tmp_path / "own", "--partial")
     assert own.returncode == 0, own.stderr
     final = read_run(run / "scores.json").steps[-1].tasks
     found = read_evaluation(tmp_path / "own/scores.json").tasks
@@ -308,12 +306,12 @@ def test_run_eval_gain_and_report_do_what_they_say(tmp_path):
         assert "holds a run" in refused(*command, "--tasks", run, "--out", run)
     assert (run / "scores.json").read_bytes() == before
 
-    measured = kpig("gain", model, "--tasks", tasks, "--json", tmp_path / "gain.json", "--probes", 3)
+    measured = anew("gain", model, "--tasks", tasks, "--json", tmp_path / "gain.json", "--probes", 3)
     assert measured.returncode == 0, measured.stderr
     found = json.loads((tmp_path / "gain.json").read_text())["tasks"]["say"]
     assert found["num_examples"] == 3 and found["reading"] in measured.stdout
     assert found["prob"] == pytest.approx(found["instructed"] - found["masked"])
 
-    reported = kpig("report", tmp_path / "run", "--out", tmp_path / "report")
+    reported = anew("report", tmp_path / "run", "--out", tmp_path / "report")
     assert reported.returncode == 0 and (tmp_path / "report/report.html").exists()
     assert "scores.json" in refused("report", tmp_path / "tasks")

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from forked import kpig
 from kpig import compare as comparing
 from kpig import config, records
 from kpig.compare.comparison import compare
@@ -602,11 +603,6 @@ def test_the_page_holds_every_plot_and_needs_no_network(ladder, tmp_path):
 
 
 # The command, on real runs.
-
-
-def kpig(*arguments):
-    command = [sys.executable, "-m", "kpig", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_real_runs_compare_from_the_command_line(tmp_path):

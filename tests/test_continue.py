@@ -1,16 +1,16 @@
 """A run that goes on with further steps equals, to the bit, the run that knew them from the start."""
 
 import json
+import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import forked
 from kpig import config
 from kpig.errors import ConfigError, DataError, RunError, UsageError
 from kpig.records import Example, Message, Task
@@ -175,9 +175,8 @@ def test_a_run_goes_on_month_after_month_and_says_so(months, tmp_path):
     assert (tmp_path / "report/report.html").is_file()
 
 
-def test_killed_in_the_new_step_it_resumes_to_the_same_bits(months, tmp_path, monkeypatch):
+def test_killed_in_the_new_step_it_resumes_to_the_same_bits(months, tmp_path):
     """By either command, each from another folder than the first."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     straight, finished = tmp_path / "straight", tmp_path / "finished"
     job.run(configured(months, "whole", "replay"), straight)
     job.run(configured(months, "old", "replay"), finished)
@@ -187,16 +186,15 @@ def test_killed_in_the_new_step_it_resumes_to_the_same_bits(months, tmp_path, mo
     ):
         run = tmp_path / f"killed{count}"
         shutil.copytree(finished, run)
-        process = kpig(["continue", str(run), "--tasks", str(months["new"])], cwd=tmp_path)
-        kill_after(process, run / "events.jsonl", 9 + 1 + count, 0.0)
+        process = kpig("continue", run, "--tasks", months["new"], cwd=tmp_path)
+        kill_after(process, run / "events.jsonl", 9 + 1 + count)
         again = [part.replace("RUN", str(run)) for part in command]
-        assert kpig(again, cwd=tmp_path.parent).wait() == 0
+        assert kpig(*again, cwd=tmp_path.parent).ended().returncode == 0
         assert_same(run, straight, 4)
 
 
-def kpig(arguments, cwd):
-    command = [sys.executable, "-m", "kpig", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=cwd)
+def kpig(*arguments, cwd):
+    return forked.start(*arguments, first=lambda: os.chdir(cwd))
 
 
 @pytest.fixture
@@ -437,13 +435,7 @@ def test_the_commands_of_the_page_run_while_the_files_of_earlier_months_are_dele
     (commands,) = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
     learned = (("months-1-3.jsonl", "held-out.jsonl"), ("month-4.jsonl",), ("month-5.jsonl",), ())
     for command, gone in zip(commands.splitlines(), learned, strict=True):
-        done = subprocess.run(
-            [sys.executable, "-m", *command.split()],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = kpig(*command.split()[1:], cwd=tmp_path).ended()
         assert done.returncode == 0, done.stderr
         for name in gone:
             (tmp_path / name).unlink()

@@ -12,7 +12,7 @@ from kpig.methods import METHODS
 from kpig.runs import job
 from kpig.testing import MethodContract
 from kpig.testing.history import FULL, LORA
-from test_job import kill_after, read_scores, small, start, weights
+from test_job import kill_after, read_scores, resume_anew, small, start, weights
 
 THIRD_PARTY = "test_contract:ThirdParty"
 
@@ -96,12 +96,8 @@ def test_the_tables_of_this_file_name_methods_that_exist():
 
 
 @pytest.mark.parametrize(("name", "adapter"), [("ssr", FULL), ("ewc", FULL), ("o_lora", LORA)])
-def test_a_killed_run_resumes_to_the_same_bits(name, adapter, tmp_path, monkeypatch):
-    """Representatives: texts that are written, tensors that are kept, an adapter. kpig is in test_job.py.
-
-    The straight run is made in this process, which has one thread, so the others get one too.
-    """
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_a_killed_run_resumes_to_the_same_bits(name, adapter, tmp_path):
+    """Representatives: texts that are written, tensors that are kept, an adapter. kpig is in test_job.py."""
     sizes = {"num_steps": 2, "tasks_per_step": 1, "num_held_out": 0, "num_train": 12, "num_test": 1}
     measured = {"half_listening": False, "gain": False, "new_wordings": False, "max_new_tokens": 4}
     table = small(name, model={"adapter": adapter}, suite=sizes, evaluate=measured)
@@ -109,8 +105,8 @@ def test_a_killed_run_resumes_to_the_same_bits(name, adapter, tmp_path, monkeypa
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     job.run(table, straight)
     process = start(tmp_path, killed)
-    kill_after(process, killed / "events.jsonl", random.Random(f"kill {name}").randint(1, 8), 0.0)
-    assert start(tmp_path, killed, "--resume").wait() == 0
+    kill_after(process, killed / "events.jsonl", random.Random(f"kill {name}").randint(1, 8))
+    resume_anew(tmp_path, killed)
     for step in (1, 2):
         assert weights(killed, step) == weights(straight, step)
     assert read_scores(killed) == read_scores(straight)

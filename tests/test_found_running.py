@@ -1,11 +1,11 @@
 """What a fresh attack on runs found: names that are no method, seeds, servers beside folders, columns."""
 
 import json
-import subprocess
-import sys
+import os
 
 import pytest
 
+from forked import kpig
 from kpig import config
 from kpig.cli.chat_model import ChatModel
 from kpig.errors import ConfigError, DataError
@@ -50,6 +50,5 @@ def test_a_column_that_no_row_has_is_refused_though_one_has_the_fields_own_name(
 
 
 def test_a_value_that_no_setting_takes_is_one_message(tmp_path):
-    command = [sys.executable, "-m", "kpig", "eval", "", "--tasks", "suite"]
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    found = kpig("eval", "", "--tasks", "suite", first=lambda: os.chdir(tmp_path))
     assert found.returncode == 1 and "Traceback" not in found.stderr and "path" in found.stderr

@@ -4,12 +4,11 @@ import csv
 import io
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 from rich.table import Table
 
+import forked
 import test_compare
 import test_report
 from kpig.progress import Screen
@@ -26,10 +25,9 @@ STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200
 
 def kpig(*arguments, codes=(0,)):
     """Standard output and error of a command, in which nothing steers."""
-    done = subprocess.run(
-        [sys.executable, "-m", "kpig", *map(str, arguments)], capture_output=True, timeout=300, check=False
-    )
-    shown = done.stdout.decode() + done.stderr.decode()
+    done = forked.kpig(*arguments)
+    shown = done.stdout + done.stderr
+    shown.encode()  # whole characters, all of them
     assert not STEERS.search(shown), repr(STEERS.search(shown))
     assert done.returncode in codes and "Traceback" not in shown, shown
     return shown

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from forked import anew
 from kpig import config
 from kpig.config import RunConfig
 from kpig.config.commented import commented
@@ -40,7 +41,7 @@ def test_every_key_has_its_meaning_above_it():
 
 
 def test_init_writes_it_once_and_the_config_is_sound(tmp_path):
-    done = kpig("init", tmp_path / "new" / "deep")
+    done = anew("init", tmp_path / "new" / "deep")
     assert done.returncode == 0, done.stderr
     path = tmp_path / "new/deep/kpig.toml"
     assert kpig("check", path).returncode == 0

@@ -1,16 +1,16 @@
 """The main job end to end: every architecture, every method, killed and resumed, refused where it must be."""
 
 import json
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import forked
 from kpig import config
 from kpig.errors import ConfigError, DataError, ModelError, RunError, UsageError
 from kpig.methods import METHODS, chosen
@@ -43,6 +43,13 @@ def small(method: str = "kpig", **sections) -> config.RunConfig:
     return config.build(table)
 
 
+SHORT = {
+    "suite": {"num_steps": 2, "tasks_per_step": 1, "num_held_out": 1, "num_train": 12, "num_test": 2},
+    "train": {"updates_per_step": 3},
+}
+"""What every method can learn in a second."""
+
+
 def without_seconds(scores: RunScores) -> RunScores:
     timeless = replace(scores.cost, gain_seconds=0.0, train_seconds=0.0, eval_seconds=0.0)
     return replace(scores, cost=timeless)
@@ -73,14 +80,14 @@ def test_every_method_learns_the_stream_with_full_tuning_and_with_lora_or_says_e
     refused = {"lm_cocktail": ["lora"], "o_lora": ["none"]}.get(method, [])
     for adapter in refused:
         with pytest.raises(ConfigError, match=f"{method}.*model.adapter"):
-            job.run(small(method, model={"adapter": adapter}), tmp_path / adapter)
+            job.run(small(method, model={"adapter": adapter}, **SHORT), tmp_path / adapter)
         assert not (tmp_path / adapter).exists()
     for adapter in (one for one in ("none", "lora") if one not in refused):
-        chosen = small(method, model={"adapter": adapter})
+        chosen = small(method, model={"adapter": adapter}, **SHORT)
         scores = job.run(chosen, tmp_path / adapter)
         assert scores.method == method
-        assert scores.final.seen.num_tasks == 4
-        assert scores.cost.updates == (0 if method == "init" else 10)
+        assert scores.final.seen.num_tasks == 2
+        assert scores.cost.updates == (0 if method == "init" else 6)
         if method == "init":
             untuned = scores.steps[0].tasks
             learned = scores.steps[-1].tasks
@@ -125,34 +132,49 @@ def test_a_method_of_a_third_party_runs_by_its_module_and_class(tmp_path):
 def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(adapter, tmp_path):
     (tmp_path / "my.toml").write_text(config.dump(small(model={"adapter": adapter})))
     straight = tmp_path / "straight"
-    assert start(tmp_path, straight).wait() == 0
+    assert start(tmp_path, straight).ended().returncode == 0
     moments = random.Random(f"kills {adapter}")
     for number in range(3):
         killed = tmp_path / f"killed{number}"
         process = start(tmp_path, killed)
         kill_after(process, killed / "events.jsonl", moments.randint(1, 9), moments.random() * 0.3)
-        assert start(tmp_path, killed, "--resume").wait() == 0
+        if number == 0:
+            resume_anew(tmp_path, killed)
+        else:
+            assert start(tmp_path, killed, "--resume").ended().returncode == 0
         for step in (1, 2):
             assert weights(killed, step) == weights(straight, step)
         assert read_scores(killed) == read_scores(straight)
 
 
-def start(folder: Path, out: Path, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "kpig", "run", str(folder / "my.toml"), "--out", str(out), *more]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def start(folder: Path, out: Path, *more: str) -> forked.Child:
+    return forked.start("run", folder / "my.toml", "--out", out, *more)
 
 
-def kill_after(process: subprocess.Popen, events: Path, count: int, more_seconds: float) -> None:
-    """SIGKILL once `count` updates are logged and a little time has gone by."""
+def resume_anew(folder: Path, out: Path) -> None:
+    """In a process that shares nothing with the one that began the run, no order of a set either."""
+    command = ("run", folder / "my.toml", "--out", out, "--resume")
+    done = forked.anew(*command, PYTHONHASHSEED="7")
+    assert done.returncode == 0, done.stderr
+
+
+def kill_after(
+    process: forked.Child,
+    events: Path,
+    count: int,
+    more_seconds: float = 0.0,
+    number: signal.Signals = signal.SIGKILL,
+) -> int:
+    """A signal once `count` updates are logged and a little time has gone by; returns the exit code."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if events.exists() and events.read_text().count("\n") >= count:
             break
         time.sleep(0.01)
     time.sleep(more_seconds)
-    assert process.poll() is None, "the run ended before it could be killed"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.is_running, "the run ended before it could be killed"
+    os.kill(process.pid, number)
+    return process.ended().returncode
 
 
 def read_scores(run: Path) -> RunScores:

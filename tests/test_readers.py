@@ -4,7 +4,6 @@ import csv
 import gzip
 import json
 import random
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forked import kpig
 from kpig.config import RunConfig
 from kpig.config.tree import build, dump
 from kpig.errors import ConfigError, DataError, KpigError
@@ -545,12 +545,7 @@ def test_names_of_any_script_are_tasks_and_safe_files(tmp_path):
     rows = [{**ROWS["alpaca"](one), "task": name} for name in NAMED for one in PLANETS]
     path = as_jsonl(tmp_path / "a", rows)
     assert [task.name for task in stream.load(path).tasks] == NAMED
-    done = subprocess.run(
-        [sys.executable, "-m", "kpig", "show", str(path), "--html", str(tmp_path / "pages")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = kpig("show", path, "--html", tmp_path / "pages")
     assert done.returncode == 0, done.stderr
     made = {page.name for page in (tmp_path / "pages").iterdir()}
     assert made == {f"{name_for(name)}.html" for name in NAMED} and len(made) == len(NAMED)

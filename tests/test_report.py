@@ -13,6 +13,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from forked import kpig
 from kpig import report
 from kpig.errors import RunError
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Gain, Prediction, Task
@@ -425,8 +426,7 @@ def going_on(folder, num_done, learned):
 
 
 def told(*runs):
-    command = [sys.executable, "-m", "kpig", "report", *map(str, runs)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = kpig("report", *runs)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

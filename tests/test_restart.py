@@ -5,13 +5,12 @@ import math
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from forked import kpig
 from kpig import config
 from kpig.errors import DivergedError, RunError
 from kpig.methods.sequential import Sequential
@@ -66,9 +65,7 @@ def test_the_command_that_a_divergence_names_goes_on_and_the_run_tells_it(update
     command = shlex.split(message.split("\n")[-1])
     assert command[:3] == ["kpig", "run", str(run / "config.toml")]
     before = weights(run, 1) if step == 2 else None
-    found = subprocess.run(
-        [sys.executable, "-m", "kpig", *command[1:]], capture_output=True, text=True, check=False
-    )
+    found = kpig(*command[1:])
     assert found.returncode == 0, found.stderr
     assert step == 1 or weights(run, 1) == before
     record = read_run(run)

@@ -29,10 +29,7 @@ def test_a_run_that_another_process_does_is_refused_before_anything_is_written(t
     (tmp_path / "my.toml").write_text(config.dump(small("init")))
     with lock.held(tmp_path / "run"):
         for more in ([], ["--resume"]):
-            command = [sys.executable, "-m", "kpig", "run", str(tmp_path / "my.toml"), *more]
-            found = subprocess.run(
-                [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False
-            )
+            found = start(tmp_path, tmp_path / "run", *more).ended()
             assert found.returncode == lock.BUSY
             assert f"process {os.getpid()} on" in found.stderr and "--out another folder" in found.stderr
         assert {path.name for path in tmp_path.iterdir()} == {"my.toml", "run.lock"}
@@ -96,13 +93,11 @@ def test_a_run_whose_lock_was_taken_over_writes_no_more(tmp_path, monkeypatch):
 def test_a_run_that_is_asked_to_stop_gives_its_lock_back_and_goes_on_to_the_same_bits(number, code, tmp_path):
     (tmp_path / "my.toml").write_text(config.dump(small()))
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    assert start(tmp_path, straight).wait() == 0
+    assert start(tmp_path, straight).ended().returncode == 0
     process = start(tmp_path, stopped)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(process, "send_signal", lambda _: os.kill(process.pid, number))
-        kill_after(process, stopped / "events.jsonl", 3, 0.0)
-    assert process.returncode == code and not (tmp_path / "stopped.lock").exists()
-    assert start(tmp_path, stopped, "--resume").wait() == 0
+    assert kill_after(process, stopped / "events.jsonl", 3, number=number) == code
+    assert not (tmp_path / "stopped.lock").exists()
+    assert start(tmp_path, stopped, "--resume").ended().returncode == 0
     assert weights(stopped, 2) == weights(straight, 2) and read_scores(stopped) == read_scores(straight)
 
 

@@ -1,8 +1,6 @@
 """A file of predictions gets the scores that the model's own answers get, or is refused line by line."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +8,7 @@ from statistics import fmean
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
+from forked import kpig
 from kpig.errors import DataError
 from kpig.records import Task
 from kpig.scoring import predictions, predictions_file
@@ -206,11 +205,6 @@ def test_a_wholly_wrong_file_is_given_up_after_a_few_lines(tasks, tmp_path):
         write(tmp_path, *[{"id": f"task1-{n}", "prediction": "x"} for n in range(50_000)]), tasks
     )
     assert len(message.splitlines()) == 20
-
-
-def kpig(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "kpig", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_what_eval_wrote_is_scored_as_eval_scored_it(tmp_path):

@@ -4,9 +4,9 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
+
+from forked import kpig
 
 PAGE = (Path(__file__).parents[1] / "docs" / "ship.md").read_text(encoding="utf-8")
 
@@ -19,14 +19,7 @@ def test_the_commands_of_the_page_run_one_after_the_other(tmp_path):
     (tmp_path / "my").mkdir()
     (tmp_path / "my" / "questions.jsonl").write_text(rows)
     for line in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", *shlex.split(line)],
-            cwd=tmp_path,
-            env=os.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = kpig(*shlex.split(line)[1:], first=lambda: os.chdir(tmp_path))
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert [one.keys() for one in answers] == [{"task", "example", "prompt", "response", "finished"}] * 2

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+import forked
 from kpig import config, processes, sweep
 from kpig.errors import ConfigError, RunError
 from kpig.methods import chosen
@@ -442,34 +443,26 @@ def test_a_folder_that_holds_no_sweep_is_refused_and_left_alone(tmp_path):
 # The whole.
 
 
-def command(folder: Path, *more: object) -> list[str]:
-    parts = ("sweep", folder / "spec.toml", "--out", folder / "out", *more)
-    return [sys.executable, "-m", "kpig", *map(str, parts)]
+def command(folder: Path, *more: object) -> tuple[object, ...]:
+    return ("sweep", folder / "spec.toml", "--out", folder / "out", *more)
 
 
-def start(folder: Path, *more: object) -> subprocess.Popen:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
-    return subprocess.Popen(
-        command(folder, *more),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=heed_interrupts,
-    )
+def start(folder: Path, *more: object) -> forked.Child:
+    """A sweep that heads a group of processes, whose methods of one's own lie in the folder."""
+
+    def first() -> None:
+        os.setsid()
+        sys.path.insert(0, str(folder))
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+
+    return forked.start(*command(folder, *more), first=first)
 
 
-def heed_interrupts() -> None:
-    """What a shell starts in the background is told to ignore them, and all its children with it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def finished(process: subprocess.Popen, code: int = 0) -> tuple[str, str]:
-    out, errors = process.communicate(timeout=500)
-    assert process.returncode == code, errors
-    assert "Traceback" not in errors
-    return out, errors
+def finished(process: forked.Child, code: int = 0) -> tuple[str, str]:
+    done = process.ended()
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
 
 
 def scores_of(folder: Path) -> RunScores:
@@ -508,7 +501,7 @@ def test_a_sweep_killed_at_any_moment_continues_to_the_same_scores_and_redoes_no
         wait_for(lambda folder=out / run.name, enough=enough: num_updates(folder) >= enough)
         time.sleep(moments.random() * 0.1)
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.ended()
         if sys.platform == "linux":
             wait_for(lambda: not processes_on(out), 10)
     done = {path: path.stat().st_mtime_ns for path in (out / planned.runs[0].name).rglob("*")}
@@ -610,7 +603,7 @@ def test_an_interrupted_sweep_stops_its_processes_and_says_how_to_go_on(tmp_path
     write_spec(tmp_path)
     process = start(tmp_path)
     wait_for(lambda: num_updates(tmp_path / "out/kpig-seed0-ordergiven") >= 1)
-    process.send_signal(signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)
     _, errors = finished(process, code=130)
     assert "continue with the same command" in errors
     assert processes_on(tmp_path / "out") == []
@@ -663,11 +656,9 @@ def test_a_run_does_not_import_from_the_folder_that_the_sweep_was_started_in(tmp
     here = tmp_path / "here"
     here.mkdir()
     (here / "six.py").write_text("raise SystemExit('imported from the working directory')\n")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [Path(sys.executable).parent / "kpig", *command(tmp_path)[3:]],
+        [Path(sys.executable).parent / "kpig", *command(tmp_path)],
         cwd=here,
-        env=environment,
         capture_output=True,
         text=True,
     )

@@ -1,21 +1,16 @@
 """A kpig command in a forked child, and the trouble that it meets: a kill, a full disk, a signal."""
 
-import contextlib
 import errno
 import os
 import resource
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from kpig import cli
-from kpig.cli import commands, stops
+import forked
 from kpig.cli.failures import TRACEBACK
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
@@ -77,63 +72,19 @@ def run(arguments: Sequence[str], folder: Path, trouble: Trouble | None = None) 
 
     Only operations below `folder` count. Raises AssertionError where the child hangs.
     """
-    said = folder.parent / f"{folder.name}.said"
     count = folder.parent / f"{folder.name}.count"
-    child = os.fork()
-    if not child:
-        _become(arguments, folder, trouble or Trouble(), said, count)
-    status = _wait(child)
-    code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    return Ended(code, said.read_text(errors="replace"), count.stat().st_size)
-
-
-def _wait(child: int) -> int:
-    deadline = time.monotonic() + LONGEST
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return status
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    raise AssertionError(f"the child did not end within {LONGEST:.0f} seconds")
-
-
-def _become(arguments: Sequence[str], folder: Path, trouble: Trouble, said: Path, count: Path) -> None:
-    """Never returns: the child ends as the command does."""
-    code = 70
-    try:
-        for number in stops.SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        sys.stdout, sys.stderr = (
-            os.fdopen(1, "w", closefd=False),
-            os.fdopen(2, "w", errors="backslashreplace", closefd=False),
+    with count.open("w") as counted:
+        process = forked.start(
+            *arguments, first=lambda: _meet(trouble or Trouble(), folder, counted.fileno())
         )
-        os.environ.pop(TRACEBACK, None)
-        torch.set_num_threads(1)
-        sys.argv = ["kpig", *arguments]
-        _meet(trouble, folder, os.open(count, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
-        cli.main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        code = 1
-    finally:
-        # What is left may not fit a file that cannot grow. An error here would leave by the caller's frames,
-        # and the child would go on as a second test runner.
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+        done = process.ended(LONGEST)
+    return Ended(done.returncode, done.stdout + done.stderr, count.stat().st_size)
 
 
 def _meet(trouble: Trouble, folder: Path, count: int) -> None:
     """Have the trouble happen. A byte is written to the file `count` for every operation."""
     place, number = str(folder), 0
+    os.environ.pop(TRACEBACK, None)
     if trouble.limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (trouble.limit, trouble.limit))
 
@@ -157,6 +108,3 @@ def _changes(event: str, arguments: tuple[Any, ...]) -> bool:
 
 def _below(place: str, path: object) -> bool:
     return isinstance(path, str | os.PathLike) and os.path.abspath(path).startswith(place)
-
-
-assert commands.app  # loaded here, once, and not in every child

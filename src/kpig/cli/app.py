@@ -143,11 +143,8 @@ def print_counts(what: str, counts: Counter[str]) -> None:
 
 def quiet() -> None:
     """Keep the libraries' own notices and bars off the screen; errors still show."""
-    import warnings
-
     from transformers.utils import logging
 
-    warnings.filterwarnings("ignore", category=FutureWarning)  # told to those who write libraries
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -1,0 +1,84 @@
+"""What a newcomer meets while using it: advice, refusals and notices that were false, doubled or missing."""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from kpig.cli import notes
+from test_cli import kpig
+
+SMALL = """
+[suite]
+num_steps = 1
+num_train = 8
+num_test = 1
+num_held_out = 1
+[train]
+updates_per_step = 1
+batch_size = 2
+device = "cpu"
+[evaluate]
+max_new_tokens = 24
+half_listening = false
+gain = false
+new_wordings = false
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A config that is done in a blink."""
+    path = tmp_path / "my.toml"
+    path.write_text(SMALL)
+    return path
+
+
+# What libraries say of each other
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_no_command_passes_on_what_libraries_tell_each_other(command, config, tmp_path):
+    where = ("--out", tmp_path / "run") if command == "run" else ()
+    done = kpig(command, config, "--set", "model.adapter=lora", *where)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr + done.stdout
+
+
+def test_from_python_too_an_adapter_is_put_on_without_a_word_of_the_future(config, tmp_path):
+    code = f"import kpig; kpig.run(kpig.load_config({str(config)!r}, ['model.adapter=lora']), out='run')"
+    done = subprocess.run(
+        [sys.executable, "-W", "error::FutureWarning", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+
+class OfALibrary(FutureWarning):
+    """Libraries have warnings of their own below those of Python."""
+
+
+@pytest.mark.parametrize("category", [FutureWarning, DeprecationWarning, PendingDeprecationWarning, OfALibrary])
+def test_a_warning_for_authors_is_not_shown_whatever_filter_a_library_sets(category, capsys, heard):
+    warnings.simplefilter("always")
+    warnings.warn("it will be called otherwise", category, stacklevel=1)
+    warnings.warn("this one is for you", UserWarning, stacklevel=1)
+    told = capsys.readouterr().err
+    assert "otherwise" not in told and told.count("this one is for you") == 1
+
+
+@pytest.fixture
+def heard():
+    """What commands listen with; all is as before afterwards."""
+    import logging
+
+    with warnings.catch_warnings():
+        found = notes.listen()
+        yield found
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(found)

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from kpig.cli import notes
-from test_cli import kpig
+from test_cli import kpig, refused
 
 SMALL = """
 [suite]
@@ -63,13 +63,15 @@ class OfALibrary(FutureWarning):
     """Libraries have warnings of their own below those of Python."""
 
 
-@pytest.mark.parametrize("category", [FutureWarning, DeprecationWarning, PendingDeprecationWarning, OfALibrary])
+@pytest.mark.parametrize(
+    "category", [FutureWarning, DeprecationWarning, PendingDeprecationWarning, OfALibrary]
+)
 def test_a_warning_for_authors_is_not_shown_whatever_filter_a_library_sets(category, capsys, heard):
     warnings.simplefilter("always")
     warnings.warn("it will be called otherwise", category, stacklevel=1)
-    warnings.warn("this one is for you", UserWarning, stacklevel=1)
+    warnings.warn("for you", UserWarning, stacklevel=1)
     told = capsys.readouterr().err
-    assert "otherwise" not in told and told.count("this one is for you") == 1
+    assert "otherwise" not in told and told.count("UserWarning: for you") == 1
 
 
 @pytest.fixture
@@ -82,3 +84,31 @@ def heard():
         yield found
         logging.captureWarnings(False)
         logging.getLogger().removeHandler(found)
+
+
+# A run has tasks of its own
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "my.toml").write_text(SMALL)
+    done = kpig("run", folder / "my.toml", "--out", folder / "sweep" / "one")
+    assert done.returncode == 0, done.stderr
+    return folder / "sweep" / "one"
+
+
+@pytest.mark.parametrize("command", ["eval", "gain"])
+@pytest.mark.parametrize("step", ["", "steps/01"])
+def test_a_run_or_a_step_of_it_is_judged_on_its_own_tasks_where_none_are_named(command, step, run):
+    more = ["--max-new-tokens", 2] if command == "eval" else ["--probes", 1]
+    bare, named = (kpig(command, run / step, *where, *more) for where in ([], ["--tasks", run]))
+    assert bare.returncode == named.returncode == 0, bare.stderr
+    assert bare.stdout == named.stdout and "repeat_first" in bare.stdout
+
+
+@pytest.mark.parametrize("command", ["eval", "gain"])
+def test_a_model_that_is_no_run_needs_tasks_and_the_message_says_which_may_be_named(command, tmp_path):
+    told = refused(command, "tiny", code=2)
+    assert "--tasks" in told and "suite" in told and "tiny" in told

@@ -46,6 +46,15 @@ TasksOption = Annotated[
         "that run's own.",
     ),
 ]
+OwnTasksOption = Annotated[
+    str,
+    typer.Option(
+        "--tasks",
+        help="A file or folder of tasks, 'suite', a config for the tasks that it names, or a run folder for "
+        "that run's own; default: the own ones, where MODEL is a run.",
+        show_default=False,
+    ),
+]
 MetricOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -121,6 +130,24 @@ def served_model(path: str, tasks: str, dtype: Dtype | None, max_length: int | N
     given = {"dtype": dtype and dtype.value, "max_length": max_length}
     changes = {name: value for name, value in given.items() if value}
     return replace(found, section=section.model_copy(update=changes))
+
+
+def tasks_for(path: str, tasks: str) -> str:
+    """Where the tasks are that a model is judged on: as named, else those of the run that it is of.
+
+    UsageError where neither is.
+    """
+    from kpig.runs.served import step_at
+
+    if tasks:
+        return tasks
+    step = step_at(path)
+    if step is None:
+        raise UsageError(
+            f"{path} is no run with tasks of its own; give --tasks: a file or folder of tasks, 'suite', a "
+            "config or a run"
+        )
+    return str(step.run.path)
 
 
 def show_report(records: "Sequence[RunRecord]", out: Path) -> None:

@@ -13,10 +13,11 @@ from kpig.cli.app import (
     DtypeOption,
     MaxLengthOption,
     ModelPath,
-    TasksOption,
+    OwnTasksOption,
     app,
     read_tasks,
     served_model,
+    tasks_for,
 )
 from kpig.cli.screen import say, show
 from kpig.files import publish_json
@@ -25,7 +26,7 @@ from kpig.files import publish_json
 @app.command()
 def gain(
     path: ModelPath,
-    tasks: TasksOption,
+    tasks: OwnTasksOption = "",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the numbers to this file too.")
     ] = None,
@@ -48,6 +49,7 @@ def gain(
     from kpig.runs.diagnose import gain_json, measure_tasks
     from kpig.runs.job import choose_device
 
+    tasks = tasks_for(path, tasks)
     model = served_model(path, tasks, dtype, max_length)
     section = model.section
     if mask_text is not None:

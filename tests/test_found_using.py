@@ -3,10 +3,14 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import asdict
 
 import pytest
 
 from kpig.cli import notes
+from kpig.cli.gain import READINGS, _gain_table
+from kpig.model.gain import reading
+from kpig.records import Gain
 from test_cli import kpig, refused
 
 SMALL = """
@@ -112,3 +116,24 @@ def test_a_run_or_a_step_of_it_is_judged_on_its_own_tasks_where_none_are_named(c
 def test_a_model_that_is_no_run_needs_tasks_and_the_message_says_which_may_be_named(command, tmp_path):
     told = refused(command, "tiny", code=2)
     assert "--tasks" in told and "suite" in told and "tiny" in told
+
+
+# The readings of a gain
+
+
+@pytest.mark.parametrize("masked", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("instructed", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("annotated", [0, 3])
+def test_every_reading_has_its_legend_and_the_table_explains_those_in_it(instructed, masked, annotated):
+    found = Gain(instructed - masked, 0.0, instructed, masked, num_examples=3, num_annotated=annotated)
+    word = reading(found)
+    table = _gain_table("m", {"tasks": {"t": asdict(found) | {"reading": word}}})
+    assert f"{word}: {READINGS[word]}" in str(table.caption)
+    assert [name for name in READINGS if f"  {name}: " in str(table.caption)] == [word]
+
+
+def test_gain_prints_what_its_readings_mean():
+    done = kpig("gain", "tiny", "--tasks", "suite", "--probes", 1)
+    words = " ".join(done.stdout.split())
+    assert "0.5" in words and all(READINGS[name] in words for name in READINGS if f"│ {name} " in words)
+    assert "reading, of a right answer" in words

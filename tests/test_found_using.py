@@ -1,5 +1,6 @@
 """What a newcomer meets while using it: advice, refusals and notices that were false, doubled or missing."""
 
+import shutil
 import subprocess
 import sys
 import warnings
@@ -137,3 +138,35 @@ def test_gain_prints_what_its_readings_mean():
     words = " ".join(done.stdout.split())
     assert "0.5" in words and all(READINGS[name] in words for name in READINGS if f"│ {name} " in words)
     assert "reading, of a right answer" in words
+
+
+# A folder of runs
+
+
+@pytest.fixture(scope="module")
+def sweep(run):
+    """A folder of two finished runs at unlike depths, and of one that was never finished."""
+    shutil.copytree(run, run.parent / "deeper" / "two")
+    begun = shutil.copytree(run, run.parent / "begun")
+    (begun / "scores.json").unlink()
+    return run.parent
+
+
+def test_a_report_is_made_of_the_runs_under_a_folder_as_a_comparison_is(sweep, tmp_path):
+    done = kpig("report", sweep)
+    assert done.returncode == 0, done.stderr
+    assert "not finished" in done.stdout and f"report: {sweep / 'report.html'}" in done.stdout
+    assert f"gate: {sweep / 'one'}: " in done.stdout and f"gate: {sweep / 'deeper' / 'two'}: " in done.stdout
+    both = kpig("report", sweep / "one", sweep, sweep / "one", "--out", tmp_path)
+    assert both.stdout.count("gate: ") == 2 and (tmp_path / "report.md").is_file()
+
+
+def test_a_report_goes_into_the_first_folder_with_a_finished_run(sweep):
+    done = kpig("report", sweep / "begun", sweep / "deeper")
+    assert done.returncode == 0 and f"report: {sweep / 'deeper' / 'report.html'}" in done.stdout
+
+
+def test_a_folder_without_a_run_is_refused_by_report(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "holds no run of kpig" in refused("report", tmp_path / "empty")
+    assert "no such folder" in refused("report", tmp_path / "none")

@@ -1,17 +1,24 @@
 """What a newcomer meets while using it: advice, refusals and notices that were false, doubled or missing."""
 
+import errno
 import shutil
 import subprocess
 import sys
 import warnings
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
-from kpig.cli import notes
+from kpig.cli import failures, notes
 from kpig.cli.gain import READINGS, _gain_table
+from kpig.files import disk_error
 from kpig.model.gain import reading
+from kpig.pretrain import job as pretrain
+from kpig.pretrain.recipe import Recipe
+from kpig.progress import Watcher
 from kpig.records import Gain
+from kpig.runs.places import told_new
 from test_cli import kpig, refused
 
 SMALL = """
@@ -170,3 +177,79 @@ def test_a_folder_without_a_run_is_refused_by_report(tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no run of kpig" in refused("report", tmp_path / "empty")
     assert "no such folder" in refused("report", tmp_path / "none")
+
+
+# Where no run is meant, and where one is
+
+
+@pytest.mark.parametrize(
+    ("command", "goes_on"),
+    [
+        (["init", "DIR"], False),
+        (["score", "FILE", "--tasks", "suite", "--out", "DIR"], False),
+        (["export", "RUN", "--out", "DIR"], False),
+        (["run", "a.toml", "--out", "DIR"], True),
+        (["run", "a.toml", "--out", "DIR", "--resume"], False),
+        (["continue", "RUN", "--tasks", "FILE"], True),
+        (["pretrain", "--tasks", "FILE", "--out", "DIR"], True),
+        (["--version"], False),
+        ([], False),
+    ],
+)
+def test_only_what_goes_on_with_resume_says_so_where_the_disk_is_full(command, goes_on, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["kpig", *command])
+    told = failures.in_words(OSError(errno.ENOSPC, "No space left"))
+    assert ("--resume" in told) == goes_on and "free some space" in told
+    assert ("--resume" in failures.going_on(command)) == goes_on
+    assert "--resume" not in str(disk_error(Path("x"), OSError(errno.ENOSPC, "No space left")))
+
+
+def test_a_disk_that_takes_no_file_is_told_as_the_command_needs_it(config, run, tmp_path):
+    """A file stands where the folder would be made."""
+    (tmp_path / "file").write_text("")
+    for command in (["init", tmp_path / "file" / "x"], ["show", "suite", "--html", tmp_path / "file" / "x"]):
+        told = refused(*command)
+        assert "cannot be written" in told and "--resume" not in told
+    assert "with --resume" in refused("run", config, "--out", tmp_path / "file" / "x")
+
+
+def test_a_resume_of_nothing_is_told_and_a_slip_is_named(config, run):
+    done = kpig("run", config, "--out", run.parent / "ome", "--resume")
+    assert done.returncode == 0, done.stderr
+    words = "".join(done.stderr.split())
+    assert (
+        "".join(
+            [
+                "nothing",
+                "was",
+                "begun",
+                "there",
+                "that",
+                "--resume",
+                "could",
+                "continue,",
+                "so",
+                "it",
+                "begins",
+                "anew",
+            ]
+        )
+        in words
+    )
+    assert f"didyoumean{run}?" in words
+    again = kpig("run", config, "--out", run.parent / "ome", "--resume")
+    assert again.returncode == 0 and "nothing was begun" not in " ".join(again.stderr.split())
+    assert "did you mean" not in told_new(run.parents[2] / "quite-another")
+
+
+def test_a_pretraining_that_is_resumed_from_nothing_says_so(tmp_path):
+    heard = []
+
+    class Heard(Watcher):
+        def say(self, line):
+            heard.append(line)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.run(Recipe(tasks=str(tmp_path)), tmp_path / "bse", resume=True, watch=Heard())
+    assert "nothing was begun there" in heard[0] and "did you mean" not in heard[0]

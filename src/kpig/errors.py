@@ -45,6 +45,10 @@ class RunError(KpigError):
     """A run folder that cannot be used as asked."""
 
 
+class DiskError(RunError):
+    """A file that the disk did not take."""
+
+
 class TrainingError(KpigError):
     """Training that must not go on, such as a loss that is not finite."""
 

@@ -11,7 +11,7 @@ from kpig.config import SUITE, load_resolved, settings_of
 from kpig.errors import ConfigError, RunError
 from kpig.report.record import RunRecord, read_run, why_unfinished
 from kpig.runs.folder import RunDir
-from kpig.runs.found import runs_at
+from kpig.runs.places import runs_at
 
 Cell = tuple[int, str]
 """The seed and the stream order of a run: what two methods must share to be compared as a pair."""

@@ -29,6 +29,7 @@ from kpig.runs import check, course, disk, forgetting, kept, lock, restart, star
 from kpig.runs.course import Course
 from kpig.runs.folder import GROWN_AT, RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
+from kpig.runs.places import told_new
 from kpig.scoring import answers, predictions, scores
 from kpig.scoring.records import Cost, RunScores
 from kpig.training import checkpoint, loop
@@ -58,6 +59,8 @@ def run(
     plan = course.read(path, chosen.complete(config))
     validation.require(plan.config, plan.new)
     check_free(path, plan.config, plan.summary, resume)
+    if resume and claim is None and not (path / "stream.json").is_file():
+        watch.say(told_new(path))
     model = _same_model(path, plan.config)
     if (path / "scores.json").is_file():
         drop_unpublished(path)

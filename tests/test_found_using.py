@@ -1,6 +1,8 @@
 """What a newcomer meets while using it: advice, refusals and notices that were false, doubled or missing."""
 
 import errno
+import importlib
+import json
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from kpig.pretrain.recipe import Recipe
 from kpig.progress import Watcher
 from kpig.records import Gain
 from kpig.runs.places import told_new
+from kpig.tasks import stream
 from test_cli import kpig, refused
 
 SMALL = """
@@ -253,3 +256,31 @@ def test_a_pretraining_that_is_resumed_from_nothing_says_so(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pretrain.run(Recipe(tasks=str(tmp_path)), tmp_path / "bse", resume=True, watch=Heard())
     assert "nothing was begun there" in heard[0] and "did you mean" not in heard[0]
+
+
+# Data are read once
+
+
+def test_run_and_continue_read_their_data_once(tmp_path, monkeypatch):
+    read = []
+
+    def counted(*given, **named):
+        read.append(given)
+        return load(*given, **named)
+
+    load = stream.load
+    monkeypatch.setattr(stream, "load", counted)
+    for name in ("old", "new"):
+        rows = [
+            {"task": name, "instruction": f"Say {name}.", "input": f"{n}", "output": name} for n in range(9)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    path = tmp_path / "my.toml"
+    path.write_text("[stream]\npath = 'old.jsonl'\n" + SMALL[SMALL.index("[train]") :])
+    commands = [importlib.import_module(f"kpig.cli.{name}") for name in ("run", "continue")]
+    commands[0].run(path, out=tmp_path / "run")
+    assert len(read) == 1
+    commands[1].continue_run(tmp_path / "run", str(tmp_path / "new.jsonl"))
+    assert len(read) == 2
+    commands[0].run(tmp_path / "run" / "config.toml", out=tmp_path / "run", resume=True)
+    assert len(read) == 3

@@ -44,19 +44,21 @@ def run(
     resume: bool = False,
     watch: Watcher | None = None,
     claim: Claim | None = None,
+    tasks: Stream | None = None,
 ) -> RunScores:
     """Learn the stream with one method; the scores of the run, which is kept in folder `out`.
 
     A run that was interrupted goes on with `resume=True`, on CPU to the same bits; where its [train] is
     another one then, the current step is begun anew, which the notes of the scores tell. The folder is
-    locked as long as it is written to; `claim` is its lock where the caller holds it already. Raises a
-    KpigError that says what to do for anything the user can mend, BusyError where another process does it.
+    locked as long as it is written to; `claim` is its lock where the caller holds it already, `tasks` the
+    stream of the config where the caller has read it. Raises a KpigError that says what to do for anything
+    the user can mend, BusyError where another process does it.
     """
     watch, path = watch or Watcher(), Path(out)
     if claim is None:
         lock.check_idle(path)
     starts.settle(path, claim)
-    plan = course.read(path, chosen.complete(config))
+    plan = course.read(path, chosen.complete(config), tasks)
     validation.require(plan.config, plan.new)
     check_free(path, plan.config, plan.summary, resume)
     if resume and claim is None and not (path / "stream.json").is_file():

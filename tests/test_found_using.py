@@ -14,6 +14,7 @@ import pytest
 
 from kpig.cli import failures, notes
 from kpig.cli.gain import READINGS, _gain_table
+from kpig.errors import DataError
 from kpig.files import disk_error
 from kpig.model.gain import reading
 from kpig.pretrain import job as pretrain
@@ -284,3 +285,47 @@ def test_run_and_continue_read_their_data_once(tmp_path, monkeypatch):
     assert len(read) == 2
     commands[0].run(tmp_path / "run" / "config.toml", out=tmp_path / "run", resume=True)
     assert len(read) == 3
+
+
+# Numbers too long to be read
+
+NINES = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "arguments"),
+    [
+        ("a.jsonl", f'{{"instruction": "x", "input": "a", "output": {NINES}}}', ["show"]),
+        ("a.json", f'[{{"instruction": "x", "input": {NINES}, "output": "b"}}]', ["show"]),
+        (
+            "a.json",
+            f'{{"Definition": ["x"], "Instances": [{{"input": "a", "output": [{NINES}]}}]}}',
+            ["show"],
+        ),
+        ("a.csv", f'instruction,input,output,key_parts\nx,a,b,"[{NINES}]"\n', ["show"]),
+        ("a.csv", f"instruction,input,output,step\nx,a,b,{NINES}\n", ["show"]),
+        ("a.jsonl", f'{{"instruction": "x", "input": "a", "output": "b", "step": "{NINES}"}}', ["show"]),
+        ("a.toml", f"seed = {NINES}", ["check"]),
+        ("a.toml", f"seeds = [{NINES}]", ["sweep", "--out", "o"]),
+        ("a.jsonl", f'{{"task": "x", "example": "a", "response": {NINES}}}', ["score", "--tasks", "suite"]),
+        ("a.toml", "", ["sweep", "--out", "o", "--shard", f"1/{NINES}"]),
+    ],
+)
+def test_a_number_too_long_to_be_read_is_told_in_the_users_words(name, text, arguments, tmp_path):
+    (tmp_path / name).write_text(text)
+    done = kpig(arguments[0], tmp_path / name, *arguments[1:])
+    assert done.returncode in (1, 2) and "error: " in done.stderr
+    assert not any(word in done.stderr for word in ("Traceback", "sys.", "set_int_max", "integer string"))
+    assert len(done.stderr) < 1000
+
+
+def test_such_a_number_has_its_advice_and_other_words_stay():
+    try:
+        int(NINES)
+    except ValueError as error:
+        told = str(DataError(f"x.jsonl: line 3: not valid JSON ({error}); mend the file"))
+    assert told == (
+        "x.jsonl: line 3: not valid JSON (a number has more than 4300 digits; write it shorter, or in "
+        "quotes); mend the file"
+    )
+    assert str(DataError("use sys.exit() or (4300 digits)")) == "use sys.exit() or (4300 digits)"

@@ -492,10 +492,34 @@ def test_numbers_are_read_as_people_write_them(response, number):
     assert measure("number")(response, [number or "2"]) == float(number is not None)
 
 
+@pytest.mark.parametrize(
+    ("response", "references", "score"),
+    [
+        ("123 456 789", ["123456789"], 1),
+        ("About 987 654 321.5 people.", ["987,654,321.5"], 1),
+        ("-612 345", ["-612345"], 1),
+        ("\u2212612 345 km", ["612345"], 0),
+        ("123,456,789", ["123 456 789"], 1),
+        ("$123 456 789", ["123 456 789 €"], 1),
+        ("789", ["123 456 789"], 0),
+        ("100 200 300", ["300"], 1),
+        ("The sums are 100 200 300", ["200"], 0),
+        ("123 456 789, in 2024", ["123456789"], 0),
+        ("123 456 789, in 2024", ["2024"], 1),
+        ("1234 567 890", ["1234567890"], 0),
+        ("5 123 456 7", ["7"], 1),
+        ("123 456 7", ["1234567"], 0),
+        ("321 654", ["5", "321654"], 1),
+    ],
+)
+def test_full_groups_of_three_are_one_number_or_a_list_whichever_is_right(response, references, score):
+    assert measure("number")(response, references) == score
+
+
 def test_a_long_list_of_numbers_takes_little_time():
     start = time.process_time()
     for text in ("100 000 " * 40_000 + "5", "1 000 " * 40_000 + "5", "1 000\u00a0" * 40_000 + "5"):
-        assert number_in(text) == number_in("5")
+        assert number_in(text) == number_in("5") and measure("number")(text, ["5"]) == 1
     assert time.process_time() - start < 10
 
 

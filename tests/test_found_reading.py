@@ -12,6 +12,10 @@ from kpig.records import KeySpan
 from kpig.runs.check import data_cautions
 from kpig.tasks import stream
 from kpig.tasks.drafts import locate
+from kpig.tasks.readers.parquet import named
+
+LABEL = {"names": ["a", "b"], "_type": "ClassLabel"}
+"""A feature as `datasets` notes it."""
 
 
 def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
@@ -148,6 +152,53 @@ def test_test_examples_that_contradict_each_other_are_told_once_and_what_to_do(t
     path = write_rows(tmp_path / "d.jsonl", [*some_rows("a", 4, split="train"), *same])
     (told,) = data_cautions(stream.load(path).tasks)
     assert "contradict each other" in told and "with the outputs as a list" in told
+
+
+# --- numbers of classes, wherever they stand ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["parquet", "saved"])
+@pytest.mark.parametrize("nesting", ["sequence", "list"])
+def test_classes_inside_lists_have_their_names_and_minus_one_is_none(tmp_path, caplog, kind, nesting):
+    datasets = pytest.importorskip("datasets")
+    label = datasets.ClassLabel(names=["bad", "fair", "good"])
+    features = datasets.Features(
+        {
+            "instruction": datasets.Value("string"),
+            "input": datasets.Value("string"),
+            "output": [label] if nesting == "list" else datasets.Sequence(label),
+        }
+    )
+    given = [[0], [2, 1], [-1, 2], [-1], [1, -1, -1]]
+    rows = [{"instruction": "Mood?", "input": f"text {n}", "output": given[n % 5]} for n in range(15)]
+    table = datasets.Dataset.from_list(rows, features=features)
+    path = tmp_path / ("d.parquet" if kind == "parquet" else "d")
+    table.to_parquet(str(path)) if kind == "parquet" else table.save_to_disk(str(path))
+    (task,) = stream.load(path).tasks
+    found = {one.references for one in (*task.train, *task.test)}
+    assert found == {("bad",), ("good", "fair"), ("good",), ("fair",)}
+    assert len(task.train) + len(task.test) == 12 and "3 examples have NaN or null" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("value", "feature", "expected"),
+    [
+        ([1, -1], {"feature": LABEL, "_type": "Sequence"}, ["b", None]),
+        ([1, 7], [LABEL], ["b", 7]),
+        ([[0], [-1]], {"feature": {"feature": LABEL, "_type": "List"}, "_type": "List"}, [["a"], [None]]),
+        ({"x": 1, "y": -1}, {"x": LABEL, "y": {"dtype": "int64", "_type": "Value"}}, {"x": "b", "y": -1}),
+        ({"l": [0, -1]}, {"feature": {"l": LABEL}, "_type": "Sequence"}, {"l": ["a", None]}),
+        ({"feature": 1}, {"feature": LABEL}, {"feature": "b"}),
+        (None, LABEL, None),
+        (True, LABEL, True),
+        ("b", LABEL, "b"),
+        (1, {"names": "ab", "_type": "ClassLabel"}, 1),
+        ([1], "nonsense", [1]),
+        (-1, None, -1),
+    ],
+)
+def test_a_value_is_named_as_deep_as_its_feature_goes(value, feature, expected):
+    assert named({"k": value, "other": -1}, {"k": feature}) == {"k": expected, "other": -1}
 
 
 # --- values that are missing --------------------------------------------------------------------------

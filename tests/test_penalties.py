@@ -510,6 +510,56 @@ def test_a_step_of_one_update_judges_no_penalty():
     assert said([1e-12], num_updates=1) == {}
 
 
+@pytest.mark.parametrize("weight", [1e-7, 0.02, 1.0, 5.0])
+@pytest.mark.parametrize("num_updates", [2, 5, 300])
+def test_no_weight_is_blamed_while_the_model_equals_what_it_is_held_to(weight, num_updates):
+    """Its divergence is that of rounding, which no weight that is wanted would raise into the range."""
+    watch = PenaltyWatch({"twin": "method.kpig.twin_weight"}, num_updates, {"twin": weight})
+    for update in range(num_updates):
+        assert watch.warning({"cross_entropy": 3.0, "twin": weight * 1e-8 * (1 + update % 3)}) is None
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-6, 5e-3])
+def test_a_weight_that_makes_a_real_divergence_small_is_told_and_one_of_0_is_meant(weight):
+    watch = PenaltyWatch({"twin": "method.kpig.twin_weight"}, 3, {"twin": weight})
+    rows = [{"cross_entropy": 2.0, "twin": weight * one} for one in (0.0, 0.02, 0.03, 0.02)]
+    told = [watch.warning(row) for row in rows]
+    assert ["Raise method.kpig.twin_weight" in (one or "") for one in told] == [False] * 3 + [weight > 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [("kpig", {}), ("lwf", {}), ("derpp", {}), ("kpig", {"weighting": "none", "twin_weight": 0.3})],
+)
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+def test_a_job_whose_model_hardly_moves_is_given_no_advice(name, own, adapter, tmp_path):
+    table = {
+        "suite": {"num_steps": 2, "tasks_per_step": 1, "num_held_out": 1, "num_train": 8, "num_test": 1},
+        "train": {"updates_per_step": 3, "batch_size": 2, "learning_rate": 1e-7, "device": "cpu"},
+        "model": {"adapter": adapter},
+        "method": {"name": name, name: own},
+        "evaluate": {"max_new_tokens": 1, "half_listening": False, "gain": False, "new_wordings": False},
+    }
+    job.run(config.build(table), tmp_path / "run")
+    events = [json.loads(line) for line in (tmp_path / "run/events.jsonl").read_text().splitlines()]
+    assert any("penalty_ratio" in event for event in events)
+    assert [event["warning"] for event in events if "warning" in event] == []
+
+
+def test_a_job_whose_twin_weight_is_lost_beside_the_loss_is_told_to_raise_it(tmp_path):
+    """The first step has its model moved by a rate so high that the twins' answers are others at once."""
+    table = {
+        "suite": {"num_steps": 2, "tasks_per_step": 1, "num_held_out": 1, "num_train": 8, "num_test": 1},
+        "train": {"updates_per_step": 3, "batch_size": 2, "learning_rate": 3e-2, "device": "cpu"},
+        "method": {"name": "kpig", "kpig": {"twin_weight": 1e-6, "weighting": "none"}},
+        "evaluate": {"max_new_tokens": 1, "half_listening": False, "gain": False, "new_wordings": False},
+    }
+    job.run(config.build(table), tmp_path / "run")
+    events = [json.loads(line) for line in (tmp_path / "run/events.jsonl").read_text().splitlines()]
+    (told,) = [event for event in events if "warning" in event]
+    assert told["step"] == 2 and "Raise method.kpig.twin_weight" in told["warning"]
+
+
 def test_a_job_writes_the_warning_down_and_shows_it(tmp_path):
     heard = []
 

@@ -17,10 +17,21 @@ OUT_OF_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|out of memory
 """How torch words that memory ran out: on a CPU it raises a plain RuntimeError."""
 
 
+TOO_MANY_DIGITS = re.compile(
+    r"Exceeds the limit \((\d+) digits\) for integer .*?; use sys\.\w+\(\) to \w+ \w+ limit"
+)
+"""How Python words that a number is too long to be read, with advice for its programmers."""
+
+
 class KpigError(Exception):
     """Something the user can mend. The command line prints it and exits with `exit_code`."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return TOO_MANY_DIGITS.sub(
+            r"a number has more than \1 digits; write it shorter, or in quotes", super().__str__()
+        )
 
 
 class UsageError(KpigError):
@@ -43,6 +54,10 @@ class ModelError(KpigError):
 
 class RunError(KpigError):
     """A run folder that cannot be used as asked."""
+
+
+class DiskError(RunError):
+    """A file that the disk did not take."""
 
 
 class TrainingError(KpigError):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kpig.errors import KpigError, RunError
+from kpig.errors import DiskError, KpigError, RunError
 
 OF_RUST = re.compile(r"\(os error (\d{1,9})\)")
 """How libraries written in Rust name an error of the system."""
@@ -169,11 +169,11 @@ def publish_json(path: Path, value: Any) -> None:
     publish(path, as_json(value))
 
 
-def disk_error(path: Path, error: OSError) -> RunError:
+def disk_error(path: Path, error: OSError) -> DiskError:
     """What a user can do where the disk did not take a file."""
-    return RunError(
+    return DiskError(
         f"{path}: cannot be written ({error.strerror or error}); look at the path, its permissions and the "
-        "free space, then give the command again (a run that has begun continues with --resume)"
+        "free space, then give the command again"
     )
 
 

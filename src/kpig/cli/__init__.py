@@ -5,7 +5,7 @@ import sys
 from typing import NoReturn
 
 from kpig.cli import arguments, failures, notes, pipes, stops
-from kpig.errors import KpigError
+from kpig.errors import DiskError, KpigError
 
 
 def main() -> NoReturn:
@@ -26,7 +26,8 @@ def main() -> NoReturn:
         stops.tell()
         sys.exit(stop.exit_code)
     except KpigError as error:
-        failures.tell(str(error))
+        more = failures.going_on(sys.argv[1:]) if isinstance(error, DiskError) else ""
+        failures.tell(f"{error}{more}")
         sys.exit(error.exit_code)
     except Exception as error:
         words = failures.in_words(error)

@@ -46,6 +46,15 @@ TasksOption = Annotated[
         "that run's own.",
     ),
 ]
+OwnTasksOption = Annotated[
+    str,
+    typer.Option(
+        "--tasks",
+        help="A file or folder of tasks, 'suite', a config for the tasks that it names, or a run folder for "
+        "that run's own; default: the own ones, where MODEL is a run.",
+        show_default=False,
+    ),
+]
 MetricOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -123,6 +132,24 @@ def served_model(path: str, tasks: str, dtype: Dtype | None, max_length: int | N
     return replace(found, section=section.model_copy(update=changes))
 
 
+def tasks_for(path: str, tasks: str) -> str:
+    """Where the tasks are that a model is judged on: as named, else those of the run that it is of.
+
+    UsageError where neither is.
+    """
+    from kpig.runs.served import step_at
+
+    if tasks:
+        return tasks
+    step = step_at(path)
+    if step is None:
+        raise UsageError(
+            f"{path} is no run with tasks of its own; give --tasks: a file or folder of tasks, 'suite', a "
+            "config or a run"
+        )
+    return str(step.run.path)
+
+
 def show_report(records: "Sequence[RunRecord]", out: Path) -> None:
     """Write the report of finished runs into a folder, and show their table."""
     from kpig.report import terminal_table, write
@@ -143,11 +170,8 @@ def print_counts(what: str, counts: Counter[str]) -> None:
 
 def quiet() -> None:
     """Keep the libraries' own notices and bars off the screen; errors still show."""
-    import warnings
-
     from transformers.utils import logging
 
-    warnings.filterwarnings("ignore", category=FutureWarning)  # told to those who write libraries
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -13,10 +13,11 @@ from kpig.cli.app import (
     MaxNewTokensOption,
     MetricOption,
     ModelPath,
-    TasksOption,
+    OwnTasksOption,
     app,
     read_tasks,
     served_model,
+    tasks_for,
 )
 from kpig.cli.score_table import print_cautions, score_table
 from kpig.cli.screen import say, show
@@ -25,7 +26,7 @@ from kpig.cli.screen import say, show
 @app.command("eval")
 def evaluate(
     path: ModelPath,
-    tasks: TasksOption,
+    tasks: OwnTasksOption = "",
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder for scores.json and predictions.jsonl.")
     ] = None,
@@ -52,6 +53,7 @@ def evaluate(
 
     if out is not None:
         check_no_run(out)
+    tasks = tasks_for(path, tasks)
     model = served_model(path, tasks, dtype, max_length)
     chosen = read_tasks(tasks, test_per_task, metrics=metric)
     limit = {"max_new_tokens": max_new_tokens or model.evaluate.max_new_tokens}

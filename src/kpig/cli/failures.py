@@ -4,7 +4,9 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 
+from kpig.cli import stops
 from kpig.cli.screen import say
 from kpig.errors import clause, is_out_of_memory
 from kpig.files import of_system
@@ -55,7 +57,14 @@ def in_words(error: Exception) -> str | None:
     if found is None:
         return None
     advice = ADVICE.get(found.errno or 0, OTHER_ADVICE)
-    return f"{clause(_first_line(error))}; {advice} (a run goes on with --resume). {DETAILS}"
+    return f"{clause(_first_line(error))}; {advice}{going_on(sys.argv[1:])}. {DETAILS}"
+
+
+def going_on(arguments: Sequence[str]) -> str:
+    """How what the command has begun goes on once there is room; "" where it begins nothing that goes on."""
+    if arguments and arguments[0] in stops.CONTINUED and "--resume" not in arguments:
+        return ", with --resume: what is finished is kept"
+    return ""
 
 
 def _first_line(error: Exception) -> str:

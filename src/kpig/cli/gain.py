@@ -13,19 +13,29 @@ from kpig.cli.app import (
     DtypeOption,
     MaxLengthOption,
     ModelPath,
-    TasksOption,
+    OwnTasksOption,
     app,
     read_tasks,
     served_model,
+    tasks_for,
 )
 from kpig.cli.screen import say, show
 from kpig.files import publish_json
+
+READINGS = {
+    "listens": "likely with the key parts and unlikely without them: it depends on what is asked",
+    "half-listens": "likely either way: the general look and the input are enough for the answer",
+    "not learned": "unlikely either way: never learned, or forgotten",
+    "misled": "likely only without the key parts: they lead it astray",
+    "no key parts": "nothing was masked, so that nothing can be read; find some with kpig annotate",
+}
+"""What the two likelihoods say together; an answer is likely from a mean token probability of 0.5."""
 
 
 @app.command()
 def gain(
     path: ModelPath,
-    tasks: TasksOption,
+    tasks: OwnTasksOption = "",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the numbers to this file too.")
     ] = None,
@@ -48,6 +58,7 @@ def gain(
     from kpig.runs.diagnose import gain_json, measure_tasks
     from kpig.runs.job import choose_device
 
+    tasks = tasks_for(path, tasks)
     model = served_model(path, tasks, dtype, max_length)
     section = model.section
     if mask_text is not None:
@@ -78,9 +89,12 @@ def _gain_table(path: str, result: dict[str, Any]) -> Table:
             str(found["num_examples"]),
             found["reading"],
         )
+    occurring = {found["reading"] for found in result["tasks"].values()}
     table.caption = (
         "lowest gain first; log gain in nats per response token; "
-        "M(I): the instruction with its key parts masked"
+        "M(I): the instruction with its key parts masked\n"
+        "reading, of a right answer, likely from a mean token probability of 0.5:"
+        + "".join(f"\n  {name}: {READINGS[name]}" for name in READINGS if name in occurring)
     )
     table.caption_justify = "left"
     return table

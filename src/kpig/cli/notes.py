@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import warnings
+from typing import Any
 
 from kpig.cli.screen import say
 
@@ -39,9 +41,20 @@ class Notes(logging.Handler):
         self._kinds.clear()
 
 
+FOR_AUTHORS = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)
+"""Warnings of libraries about how they will be called one day, with which no user can do anything."""
+
+
 def listen() -> Notes:
-    """Take over what nobody else prints, warnings of Python too."""
+    """Take over what nobody else prints, warnings of Python too, but for those in `FOR_AUTHORS`."""
     notes = Notes()
     logging.captureWarnings(True)
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, FOR_AUTHORS):
+            shown(message, category, *place, **more)
+
+    warnings.showwarning = show
     logging.getLogger().addHandler(notes)
     return notes

@@ -11,9 +11,13 @@ from kpig.cli.screen import say, show
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="One or several run folders.", metavar="RUN...")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, or folders that hold some at any depth.", metavar="RUN..."),
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where the report goes; default: the first finished run.")
+        Path | None,
+        typer.Option("--out", help="Where the report goes; default: the first folder with a finished run."),
     ] = None,
 ) -> None:
     """Write report.html and report.md for one run, or for several side by side.
@@ -24,12 +28,21 @@ def report(
     """
     from kpig.report import is_unfinished, read_run, read_unfinished
 
-    finished = [path for path in runs if not is_unfinished(path)]
-    records = [read_run(path) for path in finished]
-    for path in runs:
-        if path not in finished:
-            found = read_unfinished(path)
-            show(found.table())
-            say(found.sentence)
+    found = {path: _runs(path) for path in runs}
+    every = list({one.resolve(): one for folders in found.values() for one in folders}.values())
+    unfinished = [path for path in every if is_unfinished(path)]
+    records = [read_run(path) for path in every if path not in unfinished]
+    for path in unfinished:
+        begun = read_unfinished(path)
+        show(begun.table())
+        say(begun.sentence)
     if records:
-        show_report(records, out or finished[0])
+        first = next(path for path, folders in found.items() if not set(folders) <= set(unfinished))
+        show_report(records, out or first)
+
+
+def _runs(path: Path) -> list[Path]:
+    """The runs at or under a folder; the path itself where there are none, to be refused by its reader."""
+    from kpig.runs.places import runs_at
+
+    return runs_at(path) or [path]

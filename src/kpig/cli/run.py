@@ -36,5 +36,5 @@ def run(
     if not resume:
         for line in disk.sentences(settings, tasks, folder):
             say(line)
-    job.run(settings, folder, resume, Bars())
+    job.run(settings, folder, resume, Bars(), tasks=tasks)
     show_report([read_run(folder)], folder)

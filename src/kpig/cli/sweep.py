@@ -15,6 +15,9 @@ from kpig.errors import RunError, UsageError
 if TYPE_CHECKING:
     from kpig.sweep import State
 
+MOST_CHARACTERS = 20
+"""Of --shard. Chosen: nobody has as many machines."""
+
 
 @app.command("sweep")
 def sweep_runs(
@@ -67,8 +70,9 @@ def sweep_runs(
 def _parts(text: str) -> tuple[int, int]:
     """Index and count of `--shard I/N`."""
     first, _, second = text.partition("/")
-    if not (first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
-        raise UsageError(f"--shard {text!r} is no part; write I/N with I from 1 to N, such as 2/4")
+    is_part = first.isdecimal() and second.isdecimal() and len(text) <= MOST_CHARACTERS
+    if not is_part or not 1 <= int(first) <= int(second):
+        raise UsageError(f"--shard {text!r:.80} is no part; write I/N with I from 1 to N, such as 2/4")
     return int(first), int(second)
 
 

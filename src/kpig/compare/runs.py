@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from kpig.config import SUITE, load_resolved, settings_of
 from kpig.errors import ConfigError, RunError
 from kpig.report.record import RunRecord, read_run, why_unfinished
-from kpig.runs.folder import RunDir, is_run
+from kpig.runs.folder import RunDir
+from kpig.runs.places import runs_at
 
 Cell = tuple[int, str]
 """The seed and the stream order of a run: what two methods must share to be compared as a pair."""
@@ -93,19 +93,14 @@ def has_suite_per_seed(runs: Sequence[Run]) -> bool:
     return drawn and alike and len(data) > 1
 
 
-def _folders(path: Path) -> Iterator[Path]:
-    """Run folders at or under a path, by name; a run folder is not searched for others."""
+def _folders(path: Path) -> list[Path]:
+    """Run folders at or under a path; RunError where there are none."""
     if not path.is_dir():
         raise RunError(f"{path}: there is no such folder; give run folders, or folders that hold some")
-    found = False
-    for folder, below, _ in os.walk(path):
-        below.sort()
-        if is_run(Path(folder)):
-            below.clear()
-            found = True
-            yield Path(folder)
+    found = runs_at(path)
     if not found:
         raise RunError(f"{path}: holds no run of kpig; give run folders, or folders that hold some")
+    return found
 
 
 def _read(folder: Path) -> Run:

@@ -55,13 +55,13 @@ PORTIONS = frozenset(
 rounding only."""
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a TOML file, apply `section.key=value` overrides and check the whole.
 
     Models and tasks that the file names by a relative path are looked for beside it first. Raises
     ConfigError listing every problem, UsageError for an override that is no assignment.
     """
-    return build(load_table(path), overrides, where=str(path))
+    return build(load_table(Path(path)), overrides, where=str(path))
 
 
 def load_table(path: Path) -> dict[str, Any]:

@@ -135,6 +135,12 @@ class Method:
     stays out of scale.
     """
 
+    divergences: ClassVar[frozenset[str]] = frozenset()
+    """Those of `penalties` that are a divergence in nats, times the setting of `settings` that scales them.
+
+    They begin near 0, as the model begins where it is held, and none is said to be too small before it moved.
+    """
+
     lasting: ClassVar[frozenset[str]] = frozenset()
     """Names of settings that must stay as they were when a run goes on with further steps (kpig continue)."""
 

@@ -44,6 +44,7 @@ class DarkExperienceReplay(Method):
     settings: DerppSettings
     memory: Memory
     penalties: ClassVar = {"dark_knowledge": "method.derpp.alpha"}
+    divergences = frozenset({"dark_knowledge"})
 
     def __init__(self, config: RunConfig):
         super().__init__(config)

@@ -70,6 +70,7 @@ class Kpig(Method):
     memory: Memory
 
     penalties: ClassVar[Mapping[str, str]] = {"twin_penalty": "method.kpig.twin_weight"}
+    divergences = frozenset({"twin_penalty"})
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

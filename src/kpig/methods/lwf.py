@@ -35,6 +35,7 @@ class Lwf(Method):
     settings: LwfSettings
 
     penalties: ClassVar[Mapping[str, str]] = {"distillation": "method.lwf.weight"}
+    divergences = frozenset({"distillation"})
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

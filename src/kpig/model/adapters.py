@@ -35,7 +35,8 @@ def fresh(model: Any, section: ModelSection, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            return get_peft_model(model, config)
+            with _told_to_users():
+                return get_peft_model(model, config)
         except ValueError as error:
             raise ModelError(
                 f"LoRA cannot be put on this model: {clause(error)}. Set model.lora_targets."
@@ -79,7 +80,7 @@ def saved(model: Any, path: str, is_trained: bool = False) -> Any:
     """
     from peft import PeftModel
 
-    with explained(path), _sizes_explained(path), warnings.catch_warnings():
+    with explained(path), _sizes_explained(path), _told_to_users():
         warnings.filterwarnings("ignore", "Found missing adapter keys")
         found = PeftModel.from_pretrained(model, path, is_trainable=is_trained)
         report: Any = found.load_adapter(path, "default", is_trainable=is_trained)
@@ -119,6 +120,14 @@ def _chat_template(folder: Path) -> Any:
         return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
     settings = folder / "tokenizer_config.json"
     return read_json(settings).get("chat_template") if settings.is_file() else None
+
+
+@contextmanager
+def _told_to_users() -> Iterator[None]:
+    """Without what PEFT is told of its own calls of transformers, with which a user can do nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from kpig.pretrain.tokenizer import train_tokenizer
 from kpig.progress import Watcher
 from kpig.records import Task
 from kpig.runs import job, lock, restart
+from kpig.runs.places import told_new
 
 MIXTURE, START, RUN, MODEL, PREPARED = "mixture.jsonl.gz", "start", "run", "model", "prepared.json"
 METHOD = "kpig.pretrain.method:Pretrain"
@@ -150,6 +151,8 @@ def run(recipe: Recipe, out: Path, resume: bool = False, watch: Watcher | None =
             f"{out} is not empty; continue what is there with --resume, or give --out another folder"
         )
     refuse_links(out)
+    if resume and not (out / PREPARED).is_file():
+        watch.say(told_new(out, RUN))
     with lock.held(out):
         return _made(settled(recipe, out), out, watch)
 

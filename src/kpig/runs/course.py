@@ -69,19 +69,20 @@ class _Summary:
     grown: tuple[Grown, ...] = ()
 
 
-def read(path: Path, config: RunConfig) -> Course:
+def read(path: Path, config: RunConfig, tasks: Stream | None = None) -> Course:
     """The course of a run that begins, or goes on where it was interrupted; writes nothing.
 
     `config` has every setting of its method written out. Of a run that went on with further steps it may be
-    that of the very first start. Raises RunError where task data have changed or what the folder keeps of
-    them is damaged, and as `stream.configured`.
+    that of the very first start. `tasks` is its stream, where the caller has read it. Raises RunError where
+    task data have changed or what the folder keeps of them is damaged, and as `stream.configured`.
     """
     grown = growth_of(path)
     if not grown:
-        tasks = stream.configured(config)
+        tasks = tasks or stream.configured(config)
         return Course(config, tasks, tasks, stream.summary(tasks))
-    config = restart.going_on(path, config)
-    return _joined(path, config, stream.configured(config), grown)
+    going_on = restart.going_on(path, config)
+    is_same = (going_on.stream, going_on.suite) == (config.stream, config.suite)
+    return _joined(path, going_on, (is_same and tasks) or stream.configured(going_on), grown)
 
 
 def extended(

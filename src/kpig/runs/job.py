@@ -29,6 +29,7 @@ from kpig.runs import check, course, disk, forgetting, kept, lock, restart, star
 from kpig.runs.course import Course
 from kpig.runs.folder import GROWN_AT, RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
+from kpig.runs.places import told_new
 from kpig.scoring import answers, predictions, scores
 from kpig.scoring.records import Cost, RunScores
 from kpig.training import checkpoint, loop
@@ -43,21 +44,25 @@ def run(
     resume: bool = False,
     watch: Watcher | None = None,
     claim: Claim | None = None,
+    tasks: Stream | None = None,
 ) -> RunScores:
     """Learn the stream with one method; the scores of the run, which is kept in folder `out`.
 
     A run that was interrupted goes on with `resume=True`, on CPU to the same bits; where its [train] is
     another one then, the current step is begun anew, which the notes of the scores tell. The folder is
-    locked as long as it is written to; `claim` is its lock where the caller holds it already. Raises a
-    KpigError that says what to do for anything the user can mend, BusyError where another process does it.
+    locked as long as it is written to; `claim` is its lock where the caller holds it already, `tasks` the
+    stream of the config where the caller has read it. Raises a KpigError that says what to do for anything
+    the user can mend, BusyError where another process does it.
     """
     watch, path = watch or Watcher(), Path(out)
     if claim is None:
         lock.check_idle(path)
     starts.settle(path, claim)
-    plan = course.read(path, chosen.complete(config))
+    plan = course.read(path, chosen.complete(config), tasks)
     validation.require(plan.config, plan.new)
     check_free(path, plan.config, plan.summary, resume)
+    if resume and claim is None and not (path / "stream.json").is_file():
+        watch.say(told_new(path))
     model = _same_model(path, plan.config)
     if (path / "scores.json").is_file():
         drop_unpublished(path)

@@ -36,10 +36,14 @@ def shard(runs: Sequence[PlannedRun], index: int, count: int) -> tuple[PlannedRu
     return tuple(run for number, run in enumerate(runs) if (number + number // count) % count == index - 1)
 
 
+MOST_DIGITS = 6
+"""Of a number of threads. Chosen: no machine has a million cores."""
+
+
 def num_threads(workers: int) -> int:
     """Threads for each run: OMP_NUM_THREADS where it is set, else an equal share of the cores."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdecimal() and int(given) > 0:
+    if given.isdecimal() and len(given) <= MOST_DIGITS and int(given) > 0:
         return int(given)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // workers)

@@ -19,6 +19,12 @@ NUMBER = regex.compile(
 A sign right behind a letter or a digit is a hyphen. Spaces part thousands where they break no line. Plain
 ones do where no list of numbers is written so: the first group is short, or the second begins with 0."""
 
+GROUPED = regex.compile(
+    r"(?:(?<![\p{L}\p{N}.,)])[-+\u2212\u2013])?(?<![\d.,])(?<!\d )"
+    r"[1-9]\d\d(?: \d{3}){1,6}+(?! ?\d)(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?!\d))?"
+)
+"""Full groups of three with plain spaces between them: one number with its thousands parted, or a list."""
+
 POWER_OF_UNIT = regex.compile(r"(?<=\p{L})\^[-+\u2212\u2013]?\d+")
 """It belongs to the unit: "5 m^2" is 5."""
 
@@ -64,21 +70,52 @@ def last_number(response: str, references: Sequence[str]) -> float:
 
     The last one, because models reason first and answer then.  [D] Numbers are compared by their exact
     decimal value: "1,250.0" is "1250". A percent or currency sign is passed over,
-    and so is the power of a unit. A comma is no decimal point. A reference without a
+    and so is the power of a unit. A comma is no decimal point. "123 456 789" may be one number or the last
+    of three, and is right where either is; as a reference it is the one. A reference without a
     number is matched by no response. Raises ValueError without references.
     """
     _refuse_empty(references)
-    found = number_in(response)
-    return float(found is not None and found in map(number_in, references))
+    return float(not _readings(response).isdisjoint(set[str]().union(*map(_expected, references))))
 
 
 def number_in(text: str) -> str | None:
-    """The last number in a text, in the one form that equal numbers share; None where there is none."""
+    """The last number in a text, in the one form that equal numbers share; None where there is none.
+
+    Full groups of three with plain spaces between them are read as a list of numbers.
+    """
     plain = POWER_OF_UNIT.sub("", text)
     found = [match.group() for match in NUMBER.finditer(plain) if any(map(str.isdigit, match.group()))]
-    if not found or len(found[-1]) > MOST_DIGITS:
+    return _canonical(found[-1]) if found else None
+
+
+def _readings(text: str) -> set[str]:
+    """The last number in a text, and the one that it may be the end of; empty without any."""
+    found = {number_in(text), _grouped_in(text)}
+    return {one for one in found if one is not None}
+
+
+def _expected(reference: str) -> set[str]:
+    """The numbers that a reference stands for; one in full groups of three alone is no list."""
+    whole = GROUPED.fullmatch(_bare(reference))
+    return _readings(whole.group().replace(" ", "")) if whole else _readings(reference)
+
+
+def _grouped_in(text: str) -> str | None:
+    """The number in full groups of three that ends where the last number of a text ends; None without it."""
+    plain = POWER_OF_UNIT.sub("", text)
+    grouped = list(GROUPED.finditer(plain))
+    if not grouped or any(map(str.isdigit, plain[grouped[-1].end() :])):
         return None
-    return canonical(found[-1].translate(WRITTEN_OTHERWISE))
+    return _canonical(grouped[-1].group())
+
+
+def _canonical(written: str) -> str | None:
+    return None if len(written) > MOST_DIGITS else canonical(written.translate(WRITTEN_OTHERWISE))
+
+
+def _bare(text: str) -> str:
+    """A text without a currency or percent sign around it."""
+    return text.strip().strip("$€£¥%").strip()
 
 
 def value_of(text: str) -> Decimal | None:
@@ -89,7 +126,7 @@ def value_of(text: str) -> Decimal | None:
 
 def is_number(text: str) -> bool:
     """Whether a text is one number and nothing else, but for a currency or percent sign."""
-    found = NUMBER.fullmatch(text.strip().strip("$€£¥%").strip())
+    found = NUMBER.fullmatch(_bare(text))
     return found is not None and any(map(str.isdigit, text))
 
 

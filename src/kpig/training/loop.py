@@ -25,7 +25,7 @@ from kpig.records import Example, Task
 from kpig.training import checkpoint
 from kpig.training.checkpoint import Checkpoint
 from kpig.training.passes import Passes, require_finite, require_own_names
-from kpig.training.penalty_watch import PenaltyWatch, ratios
+from kpig.training.penalty_watch import ratios, watch_over
 from kpig.training.soundness import Soundness
 from kpig.training.validation import Validation
 
@@ -82,7 +82,7 @@ def fit_step(
     learner.model.train()
     passes = Passes(accelerator, learner, method, settings, log)
     soundness = Soundness(learner)
-    penalty_watch = PenaltyWatch(method.penalties, step.num_updates)
+    penalty_watch = watch_over(method, step.num_updates)
     while done < step.num_updates and not validation.is_over:
         clock = clock_at(config, step, done)
         done += 1

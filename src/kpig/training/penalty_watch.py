@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from kpig.methods.base import Method
+
 LEAST, MOST = 1e-4, 10.0
 """The range of a penalty over the cross-entropy inside which nothing is said. Chosen, not measured: below it
 the penalty is lost beside the loss; above it the task is less than a tenth of what is minimised."""
@@ -30,10 +32,15 @@ class PenaltyWatch:
     A penalty stays outside `LEAST` to `MOST` when it does for `WINDOW` updates in a row, or for all of a
     shorter step of at least `FEWEST`. Terms that a step does not have, as in the first one of most methods,
     are not judged: a method leaves them out of its log, or returns None as its penalty.
+    `weights` has, for those that are a weight times a divergence, that weight. Such a penalty is too small
+    only where the divergence alone would not be: else the model still equals what it is held to.
     """
 
-    def __init__(self, penalties: Mapping[str, str], num_updates: int):
+    def __init__(
+        self, penalties: Mapping[str, str], num_updates: int, weights: Mapping[str, float] | None = None
+    ):
         self.penalties = penalties
+        self.weights = weights or {}
         self.window = max(FEWEST, min(WINDOW, num_updates))
         self._rows: dict[str, list[float]] = {}
         self._said = False
@@ -46,10 +53,26 @@ class PenaltyWatch:
             row = self._rows.get(name, [])
             if row and _side(row[-1]) != _side(ratio):
                 row = []
-            self._rows[name] = [*row, ratio] if _side(ratio) else []
+            self._rows[name] = [*row, ratio] if self._is_outside(name, ratio) else []
         long = [name for name, row in self._rows.items() if len(row) >= self.window]
         self._said = bool(long)
         return _text(long[0], self.penalties[long[0]], self._rows[long[0]]) if long else None
+
+    def _is_outside(self, name: str, ratio: float) -> bool:
+        """Whether a ratio is out of the range by its weight, and not by how little there is to weigh."""
+        weight = self.weights.get(name)
+        if weight is None or _side(ratio) > 0:
+            return _side(ratio) != 0
+        return _side(ratio) < 0 and ratio >= LEAST * weight > 0
+
+
+def watch_over(method: Method, num_updates: int) -> PenaltyWatch:
+    """The watch over a step of a method, with the weights of its divergences."""
+    weights = {
+        name: float(getattr(method.settings, method.penalties[name].rpartition(".")[2]))
+        for name in method.divergences
+    }
+    return PenaltyWatch(method.penalties, num_updates, weights)
 
 
 def _side(ratio: float) -> int:

@@ -32,25 +32,45 @@ def rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
-            labels = _labels(file.schema_arrow.metadata or {})
+            features = _features(file.schema_arrow.metadata or {})
             for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
                 for fields in batch.to_pylist():
                     number += 1
                     with problems.rows.collected():
-                        yield RawRow(f"{path}: row {number}", str(path), source, named(fields, labels))
+                        yield RawRow(f"{path}: row {number}", str(path), source, named(fields, features))
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a whole Parquet file ({str(error)[:200]}); write it again") from error
 
 
-def named(fields: Mapping[str, Any], labels: Mapping[str, list[str]]) -> dict[str, Any]:
-    """The fields with the names of their classes in place of numbers; a number without a name stays.
+def named(fields: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with the names of their classes in place of numbers, inside lists and objects too.
 
-    NO_LABEL is null, as it is where a test split is published without its answers.
+    `features` are those of `datasets`, as it notes them. A number without a name stays. NO_LABEL is null, as
+    it is where a test split is published without its answers.
     """
-    return {
-        key: _name(value, labels[key]) if key in labels and isinstance(value, int) else value
-        for key, value in fields.items()
-    }
+    return {key: _named(value, features.get(key)) for key, value in fields.items()}
+
+
+def _named(value: Any, feature: Any) -> Any:
+    """A value with the names of its classes; the value itself where its feature is none that is known.
+
+    A list is noted as [feature] or, as the class List or Sequence, with its feature under "feature". A
+    Sequence of an object is stored as an object of lists.
+    """
+    if isinstance(feature, list) and len(feature) == 1:
+        feature = {"feature": feature[0], "_type": "List"}
+    if not isinstance(feature, Mapping):
+        return value
+    if feature.get("_type") == "ClassLabel" and isinstance(feature.get("names"), list):
+        if isinstance(value, list):
+            return [_named(one, feature) for one in value]
+        return _name(value, feature["names"]) if type(value) is int else value
+    if "feature" in feature and isinstance(feature.get("_type"), str):
+        inner = feature["feature"]
+        return [_named(one, inner) for one in value] if isinstance(value, list) else _named(value, inner)
+    if isinstance(value, dict):
+        return {key: _named(one, feature.get(key)) for key, one in value.items()}
+    return value
 
 
 def _name(number: int, names: Sequence[str]) -> str | int | None:
@@ -59,10 +79,10 @@ def _name(number: int, names: Sequence[str]) -> str | int | None:
     return names[number] if 0 <= number < len(names) else number
 
 
-def _labels(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
-    """Names of the classes by column, as `datasets` notes them; none where it did not."""
+def _features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+    """What `datasets` notes of the columns; nothing where it did not."""
     try:
-        features = json.loads(metadata.get(FEATURES_KEY, b"{}"))["info"]["features"]
-        return {key: list(one["names"]) for key, one in features.items() if one.get("_type") == "ClassLabel"}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        found = json.loads(metadata.get(FEATURES_KEY, b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
+    return found if isinstance(found, dict) else {}

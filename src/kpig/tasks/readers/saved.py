@@ -17,10 +17,10 @@ def rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
     Raises DataError without the package, for a folder that it cannot read, and where no split is known.
     """
     for split, table in _tables(path, problems):
-        labels = {key: one.names for key, one in table.features.items() if hasattr(one, "int2str")}
+        features = table.features.to_dict()
         for number, fields in enumerate(table, start=1):
             where = f"{path}: {split + ' ' if split else ''}row {number}"
-            yield RawRow(where, str(path), source, named(fields, labels), split)
+            yield RawRow(where, str(path), source, named(fields, features), split)
 
 
 def _tables(path: Path, problems: Problems) -> Sequence[tuple[str | None, Any]]:

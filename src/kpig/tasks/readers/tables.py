@@ -43,6 +43,9 @@ ROWS_PER_INSTRUCTION = 2
 """Rows that an instruction has on average, from which on a file without task names is a task for each
 instruction. [D] With fewer most of them could not be both trained and tested; such a file is one task."""
 
+MOST_STEP_DIGITS = 18
+"""Of the number of a step that is written as a text. Chosen: a longer one is a slip."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Record:
@@ -206,10 +209,10 @@ def _split(value: object, where: str) -> str | None:
 
 def _whole(value: object, where: str) -> int:
     """The number of a step, which a table of texts holds as text."""
-    if isinstance(value, str) and value.strip().isdecimal():
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) <= MOST_STEP_DIGITS:
         return int(value)
     if type(value) is not int:
-        raise DataError(f"{where}: step is {value!r}; expected a whole number")
+        raise DataError(f"{where}: step is {value!r:.80}; expected a whole number")
     return value
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -101,6 +101,6 @@ class AnswerFile:
         return None
 
 
-def left(batches: Iterable[Collection[int]], answers: AnswerFile) -> list[Collection[int]]:
+def left(batches: Iterable[Sequence[int]], answers: AnswerFile) -> list[Sequence[int]]:
     """The batches of which an answer is missing: each is answered as a whole, as the first time."""
     return [batch for batch in batches if not all(number in answers for number in batch)]

@@ -1,6 +1,7 @@
 """The command line: what it prints, and one clear message for each kind of bad input."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,29 @@ def test_every_shipped_config_is_sound(path):
     result = kpig("check", path)
     assert result.returncode == 0, result.stderr
     assert "sound" in result.stdout
+
+
+def test_check_tells_where_the_data_of_an_example_are_that_are_not_in_the_repository(tmp_path):
+    first, *_ = (EXAMPLES / "superni.toml").read_text().splitlines()
+    assert "not in this repository" in first and "https://github.com/allenai/natural-instructions" in first
+    (tmp_path / "examples").mkdir()
+    copy = shutil.copy(EXAMPLES / "superni.toml", tmp_path / "examples/superni.toml")
+    told = refused("check", copy)
+    assert "no such file or folder" in told and first.removeprefix("# ") in told
+
+
+@pytest.mark.parametrize("given", ["path", "held_out", "variants"])
+def test_a_config_that_explains_its_missing_data_is_quoted(given, tmp_path):
+    (tmp_path / "there.jsonl").write_text('{"instruction": "Say.", "output": "a"}\n' * 4)
+    files = {"path": "there.jsonl", given: "gone.jsonl"}
+    keys = "".join(f'{key} = "{file}"\n' for key, file in files.items())
+    path = write_config(tmp_path, f"# Ask Ann for the file.\n[stream]\n{keys}")
+    assert "begins: Ask Ann for the file." in refused("check", path)
+    path.write_text(path.read_text().replace("# Ask Ann for the file.", "#"))
+    assert "begins:" not in refused("check", path)
+    (tmp_path / "gone.jsonl").write_text("no JSON")
+    path.write_text(f"# Ask Ann for the file.\n[stream]\n{keys}")
+    assert "Ann" not in refused("check", path), "the data are there"
 
 
 def test_check_lists_every_problem_of_a_config_at_once(tmp_path):

@@ -28,7 +28,7 @@ FLOORS = (
     {"training"},
     {"runs"},
     {"report"},
-    {"compare", "sweep", "annotate", "diversify", "pretrain"},
+    {"compare", "sweep", "annotate", "diversify", "pretrain", "session"},
     {"cli", "testing"},
     {"__main__"},
 )

@@ -5,6 +5,8 @@
     scores = kpig.run(config, out="runs/mine")
     print(scores.final.seen.p_score)
 
+A run says how far it is on standard error, or in the cell of a notebook, and leaves report.html in its
+folder; `watch=kpig.Watcher()` keeps it quiet.
 A method of your own takes Method, Settings, Loss, Step, Clock, Memory, Batch, Logits, Learner, Example,
 Task, RunConfig and ConfigError from here (docs/add-a-method.md), and its tests from kpig.testing. Names are
 loaded when they are first used, so `import kpig` is quick.
@@ -24,18 +26,19 @@ if TYPE_CHECKING:
     from kpig.model.gain import measure as measure_gain
     from kpig.model.learner import Learner
     from kpig.model.loading import load as load_model
+    from kpig.progress import Watcher
     from kpig.records import Example, Task
     from kpig.report import read_run
     from kpig.report import write as write_report
-    from kpig.runs.job import extend, run
+    from kpig.session import extend, run
     from kpig.tasks.stream import load as load_stream
     from kpig.tasks.stream import load_tasks
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "run": "kpig.runs.job:run",
-    "extend": "kpig.runs.job:extend",
+    "run": "kpig.session:run",
+    "extend": "kpig.session:extend",
     "load_config": "kpig.config:load",
     "build_config": "kpig.config:build",
     "load_stream": "kpig.tasks.stream:load",
@@ -55,6 +58,7 @@ _HOME = {
     "Learner": "kpig.model.learner:Learner",
     "Example": "kpig.records:Example",
     "Task": "kpig.records:Task",
+    "Watcher": "kpig.progress:Watcher",
     "RunConfig": "kpig.config:RunConfig",
     "ConfigError": "kpig.errors:ConfigError",
     "KpigError": "kpig.errors:KpigError",
@@ -75,6 +79,7 @@ __all__ = [
     "Settings",
     "Step",
     "Task",
+    "Watcher",
     "__version__",
     "build_config",
     "extend",

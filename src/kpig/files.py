@@ -8,7 +8,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,16 @@ def publish(path: Path, text: str) -> None:
 
 def publish_bytes(path: Path, content: bytes) -> None:
     """`publish` for content that is no text."""
+    publish_parts(path, (content,))
+
+
+def publish_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """`publish` for content that is made part by part, and need not be held whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # several processes may write one file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

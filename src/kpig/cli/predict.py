@@ -1,6 +1,5 @@
 """The command `predict`: answers for a file of prompts."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,6 @@ from kpig.cli.app import (
 )
 from kpig.cli.screen import say
 from kpig.errors import RunError
-from kpig.files import as_line, publish
 
 
 @app.command("predict")
@@ -42,7 +40,8 @@ def predict_answers(
     """Answer a file of prompts with a model, greedily; rows need no 'output' and nothing is scored.
 
     A line of the answers has task, example (its id, or its number), prompt, response and finished (false:
-    cut off). The file is there whole or not at all. Rows that say "split": "train" are passed over.
+    cut off). The file is there whole or not at all; stopped, the same command goes on. Rows that say
+    "split": "train" are passed over.
 
     Example: [bold]kpig predict runs/my questions.jsonl --out answers.jsonl[/bold]
     """
@@ -59,7 +58,5 @@ def predict_answers(
     model = served_model(path, file, dtype, max_length)
     examples = [example for task in read_tasks(file, unanswered=True) for example in task.test]
     limit = max_new_tokens or model.evaluate.max_new_tokens
-    found = predict(model.section, examples, limit, choose_device(device.value), Bars(), model.clock)
-    publish(out, "".join(as_line(asdict(one)) for one in found))
-    cut = sum(not one.finished for one in found)
-    say(f"{len(found)} answers: {out}" + (f" ({cut} cut off after {limit} tokens)" if cut else ""))
+    cut = predict(model.section, examples, out, limit, choose_device(device.value), Bars(), model.clock)
+    say(f"{len(examples)} answers: {out}" + (f" ({cut} cut off after {limit} tokens)" if cut else ""))

@@ -7,9 +7,6 @@ if TYPE_CHECKING:
 
     from kpig.progress import Screen
 
-WIDTH = 132
-"""Columns at least where no terminal sets them."""
-
 
 def say(text: object, file: TextIO | None = None, end: str = "\n") -> None:
     """Print a text, whatever is in it, to standard output or another stream."""
@@ -25,7 +22,7 @@ def show(renderable: "RenderableType") -> None:
 
 def wide() -> "Screen":
     """Standard output, at least WIDTH columns wide where it is no terminal."""
-    from kpig.progress import Screen
+    from kpig.progress import WIDTH, Screen
 
     console = Screen()
     return console if console.is_terminal else Screen(width=max(console.width, WIDTH))

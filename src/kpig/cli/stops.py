@@ -12,8 +12,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CONTINUED = ("run", "continue", "pretrain")
 """Commands that go on with --resume."""
 
-REPEATED = ("sweep", "quickstart")
-"""Commands that go on when they are given again."""
+STEPS = "finished steps and checkpoints"
+REPEATED = {"sweep": STEPS, "quickstart": STEPS, "predict": "the answers so far"}
+"""Commands that go on when they are given again, and what is kept of them."""
 
 SHOW_CURSOR = "\x1b[?25h"
 """What a terminal is told to show the cursor that a live bar hides."""
@@ -50,8 +51,8 @@ def message(arguments: list[str]) -> str:
     if command in CONTINUED:
         more = "" if "--resume" in arguments else " --resume"
         return f"stopped; finished steps and the last checkpoint are kept; continue with: {again}{more}"
-    if command in REPEATED:
-        return f"stopped; finished steps and checkpoints are kept; continue with the same command: {again}"
+    if kept := REPEATED.get(command):
+        return f"stopped; {kept} are kept; continue with the same command: {again}"
     return "stopped; nothing is lost: no file was left half written. Give the same command again"
 
 

@@ -205,6 +205,9 @@ class TrainSection(Section):
         "auto", description="'auto': a GPU where there is one"
     )
     checkpoint_every: CountOrAll = Field(50, description="updates between checkpoints inside a step; 0: none")
+    progress_seconds: Annotated[float, Field(ge=0)] = Field(
+        30.0, description="seconds between two lines about a step where nobody watches on a terminal"
+    )
     keep_models: Literal["all", "last"] | Count = Field(
         "all",
         description="models or adapters that stay in the run folder: 'all', the 'last', or of so many last "

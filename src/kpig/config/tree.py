@@ -46,13 +46,14 @@ PORTIONS = frozenset(
         "train.device",
         "train.checkpoint_every",
         "train.keep_models",
+        "train.progress_seconds",
         "train.tokens_per_micro_batch",
         "train.row_tokens",
         "evaluate.tokens_per_batch",
     }
 )
-"""Keys that say where and in what portions a run computes, and what it keeps: they change its results by
-rounding only."""
+"""Keys that say where and in what portions a run computes, what it keeps and how often it says something:
+they change its results by rounding only."""
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:

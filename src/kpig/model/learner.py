@@ -236,20 +236,31 @@ class Learner:
         tokens_per_batch: int = 0,
         advance: Callable[[int], None] = lambda count: None,
     ) -> list[Answer]:
-        """Greedy answers to prompts of token ids, in order: the one loop that generates.
+        """Greedy answers to prompts of token ids, in order.
 
-        `advance` is told how many more have come in. Tokens read and written count as forward tokens.
-        Whether there is room for prompt and answer is the caller's to know. `tokens_per_batch` as in
-        `prompt_batches`.
+        `advance` is told how many more have come in. The rest as in `answer_batches` and `prompt_batches`.
         """
         found: dict[int, Answer] = {}
-        for places in self.prompt_batches(prompts, max_new_tokens, tokens_per_batch):
+        batches = self.prompt_batches(prompts, max_new_tokens, tokens_per_batch)
+        for given in self.answer_batches(prompts, batches, max_new_tokens):
+            found |= given
+            advance(len(given))
+        return [found[place] for place in range(len(prompts))]
+
+    def answer_batches(
+        self, prompts: Sequence[Sequence[int]], batches: Iterable[Sequence[int]], max_new_tokens: int
+    ) -> Iterator[dict[int, Answer]]:
+        """Greedy answers to prompts, a batch of `prompt_batches` at a time: the one loop that generates.
+
+        Each by the number of its prompt. Tokens read and written count as forward tokens. Whether there is
+        room for prompt and answer is the caller's to know.
+        """
+        for places in batches:
             texts = self.generate([prompts[place] for place in places], max_new_tokens)
             given = [generation.answer(self.tokenizer, *one, max_new_tokens) for one in texts]
-            found |= zip(places, given, strict=True)
+            found = dict(zip(places, given, strict=True))
             self.ledger.forward_tokens += sum(len(prompts[p]) + found[p].num_tokens for p in places)
-            advance(len(places))
-        return [found[place] for place in range(len(prompts))]
+            yield found
 
     def prompt_batches(
         self, prompts: Sequence[Sequence[int]], max_new_tokens: int, tokens_per_batch: int = 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kpig.config import MethodSection, ModelSection, RunConfig
+from kpig.config import SUITE, MethodSection, ModelSection, RunConfig
 from kpig.config.table import merged
 from kpig.config.tree import examined, load_table
 from kpig.config.words import listed
@@ -57,7 +57,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     try:
         found = stream.configured(config)
     except KpigError as error:
-        problems.append(f"[stream] {error}")
+        problems += [f"[stream] {error}", *_first_words(path, config)]
     else:
         problems += [f"[stream] {one}" for one in own_answers.problems((*found.tasks, *found.held_out))]
     if not problems:
@@ -65,6 +65,16 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     if problems:
         raise ConfigError(listed(str(path), problems))
     return config, found
+
+
+def _first_words(path: Path, config: RunConfig) -> list[str]:
+    """The comment that a config begins with, where task files that it names are missing: it may tell why."""
+    named = (config.stream.path, config.stream.held_out, config.stream.variants)
+    if all(one in ("", SUITE) or Path(one).exists() for one in named):
+        return []
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    words = first.removeprefix("#").strip()
+    return [f"[stream] {path} itself begins: {words}"] if first.startswith("#") and words else []
 
 
 def model_problem(model: str | ModelSection) -> str:

@@ -24,12 +24,25 @@ from kpig.model.chat import present_moment
 from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
-from kpig.records import HELD_OUT, LATER, SEEN, Stream, Task
-from kpig.runs import check, course, disk, forgetting, kept, lock, restart, starts, unseen, validation
+from kpig.records import Stream, Task
+from kpig.runs import (
+    check,
+    course,
+    disk,
+    forecast,
+    forgetting,
+    kept,
+    lock,
+    restart,
+    starts,
+    unseen,
+    validation,
+)
 from kpig.runs.course import Course
 from kpig.runs.folder import GROWN_AT, RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
 from kpig.runs.places import told_new
+from kpig.runs.voice import Voice
 from kpig.scoring import answers, predictions, scores
 from kpig.scoring.records import Cost, RunScores
 from kpig.training import checkpoint, loop
@@ -174,9 +187,10 @@ def _stream(
     cautions = [*check.cautions(config, plan.new), *told]
     for caution in cautions:
         watch.say(f"note: {caution}")
-    _evaluate_untuned(folder, learner, tasks, config, watch)
+    voice = Voice(watch, folder, config, method, steps, tasks)
+    _evaluate_untuned(folder, learner, steps, tasks, config, voice)
     for step in steps:
-        _learn(folder, learner, method, step, steps, tasks, config, watch)
+        _learn(folder, learner, method, step, steps, tasks, config, voice)
         folder.drop_models(disk.num_kept(config, len(steps)))
     notes = method.notes()
     for note in notes:
@@ -250,12 +264,11 @@ def _planned(
 
 
 def _evaluate_untuned(
-    folder: RunDir, learner: Learner, tasks: Stream, config: RunConfig, watch: Watcher
+    folder: RunDir, learner: Learner, steps: Sequence[Step], tasks: Stream, config: RunConfig, voice: Voice
 ) -> None:
     if folder.is_done(0):
         return
-    groups = {LATER: tasks.tasks, HELD_OUT: tasks.held_out}
-    _score(folder, 0, learner, groups, config, watch)
+    _score(folder, 0, learner, forecast.groups(0, steps, tasks), config, voice)
     kept.write(folder.step(0), tasks.held_out)
     folder.finish(0)
 
@@ -268,7 +281,7 @@ def _learn(
     plan: Sequence[Step],
     tasks: Stream,
     config: RunConfig,
-    watch: Watcher,
+    voice: Voice,
 ) -> None:
     """Train one step, save the model, score it; or take over what an earlier session finished."""
     step_dir = folder.step(step.number)
@@ -277,38 +290,28 @@ def _learn(
         if step.number == len(plan) or not folder.is_done(step.number + 1):
             _take_over(step_dir, learner, method)
         return
-    _train(folder, learner, method, step, len(plan), config, watch)
+    _train(folder, learner, method, step, config, voice)
     folder.check_ours()
     _save(step_dir, learner, method)
     kept.write(step_dir, step.tasks)
-    seen = [task for earlier in plan[: step.number] for task in earlier.tasks]
-    later = plan[step.number].tasks if step.number < len(plan) else ()
-    _score(folder, step.number, learner, {SEEN: seen, LATER: later, HELD_OUT: tasks.held_out}, config, watch)
+    _score(folder, step.number, learner, forecast.groups(step.number, plan, tasks), config, voice)
     folder.finish(step.number)
 
 
 def _train(
-    folder: RunDir,
-    learner: Learner,
-    method: Method,
-    step: Step,
-    num_steps: int,
-    config: RunConfig,
-    watch: Watcher,
+    folder: RunDir, learner: Learner, method: Method, step: Step, config: RunConfig, voice: Voice
 ) -> None:
     """The updates of a step, from its newest checkpoint on. DivergedError that names the way on."""
     step_dir = folder.step(step.number)
-    begun = checkpoint.newest(step_dir, watch.say)
-    done = begun.update if begun else 0
-    name = f"step {step.number}/{num_steps} {config.method.name}: train"
+    begun = checkpoint.newest(step_dir, voice.say)
     try:
-        with watch.phase(name, step.num_updates, done):
+        with voice.training(step, begun.update if begun else 0, learner):
             loop.fit_step(
                 learner,
                 method,
                 step,
                 config,
-                log=lambda event: _heed(event, folder, watch),
+                log=lambda event: _heed(event, folder, step, learner, voice),
                 save=lambda state: _keep(state, folder, step_dir),
                 resume_from=begun,
             )
@@ -325,15 +328,15 @@ def _keep(state: checkpoint.Checkpoint, folder: RunDir, step_dir: Path) -> None:
     checkpoint.publish(state, step_dir)
 
 
-def _heed(event: dict[str, Any], folder: RunDir, watch: Watcher) -> None:
+def _heed(event: dict[str, Any], folder: RunDir, step: Step, learner: Learner, voice: Voice) -> None:
     """Write down what the loop has to tell, and show it."""
     folder.log(event)
     if "warning" in event:
-        watch.say(f"step {event['step']}: {event['warning']}")
+        voice.say(f"step {event['step']}: {event['warning']}")
     elif "note" in event:
-        watch.say(f"step {event['step']} {event['note']}")
+        voice.say(f"step {event['step']} {event['note']}")
     else:
-        watch.advance(note=f"loss {event['loss']:.3f}")
+        voice.updated(step, event, learner)
 
 
 def _score(
@@ -342,18 +345,18 @@ def _score(
     learner: Learner,
     groups: Mapping[str, Sequence[Task]],
     config: RunConfig,
-    watch: Watcher,
+    voice: Voice,
 ) -> None:
     probes = answers.probes(groups, config.evaluate)
-    total = answers.num_answers(probes, config.evaluate)
-    with watch.phase(f"step {number} {config.method.name}: evaluate", total):
-        answered = answers.score(learner, probes, config.evaluate, watch.advance)
+    with voice.evaluating(number, answers.num_answers(probes, config.evaluate)) as advance:
+        answered = answers.score(learner, probes, config.evaluate, advance)
     tasks = [task for members in groups.values() for task in members]
     result = scores.step_scores(number, answered, tasks)
     step_dir = folder.step(number)
     folder.check_ours()
     predictions.write_by_task(step_dir / "predictions", answered)
     scores.write_step(step_dir / "scores.json", result, Cost(**learner.ledger.as_dict()))
+    voice.scored(number, result)
 
 
 def _save(step_dir: Path, learner: Learner, method: Method) -> None:

@@ -1,12 +1,20 @@
-"""Answers of a model to prompts: greedy, in order, nothing scored."""
+"""Answers of a model to prompts, in a file: greedy, in order, nothing scored; a stopped job goes on."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from kpig.config import ModelSection
-from kpig.model import loading
+from kpig.files import as_line
+from kpig.model import identity, loading
+from kpig.model.encoding import Encoded
+from kpig.model.folder import resolve
 from kpig.progress import Watcher
 from kpig.records import Example
+from kpig.runs import lock
+from kpig.runs.answer_file import AnswerFile, left
 
 
 @dataclass(frozen=True)
@@ -23,20 +31,45 @@ class Answered:
 def predict(
     section: ModelSection,
     examples: Sequence[Example],
+    out: Path,
     max_new_tokens: int,
     device: str,
     watch: Watcher,
     clock: str | None = None,
-) -> list[Answered]:
-    """The greedy answers of a model, in the order of the examples; `clock` as in `loading.load`.
+) -> int:
+    """Write a model's greedy answers to the file `out`, an `Answered` a line, in order; how many are cut off.
 
-    An input that is too long is cut at its end. DataError where an instruction alone does not fit.
+    `clock` is as in `loading.load`. The file is there whole or not at all. Answers gather beside it, in
+    `out`.part, so that the same call goes on after a stop, to the same answers. An input that is too long is
+    cut at its end. DataError where an instruction alone does not fit, BusyError where another process
+    writes the file.
     """
     learner = loading.load(section, device=device, clock=clock)
     encoded = [learner.encoder.encode(example, max_new_tokens) for example in examples]
-    with watch.phase("answer", len(encoded)):
-        answers = learner.answers([one.prompt for one in encoded], max_new_tokens, advance=watch.advance)
-    return [
-        Answered(example.task, example.id, one.text, answer.text, answer.finished)
-        for example, one, answer in zip(examples, encoded, answers, strict=True)
-    ]
+    prompts = [one.prompt for one in encoded]
+    with lock.held(out):
+        answers = AnswerFile(out, _digest(section, prompts, max_new_tokens, device), watch.say)
+        batches = left(learner.prompt_batches(prompts, max_new_tokens), answers)
+        num_left = sum(map(len, batches))
+        with watch.phase("answer", len(encoded), len(encoded) - num_left):
+            for given in learner.answer_batches(prompts, batches, max_new_tokens):
+                answers.add({number: [one.text, one.finished] for number, one in given.items()})
+                watch.advance(len(given))
+        num_cut_off = sum(not one.finished for one in _in_order(encoded, answers))
+        answers.publish(as_line(asdict(one)) for one in _in_order(encoded, answers))
+    return num_cut_off
+
+
+def _in_order(encoded: Sequence[Encoded], answers: AnswerFile) -> Iterator[Answered]:
+    for one, (text, finished) in zip(encoded, answers.read(range(len(encoded))), strict=True):
+        yield Answered(one.example.task, one.example.id, one.text, text, finished)
+
+
+def _digest(section: ModelSection, prompts: Sequence[Sequence[int]], max_new_tokens: int, device: str) -> str:
+    """SHA-256, in hex, of all that decides the answers."""
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "device": device}
+    total = hashlib.sha256(as_line(settings | section.model_dump(mode="json")).encode())
+    total.update(as_line(identity.digests(resolve(section.path))).encode())
+    for prompt in prompts:
+        total.update(as_line(list(prompt)).encode())
+    return total.hexdigest()

@@ -1,0 +1,55 @@
+"""Runs from Python, a notebook too: they say how far they are, and end with their report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kpig.config import RunConfig
+from kpig.progress import Watcher, here
+from kpig.report import read_run, terminal_table, write
+from kpig.runs import gate
+from kpig.scoring.records import RunScores
+
+
+def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher | None = None) -> RunScores:
+    """Learn the stream with one method; the scores of the run, which is kept in folder `out` with its report.
+
+    How far it is stands in the notebook's cell, or else on standard error; `watch=kpig.Watcher()` keeps it
+    quiet. A run that was interrupted goes on with `resume=True`, on CPU to the same bits. Raises a KpigError
+    that says what to do for anything the user can mend, as `kpig.runs.job.run`.
+    """
+    watch = watch or here()
+    from kpig.runs import job
+
+    found = job.run(config, out, resume, watch)
+    _report(Path(out), watch)
+    return found
+
+
+def extend(
+    path: str | Path,
+    tasks: str,
+    overrides: Sequence[str] = (),
+    metrics: Mapping[str, str] | None = None,
+    watch: Watcher | None = None,
+    forget: bool = False,
+) -> RunScores:
+    """Learn the steps of further task files after a finished run, in its folder; the scores of all steps.
+
+    The report is written anew. `watch` as in `run`; all else, and what is raised, as in
+    `kpig.runs.job.extend`.
+    """
+    watch = watch or here()
+    from kpig.runs import job
+
+    found = job.extend(path, tasks, overrides, metrics, watch, forget)
+    _report(Path(path), watch)
+    return found
+
+
+def _report(path: Path, watch: Watcher) -> None:
+    """Write report.html and report.md of a finished run into its folder, and show the table and the gate."""
+    record = read_run(path)
+    page = write([record], path)
+    watch.show(terminal_table([record]))
+    watch.say(f"gate: {path}: {gate.told(path)}")
+    watch.say(f"report: {page}")

@@ -45,6 +45,14 @@ def name_for(text: str) -> str:
     return f"{kept}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
+def true_path(path: str | Path) -> Path:
+    """Absolute, with links followed and `~` the home folder; a link in a circle stays as it is.
+
+    `Path.resolve` and `Path.expanduser` raise RuntimeError for some paths that users can give.
+    """
+    return Path(os.path.realpath(os.path.expanduser(path)))
+
+
 def publish(path: Path, text: str) -> None:
     """Write `path` so that a reader sees the old file or the new one, never half.
 

@@ -1,5 +1,6 @@
 """The command `annotate`: find the key parts of instructions, and the constraints that they state."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -143,7 +144,7 @@ def _places(tasks: str, out: Path | None) -> tuple[Path, Path]:
         return out, out.with_name(files.CONSTRAINTS_FILE)
     if config := config_of(tasks):
         tasks = config.stream.path
-    path = Path(tasks).expanduser()
+    path = Path(os.path.expanduser(tasks))
     if tasks == SUITE or is_run(path):
         return Path(files.KEY_PARTS_FILE), Path(files.CONSTRAINTS_FILE)
     if not path.exists():

@@ -7,6 +7,7 @@ import typer
 
 from kpig.cli.app import app, show_report
 from kpig.cli.screen import say, show
+from kpig.files import true_path
 
 
 @app.command()
@@ -29,7 +30,7 @@ def report(
     from kpig.report import is_unfinished, read_run, read_unfinished
 
     found = {path: _runs(path) for path in runs}
-    every = list({one.resolve(): one for folders in found.values() for one in folders}.values())
+    every = list({true_path(one): one for folders in found.values() for one in folders}.values())
     unfinished = [path for path in every if is_unfinished(path)]
     records = [read_run(path) for path in every if path not in unfinished]
     for path in unfinished:

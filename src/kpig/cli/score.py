@@ -9,6 +9,7 @@ from kpig.cli.app import MetricOption, TasksOption, app, read_tasks
 from kpig.cli.score_table import print_cautions, score_table
 from kpig.cli.screen import say, show
 from kpig.errors import UsageError
+from kpig.files import true_path
 
 
 @app.command()
@@ -39,7 +40,7 @@ def score(
     from kpig.runs.folder import check_no_run
     from kpig.scoring import predictions, predictions_file, scores
 
-    if out is not None and (out / "predictions.jsonl").resolve() == path.resolve():
+    if out is not None and true_path(out / "predictions.jsonl") == true_path(path):
         raise UsageError(f"--out {out} would write over {path}; give another folder")
     if out is not None:
         check_no_run(out)

@@ -9,6 +9,7 @@ from typing import Any
 from kpig.compare.runs import Run, data_digest, has_suite_per_seed, held_out_tasks, learned_tasks
 from kpig.config import PORTIONS
 from kpig.errors import some
+from kpig.files import true_path
 from kpig.model.folder import resolve
 
 SECTIONS = ("model.", "train.", "replay.", "evaluate.")
@@ -71,7 +72,7 @@ def _digest(run: Run) -> str:
 def _place(path: str) -> str:
     """The one way to write a local folder; a hub name as it is."""
     found = Path(resolve(path))
-    return str(found.resolve()) if found.exists() else str(found)
+    return str(true_path(found)) if found.exists() else str(found)
 
 
 def _changed_tasks(runs: Sequence[Run]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from kpig.config import SUITE, load_resolved, settings_of
 from kpig.errors import ConfigError, RunError
+from kpig.files import true_path
 from kpig.report.record import RunRecord, read_run, why_unfinished
 from kpig.runs.folder import RunDir
 from kpig.runs.places import runs_at
@@ -47,7 +48,7 @@ def read_all(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
     Raises RunError for a path without any run, for a damaged run, and where no run is finished.
     """
-    found = list({folder.resolve(): folder for path in paths for folder in _folders(path)}.values())
+    found = list({true_path(folder): folder for path in paths for folder in _folders(path)}.values())
     finished = [folder for folder in found if (folder / "scores.json").is_file()]
     unfinished = [folder for folder in found if not (folder / "scores.json").is_file()]
     left_out = [why_unfinished(RunDir(folder)) for folder in unfinished]

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from kpig.config import TINY, ModelSection
 from kpig.errors import KpigError, ModelError, nearest
+from kpig.files import true_path
 from kpig.model import kind
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -305,7 +306,7 @@ def _sought(base: str, adapter: Path) -> str:
     """A base model's folder as it is, or where it lies beside the adapter; a hub name as it is."""
     if os.path.exists(base):
         return base
-    here = adapter.resolve()
+    here = true_path(adapter)
     places: Sequence[Path] = (here, *here.parents)
     return next((str(place / base) for place in places if (place / base / "config.json").is_file()), base)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kpig.config import ModelSection, RunConfig, build
 from kpig.errors import DivergedError, RunError
-from kpig.files import publish_json, refuse_links, replace_folder, sync_folder, writing
+from kpig.files import publish_json, refuse_links, replace_folder, sync_folder, true_path, writing
 from kpig.methods import chosen
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
@@ -160,7 +160,7 @@ def run(recipe: Recipe, out: Path, resume: bool = False, watch: Watcher | None =
 def _made(recipe: Recipe, out: Path, watch: Watcher) -> dict[str, Any]:
     """What `run` makes, in a folder that is this process's alone."""
     prepared = prepare(recipe, out, watch)
-    planned = chosen.complete(run_config(recipe, out.resolve(), prepared["tasks"]))
+    planned = chosen.complete(run_config(recipe, true_path(out), prepared["tasks"]))
     config = restart.going_on(out / RUN, planned)
     try:
         job.run(config, out / RUN, resume=(out / RUN).exists(), watch=watch)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kpig.errors import RunError
+from kpig.files import true_path
 from kpig.runs.folder import DONE, RunDir
 from kpig.scoring import scores
 from kpig.scoring.records import RunScores, TaskScore
@@ -76,7 +77,7 @@ def distinct(runs: Sequence[RunRecord]) -> list[RunRecord]:
     numbers: Counter[str] = Counter()
     found = []
     for run in runs:
-        label = run.name if counts[run.name] == 1 else f"{run.name} ({run.path.resolve().name})"
+        label = run.name if counts[run.name] == 1 else f"{run.name} ({true_path(run.path).name})"
         numbers[label] += 1
         found.append(replace(run, name=label if numbers[label] == 1 else f"{label} {numbers[label]}"))
     return found

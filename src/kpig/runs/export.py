@@ -13,7 +13,7 @@ import torch
 from transformers import GenerationConfig
 
 from kpig.errors import RunError
-from kpig.files import publish, publish_json, replace_folder, writing
+from kpig.files import publish, publish_json, replace_folder, true_path, writing
 from kpig.model import identity, loading
 from kpig.model.chat import Messages
 from kpig.model.encoding import PLAIN_ANSWER, PLAIN_SYSTEM, PLAIN_TEMPLATE, PLAIN_TURN
@@ -59,7 +59,7 @@ class Exported:
 
 def check_free(out: Path, run: Path) -> None:
     """Refuse a folder that holds anything or lies in the run's own; writes nothing. RunError."""
-    if out.resolve().is_relative_to(run.resolve()):
+    if true_path(out).is_relative_to(true_path(run)):
         raise RunError(f"{out} lies inside the run {run}; give --out a folder elsewhere")
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; give --out a folder that is new or empty")

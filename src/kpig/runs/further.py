@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kpig.config import SUITE, build
 from kpig.errors import RunError, UsageError
+from kpig.files import true_path
 from kpig.progress import Watcher
 from kpig.runs import course, job, starts
 from kpig.runs.forgetting import FORGET
@@ -57,7 +58,7 @@ def _resumed(
 
 def _place(tasks: str) -> str:
     """Where the tasks are, from wherever the run goes on."""
-    return tasks if tasks == SUITE else str(Path(tasks).expanduser().resolve())
+    return tasks if tasks == SUITE else str(true_path(tasks))
 
 
 def _unfinished(path: Path, begun: bool) -> str:

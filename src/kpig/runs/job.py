@@ -16,7 +16,7 @@ import torch
 
 from kpig.config import RunConfig, dump, flat
 from kpig.errors import DivergedError, KpigError, RunError
-from kpig.files import as_json, drop_unpublished, refuse_links, sync_folder, writing
+from kpig.files import as_json, drop_unpublished, refuse_links, sync_folder, true_path, writing
 from kpig.methods import chosen, growth
 from kpig.methods.base import Method, Step
 from kpig.model import adapters, identity, loading
@@ -401,7 +401,7 @@ def _run_scores(
 
 def _commit() -> str | None:
     """The commit of the kpig checkout that runs, None for an installed package."""
-    here = Path(__file__).resolve().parents[2]
+    here = true_path(__file__).parents[2]
     if not (here / ".git").exists():
         return None
     found = subprocess.run(

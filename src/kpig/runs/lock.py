@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kpig.errors import RunError
-from kpig.files import disk_error
+from kpig.files import disk_error, true_path
 from kpig.processes import here, is_gone
 
 BUSY = 75
@@ -77,7 +77,7 @@ class Claim:
 
 def path_of(folder: Path) -> Path:
     """The lock of the run in a folder: beside it, or inside where the folder around it is read-only."""
-    folder = folder.resolve()
+    folder = true_path(folder)
     beside = not folder.parent.exists() or os.access(folder.parent, os.W_OK)
     return folder.parent / f"{folder.name}.lock" if beside else folder / INSIDE
 

@@ -1,6 +1,7 @@
 """What a sweep's TOML file says, read and checked by itself."""
 
 import copy
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -109,7 +110,7 @@ def read(path: Path) -> Spec:
 
 def base_table(spec: Spec, path: Path) -> dict[str, Any]:
     """The base config as a plain table, what it names by a relative path found beside its file."""
-    source = path if isinstance(spec.base, dict) else path.parent / Path(spec.base).expanduser()
+    source = path if isinstance(spec.base, dict) else path.parent / os.path.expanduser(spec.base)
     table = copy.deepcopy(spec.base) if isinstance(spec.base, dict) else read_table(source)
     find_beside(source.parent, table)
     return table

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from kpig.config import SUITE, RunConfig, SuiteSection
 from kpig.errors import ConfigError, DataError, clause, nearest
+from kpig.files import true_path
 from kpig.records import Constraint, Example, Instruction, Stream, Task
 from kpig.tasks import readers, suite
 from kpig.tasks.drafts import Draft, Problems, build
@@ -210,7 +211,7 @@ def _build_all(
 
 
 def _name(path: str | Path) -> str:
-    path = Path(path).expanduser().resolve()
+    path = true_path(path)
     return path.name if path.is_dir() else path.parent.name if path.name == "stream.json" else path.stem
 
 

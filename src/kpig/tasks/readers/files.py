@@ -71,7 +71,7 @@ Kind = TypeVar("Kind")
 def place(path: str | Path) -> Path:
     """The path with its home folder filled in. Raises DataError where no file can be called so."""
     try:
-        found = Path(path).expanduser()
+        found = Path(os.path.expanduser(path))
         found.lstat()
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         pass

@@ -11,12 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
 from kpig.cli import failures, notes
 from kpig.cli.gain import READINGS, _gain_table
-from kpig.errors import DataError
+from kpig.config import ModelSection
+from kpig.errors import DataError, ModelError
 from kpig.files import disk_error
 from kpig.model.gain import reading
+from kpig.model.loading import load
 from kpig.pretrain import job as pretrain
 from kpig.pretrain.recipe import Recipe
 from kpig.progress import Watcher
@@ -267,9 +270,9 @@ def test_run_and_continue_read_their_data_once(tmp_path, monkeypatch):
 
     def counted(*given, **named):
         read.append(given)
-        return load(*given, **named)
+        return original(*given, **named)
 
-    load = stream.load
+    original = stream.load
     monkeypatch.setattr(stream, "load", counted)
     for name in ("old", "new"):
         rows = [
@@ -329,3 +332,74 @@ def test_such_a_number_has_its_advice_and_other_words_stay():
         "quotes); mend the file"
     )
     assert str(DataError("use sys.exit() or (4300 digits)")) == "use sys.exit() or (4300 digits)"
+
+
+# What check tells of the machine and the model
+
+
+def checked(config, *settings, code=1):
+    """What `kpig check` says of a config with settings."""
+    given = [word for one in settings for word in ("--set", one)]
+    done = kpig("check", config, *given)
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_check_finds_that_a_device_is_missing(device, config):
+    if (torch.cuda if device == "cuda" else torch.backends.mps).is_available():
+        pytest.skip("it is here")
+    told = checked(config, f"train.device={device}", "model.path=./nowhere")
+    assert f"[train] train.device: device '{device}'" in told and "./nowhere" in told
+
+
+@pytest.mark.parametrize(
+    ("targets", "absent"),
+    [
+        (["nope"], ["'nope'"]),
+        (["q_proj", "v_prj"], ["'v_prj'"]),
+        (["proj", "q_proj", "attn.q_proj"], ["'proj'", "'attn.q_proj'"]),
+        (["mlp"], ["not supported"]),
+    ],
+)
+def test_check_finds_lora_targets_that_no_layer_of_the_model_has(targets, absent, config):
+    told = checked(config, "model.adapter=lora", f"model.lora_targets={json.dumps(targets)}")
+    assert all(one in told for one in absent) and "model.lora_targets" in told
+    assert "'q_proj'" not in told
+
+
+def test_a_run_from_python_refuses_lora_targets_that_would_be_passed_over(tmp_path):
+    with pytest.raises(ModelError, match=r"no module is called 'v_prj'.*k_proj"):
+        load(ModelSection(path="tiny", adapter="lora", lora_targets=("q_proj", "v_prj")))
+
+
+@pytest.mark.parametrize("targets", [["q_proj"], ["self_attn.v_proj", "down_proj"], ["lm_head"]])
+def test_sound_lora_targets_are_sound(targets, config):
+    checked(config, "model.adapter=lora", f"model.lora_targets={json.dumps(targets)}", code=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "offline", "words"),
+    [
+        ("nobody/nothing", "0", "note: model.path 'nobody/nothing' is no folder here"),
+        ("tinyy", "0", "Did you mean 'tiny'?"),
+        ("nobody/nothing", "1", "error: "),
+        ("no such name", "0", "cannot be a name on the hub"),
+        ("tiny--x..y", "1", "cannot be a name on the hub"),
+    ],
+)
+def test_check_says_what_is_known_of_a_model_that_is_no_folder(name, offline, words, config, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    told = checked(config, f"model.path={name}", code=0 if words[:1] in "nD" else 1)
+    assert words in told and ("is no folder" in told)
+
+
+def test_check_has_no_word_on_a_model_that_was_fetched_before(config, monkeypatch, tmp_path):
+    snapshot = tmp_path / "hub" / "models--nobody--small" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "is no folder" not in checked(config, "model.path=nobody/small", code=0)

@@ -185,6 +185,23 @@ def test_retry_after_is_capped():
     assert 0.2 <= second - first < 2
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("3600", "HTTP 429: busy, which asks for 3600 s; waiting 0 s, then retry 1 of"),
+        ("7.4", "asks for 7 s"),
+        ("0.1", None),
+        ("soon", None),
+    ],
+)
+def test_a_long_wait_is_told_with_its_bound(asked, words, caplog):
+    with MisbehavingServer(fails(429, "busy", headers={"Retry-After": asked})) as server:
+        backend_for(server, max_wait_s=0.2).complete(requests_of("q"))
+    told = [record.getMessage() for record in caplog.records if record.name == "kpig.llm.http"]
+    assert len(told) == (words is not None)
+    assert not told or (words in told[0] and "no wait is longer than 0 s" in told[0])
+
+
 def test_retry_after_is_read_as_seconds_or_as_a_date():
     date = email.utils.formatdate(time.time() + 30, usegmt=True)
     assert asked_wait({"retry-after": "1.5"}) == 1.5

@@ -176,7 +176,7 @@ def _learner(
     if not path:
         return None
     from kpig.model.loading import load
-    from kpig.runs.job import choose_device
+    from kpig.runs.machine import choose_device
 
     model = served_model(path, tasks, dtype, max_length)
     return load(model.section, device=choose_device(device.value), clock=model.clock)

@@ -62,7 +62,7 @@ class ChatModel:
             raise UsageError("name a chat model with --llm (and --base-url for a server), or use --by rules")
         budget = Budget(self.max_requests or None, self.max_tokens or None)
         if self.is_folder:
-            from kpig.runs.job import choose_device
+            from kpig.runs.machine import choose_device
 
             quiet()
             return TextBackend(load_local(self.llm, choose_device(device.value)), self.cache, budget)

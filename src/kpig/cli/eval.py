@@ -48,7 +48,7 @@ def evaluate(
     from kpig.progress import Bars
     from kpig.runs.diagnose import evaluate_model
     from kpig.runs.folder import check_no_run
-    from kpig.runs.job import choose_device
+    from kpig.runs.machine import choose_device
     from kpig.scoring import predictions, scores
 
     if out is not None:

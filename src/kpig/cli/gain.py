@@ -56,7 +56,7 @@ def gain(
     """
     from kpig.progress import Bars
     from kpig.runs.diagnose import gain_json, measure_tasks
-    from kpig.runs.job import choose_device
+    from kpig.runs.machine import choose_device
 
     tasks = tasks_for(path, tasks)
     model = served_model(path, tasks, dtype, max_length)

@@ -46,7 +46,7 @@ def predict_answers(
     Example: [bold]kpig predict runs/my questions.jsonl --out answers.jsonl[/bold]
     """
     from kpig.progress import Bars
-    from kpig.runs.job import choose_device
+    from kpig.runs.machine import choose_device
     from kpig.runs.predict import predict
 
     if out.is_dir() or (out.exists() and not overwrite):

@@ -10,6 +10,7 @@ The retries are ours and the client's own are off (`max_retries=0`), because the
 """
 
 import json
+import logging
 import os
 import random
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from kpig.errors import clause
 from kpig.llm import trouble, wire
 from kpig.llm.backend import Deliver
 from kpig.llm.budget import Budget
@@ -28,6 +30,10 @@ from kpig.llm.reply import detail, parse
 from kpig.llm.settings import HttpSettings, read_key
 from kpig.llm.trouble import Trouble
 from kpig.llm.wire import Compressed, Post, Refused
+
+log = logging.getLogger(__name__)
+NOTABLE_WAIT_S = 5.0
+"""Seconds from which a wait is told. Chosen: nobody wonders before."""
 
 STOPPED = Failure("stopped", "the job ended before this request")
 NO_SCHEMA = (400, 422)
@@ -108,8 +114,10 @@ class HttpModel:
             if spent or not result.again:
                 self._count_failure(result)
                 return result.failure
-            stop.wait(self._pause(result, retry))
+            pause = self._pause(result, retry)
             retry += 1
+            self._tell_wait(result, pause, retry)
+            stop.wait(pause)
         return STOPPED
 
     def _raise_if_hopeless(self, result: Trouble, spent: bool) -> None:
@@ -134,6 +142,22 @@ class HttpModel:
     def _pause(self, result: Trouble, retry: int) -> float:
         settings = self.settings
         return trouble.wait_before(retry, result.wait_s, settings.backoff_s, settings.max_wait_s, self._rng)
+
+    def _tell_wait(self, result: Trouble, pause: float, retry: int) -> None:
+        """Say a wait that is long, or shorter than the server asked for by as much."""
+        if max(pause, result.wait_s) < NOTABLE_WAIT_S:
+            return
+        asked = f", which asks for {result.wait_s:.0f} s" if result.wait_s else ""
+        log.warning(
+            "%s: %s%s; waiting %.0f s, then retry %d of %d (no wait is longer than %.0f s)",
+            self.settings.base_url,
+            clause(result.failure.detail or result.failure.reason),
+            asked,
+            pause,
+            retry,
+            self.settings.max_retries,
+            self.settings.max_wait_s,
+        )
 
     def _paid_attempt(
         self, request: Request, with_schema: bool, budget: Budget, post: Post

@@ -1,7 +1,7 @@
 """Adapters on a base model: a fresh LoRA to train, or one from a folder."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ def fresh(model: Any, section: ModelSection, seed: int) -> Any:
     """The model with a LoRA adapter as the config's [model] section describes, drawn with `seed`."""
     from peft import LoraConfig, get_peft_model
 
+    _require_targets(model, section.lora_targets)
     targets = list(section.lora_targets) if section.lora_targets else "all-linear"
     config = LoraConfig(
         r=section.lora_rank,
@@ -41,6 +42,20 @@ def fresh(model: Any, section: ModelSection, seed: int) -> Any:
             raise ModelError(
                 f"LoRA cannot be put on this model: {clause(error)}. Set model.lora_targets."
             ) from error
+
+
+def _require_targets(model: Any, targets: Sequence[str]) -> None:
+    """Refuse a name that no module has: PEFT passes over it where another one is there."""
+    names = [name for name, _ in model.named_modules()]
+    absent = [one for one in targets if not any(f".{name}".endswith(f".{one}") for name in names)]
+    if absent:
+        linear = {
+            name.rpartition(".")[2] for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)
+        }
+        raise ModelError(
+            f"LoRA cannot be put on this model: no module is called {' or '.join(map(repr, absent))}. Set "
+            f"model.lora_targets; its linear layers are called {', '.join(sorted(linear)) or 'nothing'}"
+        )
 
 
 def left_out(model: Any) -> list[str]:

@@ -19,7 +19,7 @@ from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
 from kpig.model.folder import adapter_problem, check_folder, resolve
 from kpig.records import Example, Stream, Task
-from kpig.runs import validation
+from kpig.runs import machine, validation
 from kpig.tasks import coverage, own_answers, stream
 from kpig.tasks.drafts import share_unread
 from kpig.tasks.matching import collisions, normalize
@@ -52,7 +52,9 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     problems += _method_problems(table)
     if config is None or problems:
         raise ConfigError(listed(str(path), problems))
-    if problem := model_problem(config.model):
+    if problem := machine.device_problem(config):
+        problems.append(f"[train] {problem}")
+    if problem := model_problem(config.model) or machine.model_problem(config.model):
         problems.append(f"[model] {problem}")
     try:
         found = stream.configured(config)
@@ -112,7 +114,8 @@ def _arrangement_problems(config: RunConfig, tasks: Stream) -> list[str]:
 
 def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """Sentences about what a run will do, that whoever starts it may not expect; there may be none."""
-    found = [*weight_cautions(config), *scorer_cautions((*tasks.tasks, *tasks.held_out))]
+    found = [*machine.cautions(config.model), *weight_cautions(config)]
+    found += scorer_cautions((*tasks.tasks, *tasks.held_out))
     found += own_answers.constraint_cautions((*tasks.tasks, *tasks.held_out))
     found += own_instruction_cautions((*tasks.tasks, *tasks.held_out))
     found += data_cautions((*tasks.tasks, *tasks.held_out))

@@ -41,6 +41,7 @@ from kpig.runs import (
 from kpig.runs.course import Course
 from kpig.runs.folder import GROWN_AT, RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
+from kpig.runs.machine import choose_device
 from kpig.runs.places import told_new
 from kpig.runs.voice import Voice
 from kpig.scoring import answers, predictions, scores
@@ -207,19 +208,6 @@ def _all_cut(plan: Course, num_cut: int) -> int | None:
     """How many examples were shortened in all starts; None where one of them did not count."""
     before = [one.shortened_examples for one in plan.grown[-1:]]
     return None if None in before else num_cut + sum(one or 0 for one in before)
-
-
-def choose_device(name: str) -> str:
-    """The device to use: as named, or with "auto" a GPU where there is one. RunError where it is missing."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if (name == "cuda" and not torch.cuda.is_available()) or (
-        name == "mps" and not torch.backends.mps.is_available()
-    ):
-        raise RunError(
-            f"device {name!r} was asked for but torch sees none; use auto or cpu, or install torch for it"
-        )
-    return name
 
 
 def environment(config: RunConfig, model: Mapping[str, str | None], clock: str) -> dict[str, Any]:

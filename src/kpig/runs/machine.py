@@ -1,0 +1,95 @@
+"""What a config asks of the machine that it starts on: a device, and a model that lies here or on a hub.
+
+What it needs of torch and the hub loads late.
+"""
+
+from kpig.config import TINY, ModelSection, RunConfig
+from kpig.errors import ModelError, RunError, nearest
+from kpig.model.folder import is_adapter, is_local, resolve
+
+
+def choose_device(name: str) -> str:
+    """The device to use: as named, or with "auto" a GPU where there is one. RunError where it is missing."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if (name == "cuda" and not torch.cuda.is_available()) or (
+        name == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise RunError(
+            f"device {name!r} was asked for but torch sees none; use auto or cpu, or install torch for it"
+        )
+    return name
+
+
+def device_problem(config: RunConfig) -> str:
+    """Why a config's device cannot be used here; "" for nothing."""
+    try:
+        choose_device(config.train.device)
+    except RunError as error:
+        return f"train.device: {error}"
+    return ""
+
+
+def model_problem(section: ModelSection) -> str:
+    """Why a model whose folder is sound cannot be had here, or not with its LoRA; "" for nothing."""
+    return _hub_problem(section.path) or _target_problem(section)
+
+
+def cautions(section: ModelSection) -> list[str]:
+    """A sentence where the model is neither a folder nor fetched yet, so that only a hub can tell of it."""
+    path = resolve(section.path)
+    if is_local(path) or _is_fetched(path):
+        return []
+    near = nearest(section.path, [TINY])
+    meant = f" Did you mean {near!r}?" if near else ""
+    return [
+        f"model.path {section.path!r} is no folder here, and no model of that name was fetched before: it is "
+        f"taken for one on the Hugging Face hub, and nothing of it was checked.{meant}"
+    ]
+
+
+def _hub_problem(name: str) -> str:
+    """Why a name that is no folder cannot be fetched either; "" where it may be."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
+
+    path = resolve(name)
+    if is_local(path):
+        return ""
+    advice = "give a folder with config.json and *.safetensors, 'tiny', or the name of a model on the hub"
+    try:
+        if _is_fetched(path) or not constants.is_offline_mode():
+            return ""
+    except HFValidationError:
+        return f"model.path {name!r:.80} is no folder, and cannot be a name on the hub; {advice}"
+    return (
+        f"model.path {name!r} is no folder here, no model of that name was fetched before, and the hub is "
+        f"not asked (HF_HUB_OFFLINE); {advice}"
+    )
+
+
+def _is_fetched(name: str) -> bool:
+    """Whether a model of that name on a hub lies in the cache here."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)
+
+
+def _target_problem(section: ModelSection) -> str:
+    """Why LoRA cannot be put where `lora_targets` says, on a model that takes it elsewhere; else ""."""
+    path = resolve(section.path)
+    if section.adapter != "lora" or not section.lora_targets or not is_local(path) or is_adapter(path):
+        return ""
+    from kpig.model import loading
+
+    try:
+        loading.outline(section)
+    except ModelError as error:
+        try:
+            loading.outline(section.model_copy(update={"lora_targets": ()}))
+        except ModelError:  # some models can be built with numbers only
+            return ""
+        return str(error)
+    return ""

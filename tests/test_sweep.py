@@ -598,6 +598,7 @@ def test_two_sweeps_of_one_folder_do_every_run_once(tmp_path):
         assert "3 runs, 3 done" in listed
     for path in (tmp_path / "out").glob("*.log"):
         assert len(re.findall(r"step 0\b.*\bdone\b", path.read_text())) == 1, path
+        assert num_updates(path.with_suffix("")) == (0 if path.name.startswith("init") else 8), path
 
 
 def test_an_interrupted_sweep_stops_its_processes_and_says_how_to_go_on(tmp_path):

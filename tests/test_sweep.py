@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -596,7 +597,8 @@ def test_two_sweeps_of_one_folder_do_every_run_once(tmp_path):
         listed, _ = finished(process)
         assert "3 runs, 3 done" in listed
     for path in (tmp_path / "out").glob("*.log"):
-        assert path.read_text().count("step 0 ") == 1, path
+        assert len(re.findall(r"step 0\b.*\bdone\b", path.read_text())) == 1, path
+        assert num_updates(path.with_suffix("")) == (0 if path.name.startswith("init") else 8), path
 
 
 def test_an_interrupted_sweep_stops_its_processes_and_says_how_to_go_on(tmp_path):

@@ -282,8 +282,9 @@ def _update(
     method.shape_gradients(learner, clock)
     norm = passes.accelerator.clip_grad_norm_(list(learner.parameters().values()), settings.clip)
     require_finite("gradient", norm, clock)
+    rate = learning_rate(settings, clock.update, clock.num_updates)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(settings, clock.update, clock.num_updates)
+        group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     learner.ledger.updates += 1
@@ -296,10 +297,11 @@ def _update(
     if found := ratios(means, method.penalties):
         means["penalty_ratio"] = float(f"{sum(found.values()):.4g}")
     counts = {"tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
+    course = {"learning_rate": rate}
     by_task = {"replayed_tasks": Counter(example.task for example in replayed)} if replayed else {}
     measured = method.measured(clock)
     require_own_names(method, "measured", measured)
-    return {**means, **counts, **by_task, **measured}, examples
+    return {**means, **counts, **course, **by_task, **measured}, examples
 
 
 def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:

@@ -474,13 +474,13 @@ def test_a_response_too_long_to_match_fails_both_pattern_types(name, pattern):
 
 
 def test_a_pattern_that_would_take_for_ever_is_given_up_without_a_verdict():
-    begun = time.monotonic()
+    begun = time.process_time()
     for name in ("regex", "not_regex"):
         constraint = parse({"type": name, "pattern": "(a|aa|a+)+(b|bb)+(a+)+$"}, "here")
         response = "a" * 5000 + "b" * 40 + "a" * 4000 + "c"
         assert satisfied(constraint, "", response) is None
         assert violations([constraint], "", response) == (UNDECIDED,)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,11 @@ def sync_folder(folder: Path) -> None:
         _sync(path)
 
 
-def refuse_links(folder: Path) -> None:
+def refuse_links(folder: Path, others: Path | None = None) -> None:
     """Raise RunError where a part of a folder is a symbolic link: what is written would land elsewhere.
 
-    The folder itself may be one, for whoever names it knows where it leads.
+    The folder itself may be one, for whoever names it knows where it leads. Folders in `others` are
+    written by other programs and not looked into.
     """
     for parent, folders, names in os.walk(folder):
         link = next((path for name in (*folders, *names) if (path := Path(parent) / name).is_symlink()), None)
@@ -121,6 +122,8 @@ def refuse_links(folder: Path) -> None:
                 f"{link} is a symbolic link to {os.readlink(link)}; nothing is written through one. Put what "
                 "it leads to in its place, or give --out another folder"
             )
+        if Path(parent) == others:
+            folders.clear()
 
 
 def replace_folder(new: Path, current: Path, old: Path) -> None:

@@ -89,6 +89,21 @@ DeviceOption = Annotated[
 ]
 
 
+class Tracker(StrEnum):
+    """What `run.track` of a config may hold, too."""
+
+    TENSORBOARD = "tensorboard"
+    TRACKIO = "trackio"
+    WANDB = "wandb"
+    MLFLOW = "mlflow"
+
+
+TrackOption = Annotated[
+    list[Tracker] | None,
+    typer.Option("--track", help="Tell a tracker of the run as well; may be repeated: docs/trackers.md."),
+]
+
+
 class Dtype(StrEnum):
     """What `model.dtype` of a config may be, too."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import MetricOption, Overrides, app, metrics_of, quiet, show_report
+from kpig.cli.app import MetricOption, Overrides, TrackOption, app, metrics_of, quiet, show_report
 
 
 @app.command("continue")
@@ -23,6 +23,7 @@ def continue_run(
         bool,
         typer.Option("--forget-data", help="First delete the run's examples of what it has learned."),
     ] = False,
+    track: TrackOption = None,
 ) -> None:
     """Learn further tasks after a finished run, as if it had known them from the start.
 
@@ -30,8 +31,9 @@ def continue_run(
     """
     from kpig.progress import Bars
     from kpig.report import read_run
-    from kpig.runs import further
+    from kpig.runs import further, tracking
 
     quiet()
-    further.learn(run, tasks, overrides or [], metrics_of(metrics), resume, Bars(), forget)
+    changes = [*(overrides or []), *tracking.overrides(track or [])]
+    further.learn(run, tasks, changes, metrics_of(metrics), resume, Bars(), forget)
     show_report([read_run(run)], run)

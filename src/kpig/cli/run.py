@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import ConfigPath, Overrides, app, quiet, show_report
+from kpig.cli.app import ConfigPath, Overrides, TrackOption, app, quiet, show_report
 from kpig.cli.screen import say
 
 
@@ -19,14 +19,16 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run in the same folder.")
     ] = False,
+    track: TrackOption = None,
 ) -> None:
     """Learn a task stream with one method and score it after every step.
 
     Example: [bold]kpig run examples/suite.toml --set method.name=replay --set seed=1[/bold]
     """
+    from kpig.runs import tracking
     from kpig.runs.check import check
 
-    settings, tasks = check(config, overrides or [])
+    settings, tasks = check(config, [*(overrides or []), *tracking.overrides(track or [])])
     folder = out or Path("runs") / f"{config.stem}-{settings.method.name.replace(':', '-')}-{settings.seed}"
     from kpig.progress import Bars
     from kpig.report import read_run

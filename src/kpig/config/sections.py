@@ -17,6 +17,18 @@ OPTIONS = "options"
 TINY = "tiny"
 """The name of the shipped model, as a path."""
 
+TrackerName = Literal["tensorboard", "trackio", "wandb", "mlflow"]
+
+
+class RunSection(Section):
+    """What surrounds a run and changes none of its numbers."""
+
+    track: Listed[TrackerName] = Field(
+        (),
+        description="trackers that are told of the run as well: 'tensorboard', 'trackio', 'wandb', 'mlflow'; "
+        "see docs/trackers.md",
+    )
+
 
 class ModelSection(Section):
     """Which model learns, and which of its weights."""

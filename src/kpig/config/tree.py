@@ -19,6 +19,7 @@ from kpig.config.sections import (
     MethodSection,
     ModelSection,
     ReplaySection,
+    RunSection,
     StreamSection,
     SuiteSection,
     TrainSection,
@@ -29,7 +30,7 @@ from kpig.errors import ConfigError
 
 
 class RunConfig(Section):
-    """Everything that decides a run's numbers."""
+    """Everything that decides a run's numbers, and under [run] what does not."""
 
     seed: Seed = Field(0, description="seed of training order, replay and fresh adapters")
     model: ModelSection = ModelSection()
@@ -39,6 +40,7 @@ class RunConfig(Section):
     replay: ReplaySection = ReplaySection()
     method: MethodSection = MethodSection()
     evaluate: EvaluateSection = EvaluateSection()
+    run: RunSection = RunSection()
 
 
 PORTIONS = frozenset(
@@ -104,12 +106,12 @@ def dump(config: RunConfig) -> str:
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
-    """The configuration with dotted keys, as JSON values."""
-    return flat(config.model_dump(mode="json"))
+    """What decides a run's numbers, with dotted keys, as JSON values."""
+    return flat(config.model_dump(mode="json", exclude={"run"}))
 
 
 def differing_keys(one: RunConfig, other: RunConfig) -> list[str]:
-    """Dotted names of the keys in which two configurations differ."""
+    """Dotted names of the keys that decide a run's numbers and in which two configurations differ."""
     first, second = settings_of(one), settings_of(other)
     return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
 

@@ -19,7 +19,7 @@ from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
 from kpig.model.folder import adapter_problem, check_folder, resolve
 from kpig.records import Example, Stream, Task
-from kpig.runs import machine, validation
+from kpig.runs import machine, trackers, validation
 from kpig.tasks import coverage, own_answers, stream
 from kpig.tasks.drafts import share_unread
 from kpig.tasks.matching import collisions, normalize
@@ -54,6 +54,8 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
         raise ConfigError(listed(str(path), problems))
     if problem := machine.device_problem(config):
         problems.append(f"[train] {problem}")
+    if problem := trackers.problem(config.run.track):
+        problems.append(f"[run] {problem}")
     if problem := model_problem(config.model) or machine.model_problem(config.model):
         problems.append(f"[model] {problem}")
     try:

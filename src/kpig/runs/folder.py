@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kpig.config import PORTIONS, RunConfig, differing_keys, dump, load_resolved
 from kpig.errors import ConfigError, RunError
@@ -20,7 +20,10 @@ DONE = "DONE"
 FIRST_FILES = ("config.toml", "environment.json", "stream.json")
 """What a run writes before anything else; the last of them says that it has begun."""
 
-LATER_FILES = ("events.jsonl", "steps", "starts")
+TRACKERS = "trackers"
+"""Where a run keeps what its trackers are told; see `kpig.runs.tracking`."""
+
+LATER_FILES = ("events.jsonl", "steps", "starts", TRACKERS)
 """What a run that goes on writes beside its first files."""
 
 GROWN_AT = "grown_at_step"
@@ -36,12 +39,23 @@ MOST = 2**53
 """Larger numbers are damage: no count of a run reaches it, and a float is not exact beyond."""
 
 
+class Follower(Protocol):
+    """Told what a run has written down, after it is written. It never raises an error."""
+
+    def logged(self, event: Mapping[str, Any]) -> None:
+        """An event stands in events.jsonl."""
+
+    def finished(self, number: int) -> None:
+        """A step is done."""
+
+
 @dataclass(frozen=True)
 class RunDir:
     """Paths inside one run folder and the few ways to write there, under its lock where a run goes on."""
 
     path: Path
     claim: Claim | None = None
+    followers: tuple[Follower, ...] = ()
 
     def step(self, number: int) -> Path:
         """The folder of a step; 0 is the untuned model."""
@@ -56,6 +70,8 @@ class RunDir:
         self.check_ours()
         publish(self.step(number) / DONE, "")
         self.drop_checkpoints(number)
+        for follower in self.followers:
+            follower.finished(number)
 
     def drop_checkpoints(self, number: int) -> None:
         """Remove what a step that is done needs no more; a kill meanwhile leaves it to the next start."""
@@ -94,6 +110,8 @@ class RunDir:
                 file.write(line)
         except OSError as error:
             raise disk_error(self.path / "events.jsonl", error) from error
+        for follower in self.followers:
+            follower.logged(event)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Every event, oldest first; what a kill cut short or damage made no event is passed over."""
@@ -121,7 +139,7 @@ class RunDir:
         for event in self.events():
             if is_anew(event):
                 kept = {key: one for key, one in kept.items() if key[0] < event["step"]}
-            elif _is_update(event):
+            elif is_update(event):
                 kept[event["step"], event["update"]] = event
         return [kept[key] for key in sorted(kept)]
 
@@ -149,7 +167,7 @@ def is_anew(event: Mapping[str, Any]) -> bool:
     return event.get("anew") is True and _is_count(event.get("step"))
 
 
-def _is_update(event: Mapping[str, Any]) -> bool:
+def is_update(event: Mapping[str, Any]) -> bool:
     """Whether an event is the record of an update, with values that can be drawn and added up."""
     numbers = [event[name] for name in DRAWN if event.get(name) is not None]
     replayed = event.get("replayed_tasks", {})
@@ -190,7 +208,7 @@ def check_free(path: Path, config: RunConfig, stream: Mapping[str, Any], resume:
         raise RunError(f"{path} is a file; give a folder for the run")
     if path.exists() and any(path.iterdir()):
         _check_continues(RunDir(path), config, stream, resume)
-        refuse_links(path)
+        refuse_links(path, others=path / TRACKERS)
 
 
 def may_change(key: str) -> bool:

@@ -35,11 +35,12 @@ from kpig.runs import (
     lock,
     restart,
     starts,
+    tracking,
     unseen,
     validation,
 )
 from kpig.runs.course import Course
-from kpig.runs.folder import GROWN_AT, RunDir, begun_at, check_free, check_same_model, open_run
+from kpig.runs.folder import GROWN_AT, TRACKERS, RunDir, begun_at, check_free, check_same_model, open_run
 from kpig.runs.lock import Claim
 from kpig.runs.machine import choose_device
 from kpig.runs.places import told_new
@@ -59,20 +60,22 @@ def run(
     watch: Watcher | None = None,
     claim: Claim | None = None,
     tasks: Stream | None = None,
+    track: Sequence[str] = (),
 ) -> RunScores:
     """Learn the stream with one method; the scores of the run, which is kept in folder `out`.
 
     A run that was interrupted goes on with `resume=True`, on CPU to the same bits; where its [train] is
     another one then, the current step is begun anew, which the notes of the scores tell. The folder is
     locked as long as it is written to; `claim` is its lock where the caller holds it already, `tasks` the
-    stream of the config where the caller has read it. Raises a KpigError that says what to do for anything
-    the user can mend, BusyError where another process does it.
+    stream of the config where the caller has read it. `track` names trackers that are told of the run as
+    well, instead of those of the config (docs/trackers.md). Raises a KpigError that says what to do for
+    anything the user can mend, BusyError where another process does it.
     """
     watch, path = watch or Watcher(), Path(out)
     if claim is None:
         lock.check_idle(path)
     starts.settle(path, claim)
-    plan = course.read(path, chosen.complete(config), tasks)
+    plan = course.read(path, chosen.complete(tracking.asked(config, track)), tasks)
     validation.require(plan.config, plan.new)
     check_free(path, plan.config, plan.summary, resume)
     if resume and claim is None and not (path / "stream.json").is_file():
@@ -81,7 +84,9 @@ def run(
     if (path / "scores.json").is_file():
         drop_unpublished(path)
         watch.say(f"{path}: already finished")
+        tracking.catch_up(path, plan.config, choose_device(plan.config.train.device), watch, claim)
         return scores.read_run(path / "scores.json")
+    tracking.wanted(path, plan.config)
 
     def opened(ours: Claim, now: dict[str, Any]) -> RunDir:
         check_free(path, plan.config, plan.summary, resume)
@@ -99,22 +104,24 @@ def extend(
     metrics: Mapping[str, str] | None = None,
     watch: Watcher | None = None,
     forget: bool = False,
+    track: Sequence[str] = (),
 ) -> RunScores:
     """Learn the steps of further task files after a finished run, in its folder; the scores of all steps.
 
     On a CPU it ends with the bits of a run that had known all steps. `overrides` are `section.key=value`
-    for the new steps, `metrics` those of the new tasks, by name or "*". With `forget`, the examples of all
-    tasks that were learned before are deleted from the folder first. From then on the run is unfinished
-    until the new steps are learned: `run` with the run's own config.toml and `resume=True` goes on. Raises a
-    KpigError that says what to do as `run` does, before anything is written.
+    for the new steps, `metrics` those of the new tasks, by name or "*"; `track` as in `run`. With `forget`,
+    the examples of all tasks that were learned before are deleted from the folder first. From then on the run
+    is unfinished until the new steps are learned: `run` with the run's own config.toml and `resume=True` goes
+    on. Raises a KpigError that says what to do as `run` does, before anything is written.
     """
     watch, path = watch or Watcher(), Path(path)
     lock.check_idle(path)
     starts.settle(path)
     if not (path / "scores.json").is_file():
         raise RunError(f"{path} holds no finished run; only such a run can go on with further steps")
-    refuse_links(path)
-    plan = course.extended(path, tasks, overrides, metrics)
+    refuse_links(path, others=path / TRACKERS)
+    plan = course.extended(path, tasks, [*overrides, *tracking.overrides(track)], metrics)
+    tracking.wanted(path, plan.config)
     learned = plan.tasks.steps[: plan.grown[-1].num_steps]
     if forget:
         plan = course.forgetful(plan, forgetting.sentence(learned))
@@ -170,7 +177,8 @@ def _carry_out(
         told += adapters.left_out(learner.model)
     with nullcontext(claim) if claim else lock.held(path) as ours:
         folder = opened(ours, environment(config, model, clock))
-        return _stream(folder, learner, method, steps, plan, cut.num_inputs, told, watch)
+        with tracking.followed(folder, config, device, watch) as followed:
+            return _stream(followed, learner, method, steps, plan, cut.num_inputs, told, watch)
 
 
 def _stream(

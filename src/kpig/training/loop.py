@@ -282,8 +282,9 @@ def _update(
     method.shape_gradients(learner, clock)
     norm = passes.accelerator.clip_grad_norm_(list(learner.parameters().values()), settings.clip)
     require_finite("gradient", norm, clock)
+    rate = learning_rate(settings, clock.update, clock.num_updates)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(settings, clock.update, clock.num_updates)
+        group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     learner.ledger.updates += 1
@@ -296,6 +297,7 @@ def _update(
     if found := ratios(means, method.penalties):
         means["penalty_ratio"] = float(f"{sum(found.values()):.4g}")
     counts = {"tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
+    counts["learning_rate"] = float(f"{rate:.6g}")
     by_task = {"replayed_tasks": Counter(example.task for example in replayed)} if replayed else {}
     measured = method.measured(clock)
     require_own_names(method, "measured", measured)

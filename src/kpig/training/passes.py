@@ -29,6 +29,7 @@ OWN_NAMES = frozenset(
         "replayed",
         "replayed_tasks",
         "gradient_norm",
+        "learning_rate",
         "held_out_loss",
         "validation_loss",
         "warning",

@@ -44,19 +44,20 @@ def write_rows(path, rows):
     return path
 
 
+def write_months(folder):
+    """Files of the first three months, of the fourth, of all four, and of the held-out task."""
+    rows = [task_rows(kind, step) for step, kind in enumerate(KINDS[:4], start=1)]
+    return {
+        "old": write_rows(folder / "old.jsonl", [row for month in rows[:3] for row in month]),
+        "new": write_rows(folder / "new.jsonl", rows[3]),
+        "whole": write_rows(folder / "whole.jsonl", [row for month in rows for row in month]),
+        "held": write_rows(folder / "held.jsonl", task_rows("held", None)),
+    }
+
+
 @pytest.fixture
 def months(tmp_path):
-    """Folders with the files of the first three months, of the fourth, of all four, and the held-out task."""
-    rows = [task_rows(kind, step) for step, kind in enumerate(KINDS[:4], start=1)]
-    old = write_rows(tmp_path / "old.jsonl", [row for month in rows[:3] for row in month])
-    new = write_rows(tmp_path / "new.jsonl", rows[3])
-    whole = write_rows(tmp_path / "whole.jsonl", [row for month in rows for row in month])
-    return {
-        "old": old,
-        "new": new,
-        "whole": whole,
-        "held": write_rows(tmp_path / "held.jsonl", task_rows("held", None)),
-    }
+    return write_months(tmp_path)
 
 
 MEASURED = {"max_new_tokens": 3, "half_listening": False, "num_gain_examples": 2}

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from importlib.util import find_spec
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -25,6 +27,7 @@ from test_continue import assert_same, configured, contents, scored, updates, wr
 from test_job import kill_after, without_seconds
 from told import NAMES, state, told
 
+ROOT = Path(__file__).parents[1]
 INSTALLED = [name for name in NAMES if find_spec(name)]
 """wandb and mlflow are no part of the test extra; where they are installed they are held to the same."""
 
@@ -313,6 +316,8 @@ def test_names_that_are_no_tracker_are_refused_and_the_command_line_knows_all():
     assert get_args(TrackerName) == tuple(Tracker) == NAMES == tuple(sorted(trackers.KINDS, key=NAMES.index))
     with pytest.raises(ConfigError, match=r"run.*track.*'tensorbord'"):
         config.build({"run": {"track": ["tensorbord"]}})
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(trackers.KINDS) <= set(extras)
     assert tracking.overrides(()) == [] and tracking.overrides(["wandb"]) == ['run.track=["wandb"]']
 
 

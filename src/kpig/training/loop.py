@@ -297,11 +297,11 @@ def _update(
     if found := ratios(means, method.penalties):
         means["penalty_ratio"] = float(f"{sum(found.values()):.4g}")
     counts = {"tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
-    counts["learning_rate"] = float(f"{rate:.6g}")
+    course = {"learning_rate": rate}
     by_task = {"replayed_tasks": Counter(example.task for example in replayed)} if replayed else {}
     measured = method.measured(clock)
     require_own_names(method, "measured", measured)
-    return {**means, **counts, **by_task, **measured}, examples
+    return {**means, **counts, **course, **by_task, **measured}, examples
 
 
 def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:

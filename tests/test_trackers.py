@@ -46,6 +46,12 @@ def homes(tmp_path_factory):
     os.environ.update(before)
 
 
+@pytest.fixture(autouse=True)
+def own_service(monkeypatch):
+    """Processes that a test starts have a service of wandb's of their own, as those of a user have."""
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
+
+
 @pytest.fixture(scope="module")
 def months(tmp_path_factory):
     return write_months(tmp_path_factory.mktemp("months"))
@@ -168,7 +174,7 @@ def test_killed_and_resumed_every_point_is_told_once(months, tmp_path):
         found = {tag: [step for step, _ in values] for tag, values in told(name, run).items()}
         assert all(steps == sorted(set(steps)) for steps in found.values())
         lacking = {step for tag, steps in wanted.items() for step in set(steps) - set(found.get(tag, ()))}
-        assert len(lacking) <= (0 if name in ("tensorboard", "trackio") else 2)
+        assert len(lacking) <= (2 if name == "mlflow" else 0), (name, lacking)
         assert state(name, run)["sent"] == 10
 
 

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -52,6 +53,12 @@ class Kind:
     close: "Callable[[GeneralTracker], None]" = field(default=lambda tracker: tracker.finish())
     takes_back: bool = False
     """Whether it hides what was sent from `Place.first` on."""
+
+    session_of: "Callable[[GeneralTracker], str]" = field(default=lambda tracker: "")
+    """The name of what it writes from its opening to its closing."""
+
+    drop_session: Callable[[Path, str], bool] = field(default=lambda folder, session: False)
+    """Takes back all that was sent in a session; whether it could."""
 
     configures_anew: bool = False
     """Whether it forgets the config of a run that goes on, so that it is told again."""
@@ -174,6 +181,19 @@ def _wandb(place: Place) -> "GeneralTracker":
     return _started(WandBTracker(project, settings=settings, **options))
 
 
+def _session_of_wandb(tracker: "GeneralTracker") -> str:
+    return Path(tracker.tracker.dir).parent.name
+
+
+def _drop_session_of_wandb(folder: Path, session: str) -> bool:
+    """Remove what a start wrote offline that was not closed: wandb loses up to 32 KiB of it with a kill."""
+    path = folder / "wandb" / session
+    if not session.startswith("offline-run-") or not path.is_dir() or any(path.glob("*.synced")):
+        return False
+    shutil.rmtree(path)
+    return True
+
+
 def _mlflow(place: Place) -> "GeneralTracker":
     """Its files are in `place.folder`/mlflow where MLFLOW_TRACKING_URI does not say otherwise."""
     from accelerate.tracking import MLflowTracker
@@ -213,6 +233,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             lambda title, key: key,
             _wandb,
             environment=lambda folder: {"WANDB_ERROR_REPORTING": "false"},
+            session_of=_session_of_wandb,
+            drop_session=_drop_session_of_wandb,
         ),
         "mlflow": Kind(
             ("mlflow",),

@@ -135,12 +135,15 @@ class Tracking:
 class _State:
     """How far a tracker was told.
 
-    `sent` points were sent; if `is_sure`, all of them have arrived. `failures` counts over all starts.
+    `sent` points were sent, `begun` of them before it was opened the last time, for the `session` that it
+    names so. If `is_sure`, all have arrived. `failures` counts over all starts.
     `config` is what it was told of configs, `settings` are those of the last start.
     """
 
     run: str
     sent: int = 0
+    begun: int = 0
+    session: str = ""
     is_sure: bool = True
     failures: int = 0
     config: Mapping[str, Setting] = field(default_factory=dict)
@@ -235,7 +238,8 @@ class _Listener:
         self._open.enter_context(trackers.environment(self._kind.environment(self._place.folder)))
         sent, first = self._arrived()
         self._tracker = self._kind.open(replace(self._place, run=self._state.run, first=first))
-        self._keep(run=self._kind.run_of(self._tracker, self._place), sent=sent, is_sure=False)
+        run, session = self._kind.run_of(self._tracker, self._place), self._kind.session_of(self._tracker)
+        self._keep(run=run, session=session, sent=sent, begun=sent, is_sure=False)
         self._configure()
 
     def _arrived(self) -> tuple[int, int | None]:
@@ -243,7 +247,11 @@ class _Listener:
         held, sent = self._kind.held(self._place), self._state.sent
         if held is not None:
             return sum(point.update <= held for point in replayed(self._folder, Curve())), None
-        if self._state.is_sure or not self._kind.takes_back or not sent:
+        if self._state.is_sure or not sent:
+            return sent, None
+        if self._kind.drop_session(self._place.folder, self._state.session):
+            return self._state.begun, None
+        if not self._kind.takes_back:
             return sent, None
         updates = [point.update for point in replayed(self._folder, Curve())]
         if len(updates) < sent:

@@ -24,7 +24,7 @@ from kpig.progress import Watcher
 from kpig.runs import further, job, points, trackers, tracking
 from kpig.runs.folder import RunDir
 from test_continue import assert_same, configured, contents, scored, updates, write_months
-from test_job import kill_after, without_seconds
+from test_job import without_seconds
 from told import NAMES, state, told
 
 ROOT = Path(__file__).parents[1]
@@ -158,6 +158,19 @@ def test_a_run_that_goes_on_stays_in_its_trackers_and_they_are_told_what_changed
         assert later["config"]["stream.path"] == str(months["old"])
 
 
+def ended_by(number, command, run, count):
+    """The command in a new process, which gets a signal once so many updates are logged."""
+    events = run / "events.jsonl"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stderr=pipe, stdout=pipe, text=True) as process:
+        while not events.exists() or events.read_text().count("\n") < count:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        said = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, *said)
+
+
 def test_killed_and_resumed_every_point_is_told_once(months, tmp_path):
     """Without --track the second time. After SIGKILL a point may lack where nothing can be taken back."""
     (tmp_path / "my.toml").write_text(config.dump(configured(months, "old")))
@@ -165,8 +178,7 @@ def test_killed_and_resumed_every_point_is_told_once(months, tmp_path):
     command = [sys.executable, "-m", "kpig", "run", str(tmp_path / "my.toml"), "--out", str(run)]
     asked = [part for name in INSTALLED for part in ("--track", name)]
     for count, more in ((2, asked), (5, ["--resume"])):
-        process = subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        kill_after(process, run / "events.jsonl", count, 0.0)
+        ended_by(signal.SIGKILL, [*command, *more], run, count)
     again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     wanted = {tag: [step for step, _ in values] for tag, values in expected(run).items()}
@@ -183,14 +195,9 @@ def test_stopped_by_a_signal_nothing_is_lacking_in_the_end(months, tmp_path):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "kpig", "run", str(tmp_path / "my.toml"), "--out", str(run)]
     command += ["--track", "tensorboard", "--track", "trackio"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    while not (run / "events.jsonl").exists() or (run / "events.jsonl").read_text().count("\n") < 4:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    out, told_on_stderr = process.communicate()
-    assert process.returncode == 143 and "--track trackio --resume" in told_on_stderr
-    assert "rackio" not in out
+    process = ended_by(signal.SIGTERM, command, run, 4)
+    assert process.returncode == 143 and "--track trackio --resume" in process.stderr
+    assert "rackio" not in process.stdout
     assert state("tensorboard", run)["is_sure"]
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
     assert "rackio" not in done.stdout

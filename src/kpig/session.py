@@ -10,17 +10,24 @@ from kpig.runs import gate
 from kpig.scoring.records import RunScores
 
 
-def run(config: RunConfig, out: str | Path, resume: bool = False, watch: Watcher | None = None) -> RunScores:
+def run(
+    config: RunConfig,
+    out: str | Path,
+    resume: bool = False,
+    watch: Watcher | None = None,
+    track: Sequence[str] = (),
+) -> RunScores:
     """Learn the stream with one method; the scores of the run, which is kept in folder `out` with its report.
 
     How far it is stands in the notebook's cell, or else on standard error; `watch=kpig.Watcher()` keeps it
-    quiet. A run that was interrupted goes on with `resume=True`, on CPU to the same bits. Raises a KpigError
-    that says what to do for anything the user can mend, as `kpig.runs.job.run`.
+    quiet. A run that was interrupted goes on with `resume=True`, on CPU to the same bits. `track` names
+    trackers that are told of it as well (docs/trackers.md). Raises a KpigError that says what to do for
+    anything the user can mend, as `kpig.runs.job.run`.
     """
     watch = watch or here()
     from kpig.runs import job
 
-    found = job.run(config, out, resume, watch)
+    found = job.run(config, out, resume, watch, track=track)
     _report(Path(out), watch)
     return found
 
@@ -32,6 +39,7 @@ def extend(
     metrics: Mapping[str, str] | None = None,
     watch: Watcher | None = None,
     forget: bool = False,
+    track: Sequence[str] = (),
 ) -> RunScores:
     """Learn the steps of further task files after a finished run, in its folder; the scores of all steps.
 
@@ -41,7 +49,7 @@ def extend(
     watch = watch or here()
     from kpig.runs import job
 
-    found = job.extend(path, tasks, overrides, metrics, watch, forget)
+    found = job.extend(path, tasks, overrides, metrics, watch, forget, track)
     _report(Path(path), watch)
     return found
 

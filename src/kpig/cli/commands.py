@@ -20,6 +20,7 @@ COMMANDS = (
     "export",
     "predict",
     "methods",
+    "config",
     "sweep",
     "compare",
     "annotate",

@@ -21,6 +21,7 @@ COMMANDS = (
     "predict",
     "methods",
     "config",
+    "explain",
     "sweep",
     "compare",
     "annotate",

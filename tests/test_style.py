@@ -1,0 +1,56 @@
+"""How pages are written: short sentences, one thought each, lines that fit a screen."""
+
+from pathlib import Path
+
+import pytest
+
+import prose
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+MOST_WORDS, MOST_SEMICOLONS, MOST_CHARACTERS = 15, 5, 100
+"""Words of a sentence on average, semicolons of 1,000 words, characters of a line."""
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+
+
+@every_page
+def test_sentences_are_short(page):
+    assert prose.mean_length(page.read_text(encoding="utf-8")) < MOST_WORDS
+
+
+@every_page
+def test_semicolons_are_few(page):
+    assert prose.semicolons(page.read_text(encoding="utf-8")) <= MOST_SEMICOLONS
+
+
+@every_page
+def test_lines_are_short(page):
+    assert prose.long_lines(page.read_text(encoding="utf-8"), MOST_CHARACTERS) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("One. Two words.\nIt goes on; still one.", ["One.", "Two words.", "It goes on; still one."]),
+        ("# A title\n\n- a point\n  that goes on\n- another", ["a point that goes on", "another"]),
+        (
+            "See `kpig run X. Y` now. A [link to it](a.b) too.",
+            ["See kpig_run_X._Y now.", "A link to it too."],
+        ),
+        ("| a. B. | c |\n\n```sh\nkpig run. Now.\n```\n\n<!-- not. Seen. -->", []),
+        ("About 2.5 points, e.g. two. Then more", ["About 2.5 points, e.g. two.", "Then more"]),
+    ],
+)
+def test_sentences_are_found(text, found):
+    assert prose.sentences(text) == found
+
+
+def test_what_counts_is_counted():
+    assert prose.mean_length("One two three. Four.") == 2
+    assert prose.semicolons("a; b; `c; d`\n```\ne;\n```\n") == 1000 * 2 / 3
+    long = "x" * 101
+    assert prose.long_lines(f"{long} y\n| {long} |\n```\n{long} z\n```\n```sh\n{long} w\n```") == [
+        f"{long} y",
+        f"{long} w",
+    ]

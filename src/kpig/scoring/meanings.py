@@ -11,7 +11,6 @@ from types import MappingProxyType
 from kpig.errors import UsageError, nearest
 
 HIGHER, LOWER = "higher", "lower"
-METHOD = "docs/method.md, section"
 
 
 READINGS = {
@@ -52,7 +51,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "P(task) = 100 · mean over test examples of the metric; P(group) = mean over its tasks",
             "0 to 100",
             HIGHER,
-            f"{METHOD} 7; the name from He et al. 2025, the formula ours",
+            "docs/method.md, section 7; the name from He et al. 2025, the formula ours",
             ("P", "P held", "P-score now", "before", "P untuned"),
         ),
         "new_wording": Meaning(
@@ -63,7 +62,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "P-score, over the tasks that have such wordings",
             "0 to 100",
             HIGHER,
-            f"{METHOD} 7",
+            "docs/method.md, section 7",
             ("p new", "p new wording", "p-score in a new wording", "new wording"),
         ),
         "wording_gap": Meaning(
@@ -74,7 +73,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "P-score in the own wording − P-score in new wordings, over the tasks that have both",
             "-100 to 100",
             LOWER,
-            f"{METHOD} 7",
+            "docs/method.md, section 7",
             ("gap", "wording gap seen own minus new wording"),
         ),
         "v_score": Meaning(
@@ -86,7 +85,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "V(task) = 100 · share of responses that break one rule or more; V(group) = mean over its tasks",
             "0 to 100",
             LOWER,
-            f"{METHOD} 7; docs/constraints.md; the name from He et al. 2025, the formula ours",
+            "docs/method.md, section 7; docs/constraints.md; the name from He et al. 2025, the formula ours",
             ("v", "v held"),
         ),
         "broken_rules": Meaning(
@@ -98,7 +97,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "100 · share of responses that break a rule of the kind",
             "0 to 100",
             LOWER,
-            f"{METHOD} 7; docs/constraints.md",
+            "docs/method.md, section 7; docs/constraints.md",
             ("out_of_scope", "wrong_format", "wrong_length", "missing_content", "degenerate", "undecided"),
         ),
         "constrained": Meaning(
@@ -108,7 +107,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "100 · tasks with one constraint or more / tasks",
             "0 to 100",
             "",
-            f"{METHOD} 7",
+            "docs/method.md, section 7",
             ("tasks with rules a program can check",),
         ),
         "half_listening": Meaning(
@@ -119,7 +118,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "100 · share of test examples whose greedy answer is the same under the masked instruction",
             "0 to 100",
             LOWER,
-            f"{METHOD} 7",
+            "docs/method.md, section 7",
             ("half", "half-listening rate"),
         ),
         "gain": Meaning(
@@ -130,7 +129,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "g = mean over response tokens of p(y | I, x) − p(y | M(I), x); M(I) has its key parts masked",
             "-1 to 1",
             HIGHER,
-            f"{METHOD} 4",
+            "docs/method.md, section 4",
             ("mean gain", "prob gain", "prob gain ± s.e."),
         ),
         "log_gain": Meaning(
@@ -141,7 +140,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "g = mean over response tokens of log p(y | I, x) − log p(y | M(I), x)",
             "any number, in nats per token",
             HIGHER,
-            f"{METHOD} 4",
+            "docs/method.md, section 4",
             ("log gain ± s.e.", "mean log gain", "mean log gain nats per token"),
         ),
         "instructed": Meaning(
@@ -151,7 +150,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "mean over response tokens of p(y | I, x)",
             "0 to 1",
             HIGHER,
-            f"{METHOD} 4",
+            "docs/method.md, section 4",
         ),
         "masked": Meaning(
             "p(y given M(I))",
@@ -160,7 +159,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "mean over response tokens of p(y | M(I), x)",
             "0 to 1",
             "",
-            f"{METHOD} 4",
+            "docs/method.md, section 4",
         ),
         "reading": Meaning(
             "Reading",
@@ -169,7 +168,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "likely means a mean token probability of 0.5 or more",
             "one of five words",
             "",
-            f"{METHOD} 4",
+            "docs/method.md, section 4",
         ),
         "average": Meaning(
             "Average P-score over the steps",
@@ -178,7 +177,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "mean over i of R[T][i]; R[t][i]: P-score on the tasks of step i after step t of T",
             "0 to 100",
             HIGHER,
-            f"{METHOD} 7",
+            "docs/method.md, section 7",
             ("average",),
         ),
         "forgetting": Meaning(
@@ -188,7 +187,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "mean over i < T of (max over t from 1 to T of R[t][i]) − R[T][i]",
             "0 to 100",
             LOWER,
-            f"{METHOD} 7; variants in the literature differ",
+            "docs/method.md, section 7; variants in the literature differ",
             ("for- get", "forget"),
         ),
         "backward_transfer": Meaning(
@@ -198,7 +197,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "mean over i < T of R[T][i] − R[i][i]",
             "-100 to 100",
             HIGHER,
-            f"{METHOD} 7; variants in the literature differ",
+            "docs/method.md, section 7; variants in the literature differ",
             ("bwt",),
         ),
         "forward_transfer": Meaning(
@@ -208,7 +207,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "mean over i > 1 of R[i−1][i] − R[0][i]; R[0] is the untuned model",
             "-100 to 100",
             HIGHER,
-            f"{METHOD} 7; variants in the literature differ",
+            "docs/method.md, section 7; variants in the literature differ",
         ),
         "average_rank": Meaning(
             "Average rank",
@@ -217,7 +216,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "mean of the ranks by P seen and P held-out in every seed and order that all methods have",
             "1 to the number of methods",
             LOWER,
-            f"{METHOD} 8",
+            "docs/method.md, section 8",
         ),
         "interval": Meaning(
             "95 % interval",
@@ -227,7 +226,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "percentile bootstrap of the mean over runs",
             "in the units of the score",
             "",
-            f"{METHOD} 8; Efron 1979",
+            "docs/method.md, section 8; Efron 1979",
         ),
         "difference": Meaning(
             "Difference from the reference",
@@ -236,7 +235,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "mean over shared seeds and orders of score − score of the reference",
             "in the units of the score",
             "",
-            f"{METHOD} 8",
+            "docs/method.md, section 8",
         ),
         "change": Meaning(
             "Change of P-score",
@@ -267,7 +266,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "two-sided between methods, one-sided (a drop) in kpig gate",
             "above 0, to 1",
             "",
-            f"{METHOD} 8; paired permutation test, Phipson and Smyth 2010",
+            "docs/method.md, section 8; paired permutation test, Phipson and Smyth 2010",
             ("p value",),
         ),
         "p_adjusted": Meaning(
@@ -278,7 +277,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "p times the tests that are left, from the smallest p on, and never falling",
             "above 0, to 1",
             "",
-            f"{METHOD} 8; Holm 1979; docs/ship.md for the gate",
+            "docs/method.md, section 8; Holm 1979; docs/ship.md for the gate",
             ("p holm", "adjusted p"),
         ),
         "accuracy": Meaning(
@@ -288,7 +287,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "1 where the normalised texts are the same, else 0",
             "0 or 1",
             HIGHER,
-            f"{METHOD} 7; Super-NaturalInstructions",
+            "docs/method.md, section 7; Super-NaturalInstructions",
             ("exact match", "exact_match"),
         ),
         "exact": Meaning(
@@ -298,7 +297,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "1 where the texts are the same but for white space at their ends, else 0",
             "0 or 1",
             HIGHER,
-            f"{METHOD} 7",
+            "docs/method.md, section 7",
         ),
         "rougeL": Meaning(
             "ROUGE-L",
@@ -307,7 +306,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "F-measure of the longest common subsequence of stemmed words",
             "0 to 1",
             HIGHER,
-            f"{METHOD} 7; Lin 2004, Google's rouge_score",
+            "docs/method.md, section 7; Lin 2004, Google's rouge_score",
             ("rouge-l", "rouge_l"),
         ),
         "json": Meaning(
@@ -317,7 +316,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "F1 of the pairs of path and value",
             "0 to 1",
             HIGHER,
-            f"{METHOD} 7",
+            "docs/method.md, section 7",
         ),
         "number": Meaning(
             "Last number",
@@ -326,7 +325,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "1 where the last number of the answer equals that of a reference, else 0",
             "0 or 1",
             HIGHER,
-            f"{METHOD} 7",
+            "docs/method.md, section 7",
         ),
         "token_f1": Meaning(
             "Token F1",
@@ -335,7 +334,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "F1 of the words of answer and reference",
             "0 to 1",
             HIGHER,
-            f"{METHOD} 7",
+            "docs/method.md, section 7",
         ),
         "chrf": Meaning(
             "chrF",
@@ -344,7 +343,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "chrF of sacrebleu",
             "0 to 1",
             HIGHER,
-            f"{METHOD} 7; Popović 2015",
+            "docs/method.md, section 7; Popović 2015",
         ),
         "metric": Meaning(
             "Metric",
@@ -353,7 +352,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "stated by the data or the config, else chosen by the references",
             "a name",
             "",
-            f"{METHOD} 7",
+            "docs/method.md, section 7",
         ),
         "examples": Meaning(
             "Examples",
@@ -372,7 +371,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "a count",
             "0 or more",
             "",
-            f"{METHOD} 8",
+            "docs/method.md, section 8",
             ("up- dates",),
         ),
         "train_tokens": Meaning(
@@ -382,7 +381,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "a count; equal computing counts train tokens + forward tokens / 3",
             "0 or more",
             "",
-            f"{METHOD} 8",
+            "docs/method.md, section 8",
         ),
         "forward_tokens": Meaning(
             "Forward-only tokens",
@@ -391,7 +390,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "a count; equal computing counts train tokens + forward tokens / 3",
             "0 or more",
             "",
-            f"{METHOD} 8",
+            "docs/method.md, section 8",
             ("fwd tokens", "forward tokens"),
         ),
         "replayed_examples": Meaning(
@@ -401,7 +400,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "a count",
             "0 or more",
             "",
-            f"{METHOD} 5",
+            "docs/method.md, section 5",
         ),
         "train_seconds": Meaning(
             "Training time",
@@ -410,7 +409,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "the sum over all steps",
             "0 or more, in seconds or minutes as the heading says",
             "",
-            f"{METHOD} 8",
+            "docs/method.md, section 8",
             ("training minutes", "training seconds", "train seconds", "min", "seconds"),
         ),
         "gain_seconds": Meaning(
@@ -420,7 +419,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "the sum over all measurements",
             "0 or more, in seconds",
             "",
-            f"{METHOD} 5",
+            "docs/method.md, section 5",
             ("of which measuring gain seconds", "gain seconds"),
         ),
         "eval_seconds": Meaning(
@@ -430,7 +429,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "the sum over all steps",
             "0 or more, in seconds",
             "",
-            f"{METHOD} 8",
+            "docs/method.md, section 8",
             ("evaluation seconds",),
         ),
         "llm_requests": Meaning(
@@ -449,7 +448,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "a count",
             "0 or more",
             LOWER,
-            f"{METHOD} 2",
+            "docs/method.md, section 2",
         ),
         "share_of_text": Meaning(
             "Share of the text",
@@ -458,7 +457,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "100 · characters in key parts / characters, white space left out",
             "0 to 100",
             "",
-            f"{METHOD} 2",
+            "docs/method.md, section 2",
         ),
     }
 )

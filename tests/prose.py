@@ -1,5 +1,6 @@
 """What a page of Markdown says in sentences: code, tables, headings, comments and addresses left out."""
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -54,6 +55,16 @@ def long_lines(text: str, limit: int = 100) -> list[str]:
         elif len(line) > limit and language != "" and not line.startswith("|") and not _is_address(line):
             found.append(line)
     return found
+
+
+def glued_lists(text: str) -> list[str]:
+    """Items of lists that stand right below a paragraph."""
+    lines = ["", *without_code(text).splitlines()]
+    return [
+        line
+        for before, line in itertools.pairwise(lines)
+        if BULLET.match(line) and before.strip() and not BULLET.match(before) and not before.startswith(" ")
+    ]
 
 
 def _is_address(line: str) -> bool:

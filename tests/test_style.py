@@ -29,6 +29,12 @@ def test_lines_are_short(page):
     assert prose.long_lines(page.read_text(encoding="utf-8"), MOST_CHARACTERS) == []
 
 
+@every_page
+def test_a_list_has_a_blank_line_above_it(page):
+    """The site's Markdown takes it for text otherwise, also where a wrapped line begins with a number."""
+    assert prose.glued_lists(page.read_text(encoding="utf-8")) == []
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -54,3 +60,9 @@ def test_what_counts_is_counted():
         f"{long} y",
         f"{long} w",
     ]
+
+
+def test_lists_without_a_blank_line_above_are_found():
+    assert prose.glued_lists("It was\n51. Then more.") == ["51. Then more."]
+    assert prose.glued_lists("Points:\n- one\n  goes on\n- two") == ["- one"]
+    assert prose.glued_lists("- one\n- two\n  goes on\n- three\n\n1. a\n2. b\n```\nx\n- y\n```") == []

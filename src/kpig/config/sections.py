@@ -236,7 +236,7 @@ class TrainSection(Section):
     held_out_loss_every: CountOrAll = Field(
         0,
         description="updates between measurements of the loss on the step's test examples; 0: none",
-        json_schema_extra=cost("a forward pass over the step's test examples each time"),
+        json_schema_extra=cost("a forward pass over test examples of the step each time, fewer than 512"),
     )
     validation_every: CountOrAll = Field(
         0,

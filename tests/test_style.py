@@ -1,5 +1,6 @@
 """How pages are written: short sentences, one thought each, lines that fit a screen."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_lines_are_short(page):
 def test_a_list_has_a_blank_line_above_it(page):
     """The site's Markdown takes it for text otherwise, also where a wrapped line begins with a number."""
     assert prose.glued_lists(page.read_text(encoding="utf-8")) == []
+
+
+P_VALUE = re.compile(r"\bp (?:0\.|=|is|value|of the)|\bno p\b|\*\*p\*\*")
+FIRST = re.compile(r"P-score|What P, V, half-listening and p mean")
+
+
+@every_page
+def test_a_newcomer_reads_of_scores_before_a_p_value(page):
+    text = prose.without_code(page.read_text(encoding="utf-8"))
+    if (value := P_VALUE.search(text)) is not None:
+        score = FIRST.search(text)
+        assert score is not None and score.start() < value.start(), value.group()
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,11 @@ from typer.cli import get_docs_for_click
 
 import kpig
 from kpig.cli.commands import app
-from kpig.config.keys import Key, Table
+from kpig.config.keys import Key, Table, value_as_toml
+from kpig.config.section import Section
 from kpig.methods.tables import tables_of
 from kpig.scoring.meanings import MEANINGS, Meaning
+from kpig.sweep.spec import Setting, Spec
 
 logging.getLogger("mkdocs.plugins.griffe").setLevel(logging.ERROR)
 
@@ -77,6 +79,11 @@ def config_page() -> str:
         "# Configuration",
         "What `kpig config` prints. A key that is left out has its default.",
         *(_table_part(one) for one in tables_of()),
+        "## The spec of a sweep",
+        "What the file of `kpig sweep` says. [Sweeps](../sweeps.md) has an example.",
+        _spec_rows(Spec),
+        "Each `[[settings]]` has",
+        _spec_rows(Setting),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -88,10 +95,28 @@ def _table_part(table: Table) -> str:
     )
 
 
+def _spec_rows(section: type[Section]) -> str:
+    """The keys of a table whose types are said by their meanings."""
+    return _rows(
+        ("key", "default", "meaning"),
+        (
+            (
+                f"`{name}`",
+                "must be given" if one.is_required() else _default(value_as_toml(one.default)),
+                _code(one.description or ""),
+            )
+            for name, one in section.model_fields.items()
+        ),
+    )
+
+
+def _default(written: str) -> str:
+    return f"`{' '.join(written.split())}`" if written else "none"
+
+
 def _key_cells(key: Key) -> tuple[str, ...]:
     name = key.name.rpartition(".")[2]
-    default = f"`{' '.join(key.written.split())}`" if key.written else "must be given"
-    return (f"`{name}`", key.type, default, _code(key.meaning), _code(key.cost))
+    return (f"`{name}`", key.type, _default(key.written), _code(key.meaning), _code(key.cost))
 
 
 def scores_page() -> str:

@@ -141,3 +141,44 @@ def test_every_method_has_its_row_on_the_page_of_methods_and_what_it_was_verifie
     assert sorted(name for name, _ in rows) == sorted(METHODS)
     assert {place.capitalize() if place == "bounds" else place for _, place in rows} <= headings
     assert page.count("**Verified**") >= len(METHODS) - 4
+
+
+def test_every_page_that_the_code_names_is_there() -> None:
+    named = {name for _, text in sources() for name in re.findall(r"\bdocs/[\w/-]+\.md\b", text)}
+    assert len(named) > 8 and sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def ladder_tokens() -> dict[str, float]:
+    """Tokens of every method on the ladder's pages, a forward one counted a third, in thousands."""
+    pages = [
+        (ROOT / "docs/results" / name).read_text(encoding="utf-8") for name in ("ladder.md", "ladder-lora.md")
+    ]
+    rows = [
+        row
+        for page in reversed(pages)
+        for row in re.findall(r"(?m)^\| (\w+)(?: \([^|]*\))? \|.*\| (\d+) \+ (\d+) k \|$", page)
+    ]
+    return {name: int(trained) + int(read) / 3 for name, trained, read in rows}
+
+
+def test_the_costs_on_the_page_of_choosing_are_those_of_the_ladder() -> None:
+    page = (ROOT / "docs" / "choose.md").read_text(encoding="utf-8")
+    tokens = ladder_tokens()
+    rows = re.findall(r"(?m)^\|[^|]*\| (`[^|]*`) \| ([\d., ]+) \|", page)
+    stated = {
+        name: float(cost)
+        for names, costs in rows
+        for name, cost in zip(re.findall(r"`(\w+)`", names), costs.split(", "), strict=True)
+    }
+    assert len(stated) > 7
+    assert stated == {name: round(tokens[name] / tokens["sequential"], 1) for name in stated}
+
+
+def test_the_overview_of_results_has_no_number_that_its_pages_have_not() -> None:
+    def numbers(path: Path) -> set[str]:
+        table = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+        text = "\n".join(table) if path.name == "results.md" else path.read_text(encoding="utf-8")
+        return set(re.findall(r"\d+(?:\.\d+)?", text))
+
+    pages = (ROOT / "docs" / "results").glob("*.md")
+    assert numbers(ROOT / "docs" / "results.md") <= set().union(*map(numbers, pages))

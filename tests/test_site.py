@@ -11,6 +11,7 @@ import pytest
 from kpig.cli.commands import COMMANDS
 from kpig.config import RunConfig, settings_of
 from kpig.scoring.meanings import MEANINGS
+from kpig.sweep.spec import Setting, Spec
 
 ROOT = Path(__file__).parents[1]
 MADE = ("commands", "config", "scores", "api")
@@ -41,7 +42,9 @@ def test_every_key_is_on_the_page_of_the_configuration():
         assert f"| `{key}` |" in part, name
     assert "doubles the generation time" in page and "`[method.ewc]`" in page
     rows = [line for line in page.splitlines() if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\\\)\|", row)) for row in rows} == {6}
+    assert {len(re.findall(r"\|", row)) for row in rows} == {6, 4}
+    spec = page.split("## The spec of a sweep")[1]
+    assert all(f"| `{name}` |" in spec for name in (*Spec.model_fields, *Setting.model_fields))
 
 
 def test_every_score_is_on_the_page_of_scores():

@@ -25,7 +25,7 @@ MOST_STATED = 1 << 53
 class Key:
     """A key with its dotted name, its type in words, default, meaning, and cost where it has one of its own.
 
-    The default is a JSON value, None where the key must be given.
+    The default is a JSON value, None where there is none.
     """
 
     name: str
@@ -70,8 +70,9 @@ def value_as_toml(value: Any) -> str:
         return ""
     if isinstance(value, Mapping) and not value:
         return "{}"
-    given = list(value) if isinstance(value, tuple) else value
-    return tomli_w.dumps({"key": given}).strip().removeprefix("key = ")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(value_as_toml, value))}]"
+    return tomli_w.dumps({"key": value}).strip().removeprefix("key = ")
 
 
 def explained(field: FieldInfo) -> str:
@@ -98,7 +99,8 @@ def _cost(field: FieldInfo) -> str:
 def _keys(prefix: str, section: type[Section]) -> Iterator[Key]:
     for name, field in section.model_fields.items():
         if not isinstance(field.default, Section):
-            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            given = None if field.is_required() else field.default
+            default = list(given) if isinstance(given, tuple) else given
             words = _type(field.annotation, field.metadata)
             yield Key(f"{prefix}{name}", words, default, field.description or "", _cost(field))
 

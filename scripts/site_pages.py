@@ -131,9 +131,10 @@ def scores_page() -> str:
 
 def _score_part(key: str, one: Meaning) -> str:
     better = f"{one.better} is better" if one.better else "neither way is better by itself"
-    facts = (("Formula", f"`{one.formula}`"), ("Range", one.range), ("Direction", better))
-    listed = "\n".join(f"- **{name}**: {fact}" for name, fact in (*facts, ("Source", one.source)))
-    return f"## {one.title} {{ #{key} }}\n\n{one.brief}. {one.says}\n\n{listed}"
+    source = re.sub(r"docs/([\w/-]+\.md)", r"[\1](../\1)", one.source)
+    facts = (("Formula", f"`{one.formula}`"), ("Range", one.range), ("Direction", better), ("Source", source))
+    listed = "\n".join(f"- **{name}**: {fact}" for name, fact in facts)
+    return f"## {one.title} {{ #{key} }}\n\n{one.brief[0].upper()}{one.brief[1:]}. {one.says}\n\n{listed}"
 
 
 def api_page() -> str:

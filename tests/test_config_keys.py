@@ -24,6 +24,8 @@ class OddSettings(Section):
     share: Share = 0.5
     below: Annotated[float, Field(gt=0, lt=3)] = 1.0
     names: Listed[str] = ("a", "b")
+    kinds: Listed[Literal["x", "y"]] = ()
+    counts: Listed[int] = ()
     either: Literal["one", "two"] | Count = Field("one", description="this", json_schema_extra=cost("that"))
     wide: Annotated[int, Field(ge=-(1 << 63))] = 0
     maybe: str | None = Field(None, description="may be left out")
@@ -42,6 +44,8 @@ ODD = by_name(tables({"odd": OddSettings}))
         ("share", "number from 0 to 1"),
         ("below", "number, above 0, below 3"),
         ("names", "list of text"),
+        ("kinds", 'list of "x" or "y"'),
+        ("counts", "list of whole numbers"),
         ("either", '"one" or "two" or whole number, 1 or more'),
         ("wide", "whole number"),
         ("maybe", "text or nothing"),

@@ -182,3 +182,10 @@ def test_the_overview_of_results_has_no_number_that_its_pages_have_not() -> None
 
     pages = (ROOT / "docs" / "results").glob("*.md")
     assert numbers(ROOT / "docs" / "results.md") <= set().union(*map(numbers, pages))
+
+
+def test_every_extra_is_on_the_page_of_installing() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    rows = " ".join(re.findall(r"(?m)^\| (`[^|]*) \|", page))
+    assert [name for name in extras if f"`{name}`" not in rows] == []

@@ -57,7 +57,7 @@ def test_every_name_of_the_package_is_on_the_page_for_python():
 
     page = site.api_page()
     assert all(f"## `kpig.{name}`" in page for name in kpig.__all__ if not name.startswith("_"))
-    assert "::: kpig.runs.job.run\n" in page and "::: kpig.testing" in page
+    assert f"::: {kpig.run.__module__}.run\n" in page and "::: kpig.testing" in page
 
 
 @pytest.mark.parametrize(

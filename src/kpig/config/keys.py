@@ -122,7 +122,7 @@ def _type(annotation: Any, limits: Sequence[Any] = ()) -> str:
 
 
 def _plural(words: str) -> str:
-    return words if words == "text" else f"{words}s"
+    return f"{words}s" if words in WORDS.values() and words != "text" else words
 
 
 def _limits(found: Sequence[Any]) -> Iterator[Any]:

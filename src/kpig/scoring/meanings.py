@@ -322,7 +322,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "Last number",
             "whether the last number is the right one, by value",
             "For answers that end in a number.",
-            "1 where the last number of the answer equals that of a reference, else 0",
+            "1 where the last number of the answer, as it may be read, equals that of a reference, else 0",
             "0 or 1",
             HIGHER,
             "docs/method.md, section 7",

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kpig.cli.commands import app
+from kpig.compare.formats import ESTIMATE_COLUMNS, TEST_COLUMNS
 from kpig.compare.measures import COSTS, MEASURES
 from kpig.compare.sheets import ARROWS
 from kpig.errors import UsageError
@@ -73,7 +74,9 @@ def test_every_measure_of_a_comparison_is_explained_and_says_the_same_way_as_its
             assert find(name) is not None, name
             assert find(name) is find(measure.name), name
         assert find(measure.name).better == measure.better, measure.name
-    assert find("Average rank ↓") is MEANINGS["average_rank"]
+    assert find("Average rank ↓") is MEANINGS["average_rank"] and find("Runs") is MEANINGS["runs"]
+    columns = {*ESTIMATE_COLUMNS, *TEST_COLUMNS} - {"reference"}
+    assert [one for one in sorted(columns) if find(one) is None] == []
 
 
 def test_every_number_that_a_command_prints_in_a_table_is_explained():

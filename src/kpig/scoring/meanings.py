@@ -219,14 +219,25 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "docs/method.md, section 8",
         ),
         "interval": Meaning(
-            "95 % interval",
-            "where the mean over such runs likely lies",
-            "How far the mean would move with other seeds and orders. Two methods whose intervals overlap "
-            "widely are not told apart.",
+            "Mean and 95 % interval",
+            "the mean over runs, and where it likely lies",
+            "The interval says how far the mean would move with other seeds and orders. Two methods whose "
+            "intervals overlap widely are not told apart.",
             "percentile bootstrap of the mean over runs",
             "in the units of the score",
             "",
             "docs/method.md, section 8; Efron 1979",
+            ("mean", "low", "high", "95 % interval", "difference_low", "difference_high"),
+        ),
+        "runs": Meaning(
+            "Runs",
+            "runs that a mean is over, each with a seed and a stream order",
+            "With few runs nothing is proved: n pairs give no p below 2/2^n.",
+            "a count; of a difference, the runs that both methods share in seed and order",
+            "1 or more",
+            "",
+            "docs/method.md, section 8",
+            ("n", "pairs"),
         ),
         "difference": Meaning(
             "Difference from the reference",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import kpig
 from kpig import config
 from kpig.errors import ConfigError
 from kpig.methods import METHODS, chosen
@@ -32,6 +33,17 @@ MINE = f"{__name__}:Mine"
 
 def problems(method: dict) -> list[str]:
     return chosen.problems(config.build({"method": method}).method)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_config_is_loaded_by_its_path_whether_that_is_a_text_or_a_path(kind, tmp_path):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "my.toml").write_text("seed = 3\n[stream]\npath = 'tasks'\n")
+    found = kpig.load_config(kind(tmp_path / "my.toml"), ["train.epochs=2"])
+    assert (found.seed, found.train.epochs) == (3, 2.0)
+    assert found.stream.path == str((tmp_path / "tasks").resolve())
+    with pytest.raises(ConfigError, match=r"none\.toml: no such file"):
+        kpig.load_config(kind(tmp_path / "none.toml"))
 
 
 def test_a_config_that_an_earlier_version_wrote_loads_with_the_table_of_its_own_method():

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kpig.cli import failures, notes
-from kpig.cli.gain import READINGS, _gain_table
+from kpig.cli.gain import _gain_table
 from kpig.config import ModelSection
 from kpig.errors import DataError, ModelError
 from kpig.files import disk_error
@@ -25,6 +25,7 @@ from kpig.pretrain.recipe import Recipe
 from kpig.progress import Watcher
 from kpig.records import Gain
 from kpig.runs.places import told_new
+from kpig.scoring.meanings import READINGS
 from kpig.tasks import stream
 from test_cli import kpig, refused
 

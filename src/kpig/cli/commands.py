@@ -20,6 +20,8 @@ COMMANDS = (
     "export",
     "predict",
     "methods",
+    "config",
+    "explain",
     "sweep",
     "compare",
     "annotate",

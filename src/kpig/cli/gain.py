@@ -22,14 +22,8 @@ from kpig.cli.app import (
 from kpig.cli.screen import say, show
 from kpig.files import publish_json
 
-READINGS = {
-    "listens": "likely with the key parts and unlikely without them: it depends on what is asked",
-    "half-listens": "likely either way: the general look and the input are enough for the answer",
-    "not learned": "unlikely either way: never learned, or forgotten",
-    "misled": "likely only without the key parts: they lead it astray",
-    "no key parts": "nothing was masked, so that nothing can be read; find some with kpig annotate",
-}
-"""What the two likelihoods say together; an answer is likely from a mean token probability of 0.5."""
+LEGEND = {"prob gain": "gain", "log gain": "log_gain", "p(y given I)": "instructed"}
+"""Headings of the table, by the numbers that they stand for."""
 
 
 @app.command()
@@ -74,6 +68,8 @@ def gain(
 
 
 def _gain_table(path: str, result: dict[str, Any]) -> Table:
+    from kpig.scoring.meanings import READINGS, legend
+
     table = Table(title=f"{path}: does it listen to the key parts?", title_justify="left")
     table.add_column("task", overflow="fold")
     for heading in ("p(y given I)", "p(y given M(I))", "prob gain ± s.e.", "log gain ± s.e.", "probes"):
@@ -91,8 +87,7 @@ def _gain_table(path: str, result: dict[str, Any]) -> Table:
         )
     occurring = {found["reading"] for found in result["tasks"].values()}
     table.caption = (
-        "lowest gain first; log gain in nats per response token; "
-        "M(I): the instruction with its key parts masked\n"
+        f"lowest gain first. {legend(LEGEND)} M(I): the instruction with its key parts masked.\n"
         "reading, of a right answer, likely from a mean token probability of 0.5:"
         + "".join(f"\n  {name}: {READINGS[name]}" for name in READINGS if name in occurring)
     )

@@ -9,6 +9,7 @@ from kpig.compare.lines import Line
 from kpig.compare.measures import COSTS, MEASURES, Measure
 from kpig.compare.statistics import Contrast, Estimate
 from kpig.report.text import NONE, decimal
+from kpig.scoring.meanings import legend
 from kpig.scoring.significance import smallest_p
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
@@ -114,11 +115,7 @@ def _further(comparison: Comparison) -> Sheet:
         "Further scores",
         ("Method", *map(_heading, measures)),
         tuple(rows),
-        (
-            "Average: P-score over the tasks of all steps, each step counting the same. Half: answers that "
-            "stay the same when the key parts are masked. Gain: of the key parts, -1 to 1. Gap: P-score in "
-            "the task's own wording minus that in wordings never trained on.",
-        ),
+        (legend({"Average": "average", "Half": "half_listening", "Gain": "gain", "Gap": "wording_gap"}),),
     )
 
 

@@ -1,12 +1,12 @@
-"""A configuration to start from: every key with its default, and above it what it means."""
+"""A configuration to start from: every key with its default, and above it what it means and costs."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import tomli_w
 from pydantic.fields import FieldInfo
 
+from kpig.config.keys import explained, value_as_toml
 from kpig.config.section import Section
 from kpig.config.tree import RunConfig
 
@@ -45,13 +45,8 @@ def _table(name: str, section: type[Section], given: Mapping[str, Any], meaning:
 
 
 def _key(key: str, field: FieldInfo, value: Any) -> Iterator[str]:
-    yield from _comment(field.description or "")
-    if value is None:
-        yield f"# {key} = ..."
-    elif isinstance(value, Mapping) and not value:
-        yield f"{key} = {{}}"
-    else:
-        yield tomli_w.dumps({key: list(value) if isinstance(value, tuple) else value}).strip()
+    yield from _comment(explained(field))
+    yield f"# {key} = ..." if value is None else f"{key} = {value_as_toml(value)}"
 
 
 def _comment(text: str) -> list[str]:

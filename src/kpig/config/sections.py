@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from kpig.config.section import Count, CountOrAll, Listed, Section, Share
+from kpig.config.section import Count, CountOrAll, Listed, Section, Share, cost
 from kpig.records import MASK_TEXT
 
 SUITE = "suite"
@@ -39,17 +39,27 @@ class ModelSection(Section):
         description="a folder of a model, an adapter or a run's step, a hub name, or 'tiny'",
     )
     adapter: Literal["none", "lora"] = Field(
-        "none", description="'none' tunes all weights; 'lora' a LoRA adapter: a fresh one, or that at `path`"
+        "none",
+        description="'none' tunes all weights; 'lora' a LoRA adapter: a fresh one, or that at `path`",
+        json_schema_extra=cost("Adam keeps two numbers for every trained weight: 'lora' trains few"),
     )
-    lora_rank: Count = Field(8, description="rank of the LoRA matrices")
+    lora_rank: Count = Field(
+        8,
+        description="rank of the LoRA matrices",
+        json_schema_extra=cost("trained weights, and so memory and disk, grow with it"),
+    )
     lora_alpha: Count = Field(16, description="LoRA scale; the update is multiplied by alpha / rank")
     lora_dropout: Share = Field(0.0, description="dropout in front of the LoRA matrices")
     lora_targets: Listed[str] = Field((), description="names of the adapted layers; empty: all linear layers")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="how weights are held in memory"
+        "float32",
+        description="how weights are held in memory",
+        json_schema_extra=cost("memory: 4 bytes a weight in float32, 2 in the others"),
     )
     max_length: Annotated[int, Field(ge=16)] = Field(
-        1024, description="tokens of prompt and response at most"
+        1024,
+        description="tokens of prompt and response at most",
+        json_schema_extra=cost("longer rows take more memory and time"),
     )
     chat_template: bool | str = Field(
         True,
@@ -123,16 +133,22 @@ class StreamSection(Section):
     bad_rows: Literal["refuse", "skip"] = Field(
         "refuse", description="rows that cannot be used: 'refuse' the data, or 'skip' and count them"
     )
-    train_per_task: CountOrAll = Field(0, description="training examples per task at most; 0: all")
+    train_per_task: CountOrAll = Field(
+        0,
+        description="training examples per task at most; 0: all",
+        json_schema_extra=cost("training time grows with it where epochs count"),
+    )
     test_per_task: CountOrAll = Field(
         0,
         description="test examples per task at most; where examples state no split, exactly so many are "
         "split off, if one is left to train on; 0: all, or a fifth",
+        json_schema_extra=cost("each is answered after every step that scores its task"),
     )
     validation_per_task: CountOrAll = Field(
         0,
         description="validation examples per task at most; where a task states none, exactly so many are "
         "split off those to be trained on, if one is left; 0: all that are stated",
+        json_schema_extra=cost("a forward pass over them at every measurement"),
     )
     metrics: dict[str, str] = Field(
         {},
@@ -148,11 +164,27 @@ class StreamSection(Section):
 class SuiteSection(Section):
     """Size of the built-in suite's stream; only with stream.path = 'suite'."""
 
-    num_steps: Count = Field(6, description="steps of the stream")
-    tasks_per_step: Count = Field(2, description="tasks in a step")
-    num_held_out: CountOrAll = Field(8, description="held-out tasks")
-    num_train: Count = Field(800, description="training examples per task")
-    num_test: Count = Field(20, description="test examples per task")
+    num_steps: Count = Field(
+        6, description="steps of the stream", json_schema_extra=cost("training time grows with it")
+    )
+    tasks_per_step: Count = Field(
+        2,
+        description="tasks in a step",
+        json_schema_extra=cost("training time grows with it where epochs count"),
+    )
+    num_held_out: CountOrAll = Field(
+        8, description="held-out tasks", json_schema_extra=cost("each is scored after every step")
+    )
+    num_train: Count = Field(
+        800,
+        description="training examples per task",
+        json_schema_extra=cost("training time grows with it where epochs count"),
+    )
+    num_test: Count = Field(
+        20,
+        description="test examples per task",
+        json_schema_extra=cost("each is answered after every step that scores its task"),
+    )
     seed: int = Field(
         0, description="picks the compositions and inputs; part of the data, not of the training"
     )
@@ -165,11 +197,18 @@ class TrainSection(Section):
         1.0,
         description="passes over the step's training examples, each once in a pass: the last update takes "
         "what is left. A fraction of a pass is rounded up to whole examples",
+        json_schema_extra=cost("training time grows with it"),
     )
     updates_per_step: CountOrAll = Field(
-        0, description="optimizer updates per step instead of epochs; 0: epochs"
+        0,
+        description="optimizer updates per step instead of epochs; 0: epochs",
+        json_schema_extra=cost("training time grows with it"),
     )
-    batch_size: Count = Field(16, description="examples of the current step in each update")
+    batch_size: Count = Field(
+        16,
+        description="examples of the current step in each update",
+        json_schema_extra=cost("the time of an update grows with it, the memory does not"),
+    )
     learning_rate: Annotated[float, Field(gt=0)] = Field(2e-4, description="peak learning rate")
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="after the warm-up: decay to 0, or hold"
@@ -182,23 +221,28 @@ class TrainSection(Section):
         0,
         description="padded tokens in one forward and backward pass; where memory runs out in one, "
         "they are halved for the rest of the step. 0: 2048 on a CPU, 8192 on a GPU",
+        json_schema_extra=cost("memory grows with it"),
     )
     row_tokens: CountOrAll = Field(
         0,
         description="examples under one instruction share rows of up to this many tokens, its tokens "
         "computed once; 0: a row for each example. Results are the same up to rounding; refused where a "
         "model cannot",
+        json_schema_extra=cost("saves time where instructions are long, takes memory where rows are"),
     )
     group_size: Count = Field(
         1, description="examples of one task drawn together; more of them make shared rows pay"
     )
     held_out_loss_every: CountOrAll = Field(
-        0, description="updates between measurements of the loss on the step's test examples; 0: none"
+        0,
+        description="updates between measurements of the loss on the step's test examples; 0: none",
+        json_schema_extra=cost("a forward pass over test examples of the step each time, fewer than 512"),
     )
     validation_every: CountOrAll = Field(
         0,
         description="updates between measurements of the loss on the step's validation examples, if it has "
         "some; 0: after each pass over its training examples. It is measured after the last update anyhow",
+        json_schema_extra=cost("a forward pass over the validation examples each time"),
     )
     patience: CountOrAll = Field(
         0,
@@ -207,8 +251,8 @@ class TrainSection(Section):
     )
     keep_best: bool = Field(
         False,
-        description="a step ends with the weights of its lowest validation loss; takes the memory of one "
-        "more copy of the trainable weights",
+        description="a step ends with the weights of its lowest validation loss",
+        json_schema_extra=cost("memory and disk: one more copy of the trainable weights"),
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic of the passes; 'auto': bfloat16 on GPUs that have it, else float32"
@@ -216,7 +260,11 @@ class TrainSection(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="'auto': a GPU where there is one"
     )
-    checkpoint_every: CountOrAll = Field(50, description="updates between checkpoints inside a step; 0: none")
+    checkpoint_every: CountOrAll = Field(
+        50,
+        description="updates between checkpoints inside a step; 0: none",
+        json_schema_extra=cost("time and disk: trained weights, optimizer and method are written each time"),
+    )
     progress_seconds: Annotated[float, Field(ge=0)] = Field(
         30.0, description="seconds between two lines about a step where nobody watches on a terminal"
     )
@@ -224,14 +272,25 @@ class TrainSection(Section):
         "all",
         description="models or adapters that stay in the run folder: 'all', the 'last', or of so many last "
         "steps; going on needs the last",
+        json_schema_extra=cost("disk: a model or an adapter for each step that is kept"),
     )
 
 
 class ReplaySection(Section):
     """What every method that replays may keep and use: the budget that a comparison holds equal."""
 
-    memory_per_task: Count = Field(50, description="examples kept of each learned task (K)")
-    ratio: Annotated[float, Field(ge=0)] = Field(0.5, description="replayed examples per current example")
+    memory_per_task: Count = Field(
+        50,
+        description="examples kept of each learned task (K)",
+        json_schema_extra=cost("disk: the texts. Some methods read all of memory at times"),
+    )
+    ratio: Annotated[float, Field(ge=0)] = Field(
+        0.5,
+        description="replayed examples per current example",
+        json_schema_extra=cost(
+            "a replayed example is trained on as a new one is: 0.5 makes updates half as long again"
+        ),
+    )
 
 
 class MethodSection(Section):
@@ -280,14 +339,30 @@ class EvaluateSection(Section):
     """What is measured after every step."""
 
     max_new_tokens: Count = Field(
-        64, description="tokens of a response at most; longer ones count as degenerate"
+        64,
+        description="tokens of a response at most; longer ones count as degenerate",
+        json_schema_extra=cost("the time of answering grows with it where answers are long"),
     )
     tokens_per_batch: CountOrAll = Field(
-        0, description="padded tokens in one evaluation batch; 0: 4096 on a CPU, 32768 on a GPU"
+        0,
+        description="padded tokens in one evaluation batch; 0: 4096 on a CPU, 32768 on a GPU",
+        json_schema_extra=cost("memory grows with it"),
     )
-    half_listening: bool = Field(True, description="answer the masked twins too; doubles the generation time")
-    gain: bool = Field(True, description="measure the key-part gain on the test examples")
-    num_gain_examples: Count = Field(20, description="test examples per task for the gain")
+    half_listening: bool = Field(
+        True, description="answer the masked twins too", json_schema_extra=cost("doubles the generation time")
+    )
+    gain: bool = Field(
+        True,
+        description="measure the key-part gain on the test examples",
+        json_schema_extra=cost("two forward passes over `num_gain_examples` of each scored task"),
+    )
+    num_gain_examples: Count = Field(
+        20,
+        description="test examples per task for the gain",
+        json_schema_extra=cost("two forward passes over each"),
+    )
     new_wordings: bool = Field(
-        True, description="score wordings never used in training where a task has some"
+        True,
+        description="score wordings never used in training where a task has some",
+        json_schema_extra=cost("one more answer for each test example of such a task"),
     )

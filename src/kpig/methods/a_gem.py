@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kpig.config import RunConfig
-from kpig.config.section import CountOrAll
+from kpig.config.section import CountOrAll, cost
 from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts.gradient import mean_gradient, wide
 from kpig.methods.parts.memory import Memory
@@ -18,7 +18,9 @@ class AGemSettings(Settings):
     """A-GEM (Chaudhry et al., ICLR 2019)."""
 
     num_examples: CountOrAll = Field(
-        0, description="examples from memory whose loss must not rise; 0: as many as replay would draw"
+        0,
+        description="examples from memory whose loss must not rise; 0: as many as replay would draw",
+        json_schema_extra=cost("a forward and backward pass over them in every update"),
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kpig.config import RunConfig
-from kpig.config.section import Count, Weight
+from kpig.config.section import Count, Weight, cost
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Loss, Method, Settings, Step
 from kpig.methods.parts.memory import Memory
@@ -26,7 +26,11 @@ class DerppSettings(Settings):
 
     alpha: Weight = Field(0.5, description="weight of the divergence from the stored outputs; not tuned")
     beta: Weight = Field(0.5, description="weight of the cross-entropy of replayed tokens; not tuned")
-    top_k: Count = Field(16, description="log-probabilities stored for each response token of memory")
+    top_k: Count = Field(
+        16,
+        description="log-probabilities stored for each response token of memory",
+        json_schema_extra=cost("2 k + 1 numbers for each response token of memory, in checkpoints too"),
+    )
 
 
 class DarkExperienceReplay(Method):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from kpig.config import RunConfig
-from kpig.config.section import Count, CountOrAll, Weight
+from kpig.config.section import Count, CountOrAll, Weight, cost
 from kpig.methods.base import Clock, Loss, Method, Settings
 from kpig.methods.parts.memory import Memory, reworded
 from kpig.methods.parts.selection import leading, proportional
@@ -23,8 +23,8 @@ class DynainstSettings(Settings):
     num_tasks: Count = Field(8, description="tasks replayed at a time")
     refresh: CountOrAll = Field(
         50,
-        description="updates between measurements of uncertainty, a forward pass over all of memory; "
-        "0: once a step",
+        description="updates between measurements of uncertainty; 0: once a step",
+        json_schema_extra=cost("a measurement is a forward pass over all of memory"),
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kpig.config import RunConfig
-from kpig.config.section import Count, Weight
+from kpig.config.section import Count, Weight, cost
 from kpig.methods.base import Method, Settings, Step
 from kpig.methods.parts.distance import anchor, squared_distance
 from kpig.methods.parts.fisher import diagonal_fisher
@@ -29,7 +29,11 @@ class EwcSettings(Settings):
     weight: Weight | Literal["published"] = Field(
         "published", description="λ; 'published': the variant's 0.01, 200 (½ · 400) or 2500 (½ · 5000)"
     )
-    num_examples: Count = Field(64, description="training examples of a step that estimate its Fisher")
+    num_examples: Count = Field(
+        64,
+        description="training examples of a step that estimate its Fisher",
+        json_schema_extra=cost("a backward pass over each when a step ends"),
+    )
 
 
 class Ewc(Method):

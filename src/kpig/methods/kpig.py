@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from kpig.config import RunConfig
-from kpig.config.section import Count, CountOrAll, Share
+from kpig.config.section import Count, CountOrAll, Share, cost
 from kpig.methods.base import Clock, Loss, Method, Settings, Step
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.selection import chances, lowest, proportional
@@ -34,9 +34,17 @@ class KpigSettings(Settings):
     num_tasks: Count = Field(8, description="tasks replayed at a time (M)")
     examples_per_task: Count = Field(50, description="examples of each in the replay pool (N)")
     refresh: CountOrAll = Field(
-        50, description="updates between gain measurements; 0: only when a step begins"
+        50,
+        description="updates between gain measurements; 0: only when a step begins",
+        json_schema_extra=cost(
+            "a measurement is two forward passes over the probes of every seen and current task"
+        ),
     )
-    num_probes: Count = Field(16, description="probe examples per task for its gain")
+    num_probes: Count = Field(
+        16,
+        description="probe examples per task for its gain",
+        json_schema_extra=cost("two forward passes over each, at every measurement"),
+    )
     floor: Share = Field(
         0.3, description="proportional: share of the chance spread evenly over all seen tasks"
     )
@@ -45,13 +53,14 @@ class KpigSettings(Settings):
     )
     twin_weight: Annotated[float, Field(ge=0)] = Field(
         1.0,
-        description="λ, weight of the masked-twin term; 0 leaves it out, and about two thirds of an update's "
-        "tokens",
+        description="λ, weight of the masked-twin term; 0 leaves it out",
+        json_schema_extra=cost("0 saves about two thirds of an update's tokens"),
     )
     weighting: Literal["gain", "none"] = Field("gain", description="scale the twin term by 1 - gain, or not")
     reference: Literal["initial", "previous"] = Field(
         "initial",
         description="the masked twin is held to the starting model, or to that of the step's start",
+        json_schema_extra=cost("a copy of the trained weights in memory, but for 'initial' with LoRA"),
     )
 
 

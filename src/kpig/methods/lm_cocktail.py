@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kpig.config import RunConfig
-from kpig.config.section import Count, Share
+from kpig.config.section import Count, Share, cost
 from kpig.errors import ConfigError
 from kpig.methods.base import Method, Settings, Step
 from kpig.methods.parts.memory import pick
@@ -20,12 +20,18 @@ class LmCocktailSettings(Settings):
     """LM-Cocktail (Xiao et al., 2023): a weighted mean of tuned, starting and earlier weights."""
 
     temperature: Annotated[float, Field(gt=0)] = Field(5.0, description="τ in softmax(-loss / τ)")
-    num_examples: Count = Field(5, description="examples that the losses are measured on, per task")
+    num_examples: Count = Field(
+        5,
+        description="examples that the losses are measured on, per task",
+        json_schema_extra=cost("a forward pass over each with every model, when a step ends"),
+    )
     tuned_share: Share | Literal["softmax"] = Field(
         0.5, description="share of the tuned weights, the rest by loss; 'softmax': all of them by loss"
     )
     max_peers: Annotated[int, Field(ge=0)] = Field(
-        4, description="earlier steps that count, the newest; each costs a copy of all weights"
+        4,
+        description="earlier steps that count, the newest",
+        json_schema_extra=cost("a copy of all weights for each, in checkpoints too"),
     )
 
 

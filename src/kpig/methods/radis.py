@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from kpig.config import RunConfig
-from kpig.config.section import Count, CountOrAll
+from kpig.config.section import Count, CountOrAll, cost
 from kpig.errors import DataError
 from kpig.methods.base import Method, Step
 from kpig.methods.parts.memory import pick
@@ -28,7 +28,9 @@ class RadisSettings(WriterSettings):
 
     max_new_tokens: Count = Field(64, description="tokens of a rationale at most")
     num_examples: CountOrAll = Field(
-        0, description="training examples per task that get a rationale; 0: all of them"
+        0,
+        description="training examples per task that get a rationale; 0: all of them",
+        json_schema_extra=cost("a generated text for each"),
     )
     request: str = Field(
         " Then explain your answer.",

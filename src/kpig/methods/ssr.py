@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from kpig.config import RunConfig
-from kpig.config.section import Count
+from kpig.config.section import Count, cost
 from kpig.errors import ConfigError, DataError, some
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts import clusters
@@ -39,7 +39,9 @@ class SsrSettings(WriterSettings):
     )
     shots: Count = Field(2, description="real examples in one prompt")
     num_prompts: Count = Field(
-        100, description="prompts per task, each with other examples or in another order"
+        100,
+        description="prompts per task, each with other examples or in another order",
+        json_schema_extra=cost("a generated text for each, then an answer to what is accepted"),
     )
     max_new_tokens: Count = Field(128, description="tokens of a written text at most")
     similarity: Annotated[float, Field(gt=0, le=1)] = Field(

@@ -1,6 +1,5 @@
 """What both templates show: plain dicts, lists and text made from the runs."""
 
-import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -9,10 +8,12 @@ from kpig.report.record import RunRecord, final_tasks, scorers
 from kpig.report.table import COLUMNS, Row, comparison_rows, p_score
 from kpig.report.text import NONE, decimal
 from kpig.runs import gate
-from kpig.scoring import metrics
+from kpig.scoring.meanings import MEANINGS
 from kpig.scoring.records import GroupScore, RunScores, TaskScore
 
 TASK_COLUMNS = ("P", "P new wording", "V", "half-listening %", "gain")
+TRANSFER = ("backward_transfer", "forgetting", "forward_transfer")
+"""What has variants in the literature; the page says which these are."""
 
 
 def content(runs: Sequence[RunRecord]) -> dict[str, Any]:
@@ -31,12 +32,7 @@ def content(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "tasks": _tasks(runs),
         "task_columns": TASK_COLUMNS,
         "variants": [
-            (name, _first_paragraph(function))
-            for name, function in (
-                ("Backward transfer", metrics.backward_transfer),
-                ("Forgetting", metrics.forgetting),
-                ("Forward transfer", metrics.forward_transfer),
-            )
+            (MEANINGS[key].title, f"{MEANINGS[key].formula}. {MEANINGS[key].says}") for key in TRANSFER
         ],
         "commands": [str(run.environment.get("command") or NONE) for run in runs],
         "settings": settings,
@@ -165,7 +161,3 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, s
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _first_paragraph(function: Callable[..., Any]) -> str:
-    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())

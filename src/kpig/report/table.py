@@ -7,10 +7,23 @@ from typing import TYPE_CHECKING
 from kpig.rendering import plain
 from kpig.report.record import RunRecord, distinct, scorers
 from kpig.report.text import NONE, compact, decimal, pair
+from kpig.scoring.meanings import legend
 from kpig.scoring.records import Cost, Final, GroupNewWording, GroupScore, NewWording, StepScores, TaskScore
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+LEGEND = {
+    "P": "p_score",
+    "V": "v_score",
+    "new": "new_wording",
+    "forget": "forgetting",
+    "bwt": "backward_transfer",
+    "half": "half_listening",
+    "gain": "gain",
+}
+"""The short headings of the terminal's table, by the numbers that they stand for."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +137,7 @@ def terminal_table(runs: Sequence[RunRecord]) -> "Table":
     for row in comparison_rows(runs):
         table.add_row(Text(plain(row.name)), *(column.text(row) for column in COLUMNS))
     table.caption = Text(
-        "P: score on the task, 0 to 100, higher is better. V: % of responses that break a rule of the "
-        "instruction, lower. new: held-out tasks in a wording never trained on. forget: points lost, lower. "
-        "bwt: backward transfer, higher. half: % of answers that do not change when the key parts are "
-        "masked, seen/held-out, lower. gain: of key parts on seen tasks, higher. Cost: updates, tokens "
-        f"trained on, tokens only read, minutes of training. Scorer: {scorers(runs)}."
+        f"{legend(LEGEND)} In half, seen/held-out. Cost: updates, train tokens, forward-only tokens, "
+        f"minutes of training. Scorer: {scorers(runs)}. More of a number: kpig explain NAME."
     )
     return table

@@ -145,7 +145,7 @@ class Cost:
 class RunScores:
     """The scores of a finished run.
 
-    `steps` begin with the untuned model. `matrix[t][i - 1]` is R[t][i], the P-score on step i's tasks after
+    `steps` begin with the untuned model. `matrix[t][i - 1]` is `R[t][i]`, the P-score on step i's tasks after
     learning step t, None where it was not measured. `shortened_examples` counts examples whose input was cut
     to fit, None where the run did not count them; `notes` are sentences about what the run could not do.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from kpig.config.section import Count, CountOrAll
+from kpig.config.section import Count, CountOrAll, cost
 from kpig.errors import ConfigError, DataError
 from kpig.llm import (
     Answer,
@@ -51,7 +51,11 @@ class WriterSettings(Settings):
     max_retries: CountOrAll = Field(5, description="further attempts at a request that a server failed")
     max_failures: Count = Field(8, description="stop after so many failed requests in a row")
     cache: str = Field(".kpig-cache", min_length=1, description="folder of answers already paid for")
-    max_requests: CountOrAll = Field(0, description="stop after so many requests; 0: no limit")
+    max_requests: CountOrAll = Field(
+        0,
+        description="stop after so many requests; 0: no limit",
+        json_schema_extra=cost("a server may ask money for each"),
+    )
 
 
 class Writer:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kpig.tasks import readers
-from kpig.tasks.drafts import Problems
+from kpig.tasks.problems import Problems
 
 NUM_ROWS = 200_000
 LARGEST_RATIO = 2.0

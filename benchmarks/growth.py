@@ -31,7 +31,9 @@ from kpig.report.record import RunRecord, distinct
 from kpig.runs.check import scorer_cautions
 from kpig.scoring import predictions_file
 from kpig.tasks import matching, stream
-from kpig.tasks.drafts import Draft, Problems, Row, build, locate
+from kpig.tasks.drafts import Draft, Row, build
+from kpig.tasks.key_parts import locate
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers import read
 from kpig.tasks.readers.variants import Wordings
 

@@ -8,7 +8,7 @@ import pytest
 
 from kpig.errors import ConfigError, DataError
 from kpig.tasks import readers, stream
-from kpig.tasks.drafts import Problems
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers import files
 
 LINE = {"instruction": "Name the colour.", "input": "a plum", "output": "blue"}

@@ -11,7 +11,7 @@ from kpig.errors import DataError
 from kpig.records import KeySpan
 from kpig.runs.check import data_cautions
 from kpig.tasks import stream
-from kpig.tasks.drafts import locate
+from kpig.tasks.key_parts import locate
 from kpig.tasks.readers.parquet import named
 
 LABEL = {"names": ["a", "b"], "_type": "ClassLabel"}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kpig.config.tree import load as load_config
 from kpig.errors import KpigError
 from kpig.tasks import stream
-from kpig.tasks.drafts import locate
+from kpig.tasks.key_parts import locate
 
 NUM_TRIED = int(os.environ.get("KPIG_TORTURE", "40"))
 tried = settings(

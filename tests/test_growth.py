@@ -17,7 +17,8 @@ from kpig.llm import Answer
 from kpig.records import Example, Instruction, KeySpan, Task
 from kpig.report import record
 from kpig.tasks import matching, stream
-from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN, Problems, locate
+from kpig.tasks.key_parts import locate
+from kpig.tasks.problems import MOST_PROBLEMS_SHOWN, Problems
 from kpig.tasks.readers.files import kept_rows, read_row, refuse_strangers
 
 SEED = Instruction("Name the colour of the fruit.")

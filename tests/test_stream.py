@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from kpig.errors import ConfigError, DataError
 from kpig.records import Constraint, Instruction, KeySpan
 from kpig.tasks import stream
-from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN, Row, choose_metric, locate, split_by_rule
+from kpig.tasks.drafts import Row, split_by_rule
+from kpig.tasks.key_parts import locate
+from kpig.tasks.metric_choice import choose_metric
+from kpig.tasks.problems import MOST_PROBLEMS_SHOWN
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 needs_shared_data = pytest.mark.skipif(

@@ -16,7 +16,7 @@ from kpig.llm.backend import OnProgress
 from kpig.llm.schema import Text, schema_of
 from kpig.records import KEY_PART_KINDS, KeySpan
 from kpig.rendering import render
-from kpig.tasks.drafts import overlapped
+from kpig.tasks.key_parts import overlapped
 
 Name = TypeVar("Name", bound=Hashable)
 TEMPLATE = "annotate.txt.j2"

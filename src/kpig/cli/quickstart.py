@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kpig.cli.app import app, quiet, show_report
+from kpig.cli.app import Overrides, app, quiet, show_report
 
 if TYPE_CHECKING:
     from kpig.progress import Watcher
@@ -29,6 +29,7 @@ def quickstart(
         METHODS
     ),
     seed: Annotated[int, typer.Option("--seed", help="Seed of training order, replay and adapters.")] = 0,
+    overrides: Overrides = None,
 ) -> None:
     """Run KPIG and sequential tuning side by side on the built-in suite: a few minutes on a laptop.
 
@@ -37,11 +38,15 @@ def quickstart(
     from kpig.progress import Bars
 
     quiet()
-    show_report(run(out, methods.split(","), seed, Bars()), out)
+    show_report(run(out, methods.split(","), seed, Bars(), overrides or []), out)
 
 
 def run(
-    out: Path, methods: Sequence[str] = METHODS, seed: int = 0, watch: "Watcher | None" = None
+    out: Path,
+    methods: Sequence[str] = METHODS,
+    seed: int = 0,
+    watch: "Watcher | None" = None,
+    overrides: Sequence[str] = (),
 ) -> "list[RunRecord]":
     """One run per method under `out`, with equal budgets and data; finished ones are taken as they are."""
     from kpig.config import build
@@ -50,7 +55,7 @@ def run(
 
     records = []
     for method in methods:
-        settings = build(SETTINGS | {"seed": seed, "method": {"name": method}})
+        settings = build(SETTINGS | {"seed": seed, "method": {"name": method}}, overrides)
         folder = out / method
         job.run(settings, folder, resume=folder.exists(), watch=watch)
         records.append(read_run(folder))

@@ -9,7 +9,7 @@ from kpig.diversify.variant import Fault
 from kpig.errors import DataError
 from kpig.records import Constraint, Example, Instruction, KeySpan, Task
 from kpig.tasks import constraints
-from kpig.tasks.drafts import locate
+from kpig.tasks.key_parts import locate
 from kpig.tasks.matching import rouge_l
 
 MISSING_KEY_PART, REORDERED = "missing_key_part", "reordered_key_parts"

@@ -21,8 +21,8 @@ from kpig.model.folder import adapter_problem, check_folder, resolve
 from kpig.records import Example, Stream, Task
 from kpig.runs import machine, trackers, validation
 from kpig.tasks import coverage, own_answers, stream
-from kpig.tasks.drafts import share_unread
 from kpig.tasks.matching import collisions, normalize
+from kpig.tasks.metric_choice import share_unread
 
 MOST_UNREAD = 0.05
 """The share of unread letters from which a P-score is doubtful. Chosen: names and quotes in another script

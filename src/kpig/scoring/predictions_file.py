@@ -24,7 +24,7 @@ from kpig.scoring import scores
 from kpig.scoring.foreign import ByPrompt, ours, plain
 from kpig.scoring.judge import judge
 from kpig.scoring.records import Coverage, Evaluation
-from kpig.tasks.drafts import MOST_PROBLEMS_SHOWN
+from kpig.tasks.problems import MOST_PROBLEMS_SHOWN
 from kpig.tasks.readers.files import parse_object, read_lines, typed
 
 RESPONSE_KEYS, ID_KEYS = ("response", "prediction"), ("example", "id")

@@ -15,8 +15,9 @@ from kpig.errors import ConfigError, DataError, clause, nearest
 from kpig.files import true_path
 from kpig.records import Constraint, Example, Instruction, Stream, Task
 from kpig.tasks import readers, suite
-from kpig.tasks.drafts import Draft, Problems, build
+from kpig.tasks.drafts import Draft, build
 from kpig.tasks.measures import measure
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers.files import place
 from kpig.tasks.readers.reading import Reading
 from kpig.tasks.readers.variants import Wordings

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kpig.errors import ConfigError, DataError, some
-from kpig.tasks.drafts import Draft, Problems
+from kpig.tasks.drafts import Draft
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers.files import (
     CONSTRAINTS_FILE,
     KEY_PARTS_FILE,

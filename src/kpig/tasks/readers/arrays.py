@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kpig.errors import DataError
-from kpig.tasks.drafts import Problems
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers.files import parse_json, read_text, typed
 from kpig.tasks.readers.reading import RawRow
 

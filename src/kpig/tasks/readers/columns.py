@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from kpig.errors import DataError, nearest
-from kpig.tasks.drafts import Problems
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers.files import loaded, noted_text
 from kpig.tasks.readers.reading import RawRow, Reading
 

@@ -21,8 +21,10 @@ from typing import IO, Any, TypeVar
 from kpig.errors import ConfigError, DataError, nearest, shown, some
 from kpig.records import Constraint, KeySpan
 from kpig.tasks import constraints
-from kpig.tasks.drafts import Problems, Row, locate
+from kpig.tasks.drafts import Row
+from kpig.tasks.key_parts import locate
 from kpig.tasks.measures import METRICS, is_own
+from kpig.tasks.problems import Problems
 
 STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE = "stream.json", "keyparts.json", "constraints.json"
 VARIANTS_FILE, REJECTED_FILE = "variants.json", "variants_rejected.json"

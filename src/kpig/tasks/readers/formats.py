@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kpig.errors import DataError, nearest, some
-from kpig.tasks.drafts import Problems
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers import alpaca, chat, completion, dolly, prompts
 from kpig.tasks.readers.columns import FIELDS, SHARED, by_field, tell_lists, tell_unknown, with_context
 from kpig.tasks.readers.reading import RawRow, Reading, Stated

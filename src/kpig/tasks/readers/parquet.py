@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kpig.errors import DataError
-from kpig.tasks.drafts import Problems
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers.reading import RawRow
 
 ROWS_AT_ONCE = 1000

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kpig.errors import DataError
-from kpig.tasks.drafts import Problems
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers.parquet import named
 from kpig.tasks.readers.reading import RawRow
 from kpig.tasks.readers.splits import SPLIT_NAMES, split_of

@@ -7,7 +7,9 @@ from typing import Any
 
 from kpig.errors import DataError, some
 from kpig.records import Constraint, Instruction, KeySpan
-from kpig.tasks.drafts import SPLITS, Draft, Problems, Row, check_name
+from kpig.tasks.drafts import SPLITS, Draft, Row
+from kpig.tasks.names import check_name
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers.files import (
     NO_TASK_FILES,
     STREAM_FILE,

@@ -10,7 +10,10 @@ from typing import Any
 
 from kpig.errors import DataError, nearest, some
 from kpig.records import Constraint, Instruction, Message
-from kpig.tasks.drafts import OWN, VALIDATION, Draft, Problems, Row, check_name, locate
+from kpig.tasks.drafts import OWN, VALIDATION, Draft, Row
+from kpig.tasks.key_parts import locate
+from kpig.tasks.names import check_name
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers import arrays, delimited, jsonl, parquet, saved
 from kpig.tasks.readers.files import (
     Annotations,

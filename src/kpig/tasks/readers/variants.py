@@ -8,7 +8,9 @@ from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.records import Instruction
-from kpig.tasks.drafts import Draft, Problems, locate
+from kpig.tasks.drafts import Draft
+from kpig.tasks.key_parts import locate
+from kpig.tasks.problems import Problems
 from kpig.tasks.readers.files import (
     VARIANTS_FILE,
     annotation_path,

@@ -1,17 +1,17 @@
 """How long a run will still take: its parts, and what those of the same kind have taken so far."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
 from typing import Literal
 
-from kpig.config import EvaluateSection, RunConfig
+from kpig.config import RunConfig
 from kpig.methods.base import Method, Step
 from kpig.records import HELD_OUT, LATER, SEEN, Example, Stream, Task
 from kpig.runs.folder import RunDir
-from kpig.scoring import answers, scores
+from kpig.scoring import scores
 from kpig.training import loop
 
 Kind = Literal["train", "evaluate"]
@@ -114,11 +114,19 @@ def groups(number: int, steps: Sequence[Step], tasks: Stream) -> Mapping[str, Se
 
 
 def of_run(
-    folder: RunDir, config: RunConfig, method: Method, steps: Sequence[Step], tasks: Stream
+    folder: RunDir,
+    config: RunConfig,
+    method: Method,
+    steps: Sequence[Step],
+    tasks: Stream,
+    num_answers: Callable[[Task], int],
 ) -> Forecast:
-    """The forecast of what is left to do in a run's folder. RunError where its scores are damaged."""
+    """The forecast of what is left to do in a run's folder; `num_answers` are those that score a task.
+
+    RunError where the folder's scores are damaged.
+    """
     left = [number for number in range(len(steps) + 1) if not folder.is_done(number)]
-    counts = {task.name: _num_answers(task, config.evaluate) for task in (*tasks.tasks, *tasks.held_out)}
+    counts = {task.name: num_answers(task) for task in (*tasks.tasks, *tasks.held_out)}
     parts: list[Part] = []
     for number in left:
         if number:
@@ -129,10 +137,6 @@ def of_run(
         num_tests = sum(len(task.test) for task in scored)
         parts.append(Part("evaluate", number, sum(counts[task.name] for task in scored), num_tests))
     return Forecast(parts, _last_evaluation(folder))
-
-
-def _num_answers(task: Task, settings: EvaluateSection) -> int:
-    return answers.num_answers(answers.probes({SEEN: [task]}, settings), settings)
 
 
 def _training_work(config: RunConfig, method: Method, step: Step, before: Sequence[Step]) -> float:

@@ -107,7 +107,7 @@ class Memory:
     @property
     def total(self) -> float:
         """All of them together."""
-        return sum(getattr(self, one.name) for one in fields(self))
+        return float(sum(getattr(self, one.name) for one in fields(self)))
 
 
 def needed(shape: Shape, load: Load, num_references: int = 0, program: int = 0) -> Memory:

@@ -65,10 +65,10 @@ def test_what_a_run_says_that_it_takes_is_what_it_takes(adapter, tmp_path):
     job.run(chosen, tmp_path / "run")
     files = list((tmp_path / "run").glob("steps/*/*/*.safetensors"))
     largest = max(path.stat().st_size for path in files)
-    each = disk._trained_bytes(chosen.model)
+    each = disk.trained_bytes(chosen.model)
     assert each <= largest <= 1.05 * each + 20_000, "the rest is the file's own head"
     (line,) = disk.sentences(chosen, stream.configured(chosen), tmp_path)
-    assert f"3 x {disk._size(each)}" in line and disk._size(3 * each + 6 * each) in line
+    assert f"3 x {disk.size(each)}" in line and disk.size(3 * each + 6 * each) in line
 
 
 def test_a_disk_with_too_little_room_is_told_with_what_to_do(tmp_path, monkeypatch):
@@ -86,4 +86,4 @@ def test_a_disk_with_too_little_room_is_told_with_what_to_do(tmp_path, monkeypat
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (12_345, "12 kB"), (7_400_000_000, "7.4 GB")],
 )
 def test_sizes_are_told_in_words(num, words):
-    assert disk._size(num) == words
+    assert disk.size(num) == words

@@ -2,6 +2,7 @@
 
 import io
 import re
+from functools import partial
 
 import pytest
 
@@ -94,18 +95,22 @@ def test_replay_makes_later_steps_longer_and_a_resumed_run_knows_its_last_evalua
     job.run(chosen, tmp_path / "run")
     method, tasks = job.chosen.create(chosen), job.course.read(tmp_path / "run", chosen).tasks
     steps = job._plan(chosen, method, tasks)
-    whole = forecast.of_run(RunDir(tmp_path / "new"), chosen, method, steps, tasks)
+    num_answers = partial(job._num_answers, chosen.evaluate)
+    whole = forecast.of_run(RunDir(tmp_path / "new"), chosen, method, steps, tasks, num_answers)
     kinds = [(part.kind, part.step) for part in whole.parts]
     assert kinds == [("evaluate", 0), *((kind, n) for n in (1, 2, 3) for kind in ("train", "evaluate"))]
-    size = {n: forecast._characters(steps[n - 1 : n]) for n in (1, 2, 3)}
+    sizes = [forecast._sizes(step) for step in steps]
+    size = {n: forecast._mean(sizes[n - 1 : n]) for n in (1, 2, 3)}
     work = {part.step: part.work for part in whole.parts if part.kind == "train"}
     assert work[1] == pytest.approx(4 * 4 * size[1])
-    assert work[3] == pytest.approx(4 * (4 * size[3] + 2 * forecast._characters(steps[:2])))
+    assert work[3] == pytest.approx(4 * (4 * size[3] + 2 * forecast._mean(sizes[:2])))
     plain = small("sequential", suite={"num_steps": 3}, train={"updates_per_step": 4})
-    alone = forecast.of_run(RunDir(tmp_path / "new"), plain, job.chosen.create(plain), steps, tasks)
+    alone = forecast.of_run(
+        RunDir(tmp_path / "new"), plain, job.chosen.create(plain), steps, tasks, num_answers
+    )
     assert [part.work for part in alone.parts if part.step == 2 and part.kind == "train"] == [16 * size[2]]
     (tmp_path / "run/steps/03/DONE").unlink()
-    again = forecast.of_run(RunDir(tmp_path / "run"), chosen, method, steps, tasks)
+    again = forecast.of_run(RunDir(tmp_path / "run"), chosen, method, steps, tasks, num_answers)
     assert [(part.kind, part.step) for part in again.parts] == [("train", 3), ("evaluate", 3)]
     before, (last, cost) = (scores.read_step(tmp_path / f"run/steps/0{n}/scores.json") for n in (1, 2))
     (taken,) = again._taken["evaluate"]

@@ -15,7 +15,7 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
 
     Example: [bold]kpig check my.toml --set train.batch_size=8[/bold]
     """
-    from kpig.runs import disk, unseen
+    from kpig.runs import disk, memory, unseen
     from kpig.runs.check import cautions, check
 
     settings, tasks = check(config, overrides or [])
@@ -38,6 +38,7 @@ def check_config(config: ConfigPath, overrides: Overrides = None) -> None:
     show(table)
     for note in notes:
         say(f"note: {note}")
-    for line in disk.sentences(settings, tasks, Path("runs")):
+    for line in (*disk.sentences(settings, tasks, Path("runs")), *memory.sentences(settings, tasks)):
         say(line)
+    say("time: kpig run says how long it will take, after its first updates")
     say(f"method {settings.method.name}, model {settings.model.path}; run it with: kpig run {config}")

@@ -32,11 +32,11 @@ def run(
     folder = out or Path("runs") / f"{config.stem}-{settings.method.name.replace(':', '-')}-{settings.seed}"
     from kpig.progress import Bars
     from kpig.report import read_run
-    from kpig.runs import disk, job
+    from kpig.runs import disk, job, memory
 
     quiet()
     if not resume:
-        for line in disk.sentences(settings, tasks, folder):
+        for line in (*disk.sentences(settings, tasks, folder), *memory.sentences(settings, tasks)):
             say(line)
     job.run(settings, folder, resume, Bars(), tasks=tasks)
     show_report([read_run(folder)], folder)

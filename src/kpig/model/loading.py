@@ -72,11 +72,25 @@ def load_encoder(section: ModelSection, clock: str | None = None) -> Encoder:
     path = resolve(section.path)
     check_folder(path)
     base, trust = base_of_adapter(path) if is_adapter(path) else path, section.trust_remote_code
-    with explained(base):
-        config = AutoConfig.from_pretrained(base, trust_remote_code=trust)
+    config = _read_config(base, trust)
     limit = kind.length_limit(config.get_text_config()) or section.max_length
     tokenizer = _tokenizer(path, base, config, trust)
     return _encoder(tokenizer, section, min(section.max_length, limit), clock, None)
+
+
+def text_config(section: ModelSection) -> Any:
+    """What transformers knows of the language model in a config's [model] section, its base's for an adapter.
+
+    Raises ModelError for a folder without a usable config.
+    """
+    path = resolve(section.path)
+    base = base_of_adapter(path) if is_adapter(path) else path
+    return _read_config(base, section.trust_remote_code).get_text_config()
+
+
+def _read_config(base: str, trust: bool) -> Any:
+    with explained(base):
+        return AutoConfig.from_pretrained(base, trust_remote_code=trust)
 
 
 def _encoder(

@@ -27,7 +27,7 @@ def sentences(config: RunConfig, tasks: Stream, out: Path) -> list[str]:
 
     None where the model is on a hub, or its weights cannot be counted.
     """
-    each = _trained_bytes(config.model)
+    each = trained_bytes(config.model)
     if each is None:
         return []
     num_steps = len(tasks.steps)
@@ -36,14 +36,14 @@ def sentences(config: RunConfig, tasks: Stream, out: Path) -> list[str]:
     total = most * each + checkpoints
     what = "adapter" if config.model.adapter == "lora" else "model"
     found = [
-        f"disk: about {_size(total)} at most: {most} x {_size(each)} for the {what} of a step, and "
-        f"{_size(checkpoints)} for checkpoints while it learns. What the method keeps, and predictions, come "
+        f"disk: about {size(total)} at most: {most} x {size(each)} for the {what} of a step, and "
+        f"{size(checkpoints)} for checkpoints while it learns. What the method keeps, and predictions, come "
         "on top"
     ]
     free = shutil.disk_usage(_existing(out)).free
     if total > free:
         found.append(
-            f'only {_size(free)} are free at {out}: set train.keep_models = "last", or give --out a folder '
+            f'only {size(free)} are free at {out}: set train.keep_models = "last", or give --out a folder '
             "with more room"
         )
     return found
@@ -55,7 +55,7 @@ def num_kept(config: RunConfig, num_steps: int) -> int:
     return num_steps if wanted == "all" else 1 if wanted == "last" else min(wanted, num_steps)
 
 
-def _trained_bytes(section: ModelSection) -> int | None:
+def trained_bytes(section: ModelSection) -> int | None:
     """The bytes of what is trained and saved after a step; None where that cannot be told."""
     path = resolve(section.path)
     if not is_local(path):
@@ -78,9 +78,9 @@ def _existing(path: Path) -> Path:
     return next(one for one in (whole, *whole.parents) if one.exists())
 
 
-def _size(num_bytes: int) -> str:
+def size(num_bytes: float) -> str:
     """Bytes in words, in powers of 1000."""
-    size, units = float(num_bytes), ["bytes", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.0f} {units[0]}" if size >= 10 or units[0] == "bytes" else f"{size:.1f} {units[0]}"
+    amount, units = float(num_bytes), ["bytes", "kB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount, units = amount / 1000, units[1:]
+    return f"{amount:.0f} {units[0]}" if amount >= 10 or units[0] == "bytes" else f"{amount:.1f} {units[0]}"

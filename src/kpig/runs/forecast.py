@@ -1,17 +1,17 @@
 """How long a run will still take: its parts, and what those of the same kind have taken so far."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
 from typing import Literal
 
-from kpig.config import EvaluateSection, RunConfig
+from kpig.config import RunConfig
 from kpig.methods.base import Method, Step
 from kpig.records import HELD_OUT, LATER, SEEN, Example, Stream, Task
 from kpig.runs.folder import RunDir
-from kpig.scoring import answers, scores
+from kpig.scoring import scores
 from kpig.training import loop
 
 Kind = Literal["train", "evaluate"]
@@ -114,16 +114,25 @@ def groups(number: int, steps: Sequence[Step], tasks: Stream) -> Mapping[str, Se
 
 
 def of_run(
-    folder: RunDir, config: RunConfig, method: Method, steps: Sequence[Step], tasks: Stream
+    folder: RunDir,
+    config: RunConfig,
+    method: Method,
+    steps: Sequence[Step],
+    tasks: Stream,
+    num_answers: Callable[[Task], int],
 ) -> Forecast:
-    """The forecast of what is left to do in a run's folder. RunError where its scores are damaged."""
+    """The forecast of what is left to do in a run's folder; `num_answers` are those that score a task.
+
+    RunError where the folder's scores are damaged.
+    """
     left = [number for number in range(len(steps) + 1) if not folder.is_done(number)]
-    counts = {task.name: _num_answers(task, config.evaluate) for task in (*tasks.tasks, *tasks.held_out)}
+    counts = {task.name: num_answers(task) for task in (*tasks.tasks, *tasks.held_out)}
+    sizes = [_sizes(step) for step in steps]
     parts: list[Part] = []
     for number in left:
         if number:
             step = steps[number - 1]
-            work = _training_work(config, method, step, steps[: number - 1])
+            work = _training_work(config, method, step, sizes[:number])
             parts.append(Part("train", number, step.num_updates, work))
         scored = list(chain.from_iterable(groups(number, steps, tasks).values()))
         num_tests = sum(len(task.test) for task in scored)
@@ -131,24 +140,28 @@ def of_run(
     return Forecast(parts, _last_evaluation(folder))
 
 
-def _num_answers(task: Task, settings: EvaluateSection) -> int:
-    return answers.num_answers(answers.probes({SEEN: [task]}, settings), settings)
+def _training_work(config: RunConfig, method: Method, step: Step, sizes: Sequence[tuple[int, int]]) -> float:
+    """Characters that the updates of a step are expected to read, replayed ones included.
 
-
-def _training_work(config: RunConfig, method: Method, step: Step, before: Sequence[Step]) -> float:
-    """Characters that the updates of a step are expected to read, replayed ones included."""
+    `sizes` are those of the steps before it and its own, the last.
+    """
+    *before, own = sizes
     asked = [loop.clock_at(config, step, update) for update in range(min(step.num_updates, MOST_ASKED))]
     replays = bool(before) and type(method).replay is not Method.replay
     per_update = fmean(clock.num_current for clock in asked) if asked else 0.0
     replayed = fmean(method.num_replayed(clock) for clock in asked) if asked and replays else 0.0
-    own, past = _characters([step]), _characters(before)
-    return step.num_updates * (per_update * own + replayed * past)
+    return step.num_updates * (per_update * _mean([own]) + replayed * _mean(before))
 
 
-def _characters(steps: Sequence[Step]) -> float:
-    """Of an example, on average; of tasks whose training examples are gone, those of their tests count."""
-    sizes = [_size(one) for step in steps for task in step.tasks for one in task.train or task.test]
-    return fmean(sizes) if sizes else 0.0
+def _sizes(step: Step) -> tuple[int, int]:
+    """Characters and number of a step's examples; of tests where the training examples are gone."""
+    sizes = [_size(one) for task in step.tasks for one in task.train or task.test]
+    return sum(sizes), len(sizes)
+
+
+def _mean(sizes: Sequence[tuple[int, int]]) -> float:
+    """Characters of an example, on average."""
+    return sum(total for total, _ in sizes) / max(1, sum(num for _, num in sizes))
 
 
 def _size(example: Example) -> int:

@@ -1,5 +1,6 @@
 """The main job, top to bottom: a stream and a model in, a tuned model and its scores out."""
 
+import functools
 import platform
 import shlex
 import shutil
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from kpig.config import RunConfig, dump, flat
+from kpig.config import EvaluateSection, RunConfig, dump, flat
 from kpig.errors import DivergedError, KpigError, RunError
 from kpig.files import as_json, drop_unpublished, refuse_links, sync_folder, true_path, writing
 from kpig.methods import chosen, growth
@@ -24,7 +25,7 @@ from kpig.model.chat import present_moment
 from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
-from kpig.records import Stream, Task
+from kpig.records import SEEN, Stream, Task
 from kpig.runs import (
     check,
     course,
@@ -196,7 +197,10 @@ def _stream(
     cautions = [*check.cautions(config, plan.new), *told]
     for caution in cautions:
         watch.say(f"note: {caution}")
-    voice = Voice(watch, folder, config, method, steps, tasks)
+    num_answers = functools.partial(_num_answers, config.evaluate)
+    voice = Voice(
+        watch, folder, config, steps, forecast.of_run(folder, config, method, steps, tasks, num_answers)
+    )
     _evaluate_untuned(folder, learner, steps, tasks, config, voice)
     for step in steps:
         _learn(folder, learner, method, step, steps, tasks, config, voice)
@@ -353,6 +357,11 @@ def _score(
     predictions.write_by_task(step_dir / "predictions", answered)
     scores.write_step(step_dir / "scores.json", result, Cost(**learner.ledger.as_dict()))
     voice.scored(number, result)
+
+
+def _num_answers(settings: EvaluateSection, task: Task) -> int:
+    """How many responses are generated to score a task."""
+    return answers.num_answers(answers.probes({SEEN: [task]}, settings), settings)
 
 
 def _save(step_dir: Path, learner: Learner, method: Method) -> None:

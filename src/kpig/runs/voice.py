@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from kpig.config import RunConfig
-from kpig.methods.base import Method, Step
+from kpig.methods.base import Step
 from kpig.model.learner import Learner
 from kpig.progress import Watcher, duration
-from kpig.records import HELD_OUT, SEEN, Stream
+from kpig.records import HELD_OUT, SEEN
 from kpig.rendering import plain
-from kpig.runs import forecast
 from kpig.runs.folder import RunDir
+from kpig.runs.forecast import Forecast
 from kpig.scoring import scores
 from kpig.scoring.records import GroupScore, StepScores, TaskScore
 from kpig.training import loop
@@ -33,17 +33,11 @@ class Voice:
     """
 
     def __init__(
-        self,
-        watch: Watcher,
-        folder: RunDir,
-        config: RunConfig,
-        method: Method,
-        steps: Sequence[Step],
-        tasks: Stream,
+        self, watch: Watcher, folder: RunDir, config: RunConfig, steps: Sequence[Step], forecast: Forecast
     ):
         self.watch, self.folder, self.config, self.steps = watch, folder, config, steps
         watch.pace(config.train.progress_seconds)
-        self._forecast = forecast.of_run(folder, config, method, steps, tasks)
+        self._forecast = forecast
         self._has_told, self._since, self._num_tokens, self._first = False, 0.0, 0, 0
 
     def say(self, line: str) -> None:

@@ -1,0 +1,151 @@
+"""What a run says that it takes of memory is what it takes."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from torch.profiler import ProfilerActivity, profile
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen3Config
+
+from kpig import config
+from kpig.model.folder import resolve
+from kpig.runs import job, memory
+from kpig.runs.memory import Load, Shape, needed
+from kpig.tasks import stream
+from test_cli import kpig
+from test_job import small
+
+WORDS = ("ant", "box", "cup", "dog", "egg", "fox", "gum", "hat", "ink", "jar")
+
+
+def saved(folder: Path, kind: str, hidden: int, layers: int) -> Path:
+    """A model from random weights with the shipped tokenizer."""
+    shape = {"hidden_size": hidden, "num_hidden_layers": layers, "intermediate_size": 11 * hidden // 4}
+    heads = {"num_attention_heads": hidden // 32, "num_key_value_heads": hidden // 64, "head_dim": 32}
+    made = {"llama": LlamaConfig, "qwen3": Qwen3Config}[kind](
+        **shape, **heads, vocab_size=4096, tie_word_embeddings=kind == "llama"
+    )
+    AutoModelForCausalLM.from_config(made).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(resolve("tiny")).save_pretrained(folder)
+    return folder
+
+
+def rows(path: Path, num_words: int) -> Path:
+    """Two tasks of as many words to repeat, a step each."""
+    found, chance = [], random.Random(1)
+    for step, task in enumerate(("say", "tell"), 1):
+        text = f"Please {task} all the words of the input once more, in their order."
+        part = {"start": 7, "end": 7 + len(task), "text": task, "kind": "operation"}
+        for number in range(30):
+            words = " ".join(chance.choices(WORDS, k=num_words))
+            row = {"task": task, "step": step, "instruction": text, "input": words, "output": words}
+            found.append(row | {"split": "test" if number < 2 else "train", "key_parts": [part]})
+    path.write_text("\n".join(map(json.dumps, found)))
+    return path
+
+
+def peak_of(chosen: config.RunConfig, out: Path) -> int:
+    """Bytes that all tensors of a run together took at the most."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        job.run(chosen, out)
+    held = most = 0
+    for event in profiled.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    return most
+
+
+@pytest.mark.parametrize(
+    ("kind", "hidden", "layers", "method", "adapter", "num_words", "tokens"),
+    [
+        ("llama", 128, 3, "sequential", "none", 30, 1024),
+        ("llama", 192, 5, "kpig", "none", 20, 1500),
+        ("llama", 128, 4, "replay", "lora", 30, 1024),
+        ("qwen3", 128, 4, "replay", "none", 30, 1024),
+        ("llama", 256, 2, "kpig", "none", 25, 4096),
+    ],
+)
+def test_the_estimate_is_within_15_percent_of_what_tensors_take(
+    kind, hidden, layers, method, adapter, num_words, tokens, tmp_path
+):
+    table = {
+        "model": {"path": str(saved(tmp_path / "model", kind, hidden, layers)), "adapter": adapter},
+        "stream": {"path": str(rows(tmp_path / "rows.jsonl", num_words))},
+        "train": {"updates_per_step": 2, "batch_size": 8, "tokens_per_micro_batch": tokens},
+        "method": {"name": method},
+        "evaluate": {"max_new_tokens": 4, "half_listening": False, "gain": False},
+    }
+    chosen = config.build(table)
+    found = memory.of_run(chosen, stream.configured(chosen))
+    estimate = (
+        found.total
+        - found.program
+        - (found.activations + found.logits) * memory.SCATTERED / (1 + memory.SCATTERED)
+    )
+    measured = peak_of(chosen, tmp_path / "run")
+    assert 0.85 < estimate / measured < 1.15, f"estimate {estimate:.0f}, measured {measured}"
+
+
+SHAPE = Shape(1_000, 1_000, layers=2, hidden=8, keys=4, inner=16, gated=True, vocabulary=50)
+LOAD = Load(tokens=10, targets=3, twin_targets=0, is_split=True, generated=0)
+
+
+def test_the_arithmetic_by_hand():
+    found = needed(SHAPE, LOAD)
+    assert (found.weights, found.gradients, found.optimizer, found.reference) == (4000, 4000, 8000, 0)
+    assert found.activations == 10 * 4 * (2 * (8 * 8 + 2 * 4 + 4 * 16) + 4 * 8)
+    assert found.logits == 4 * 50 * 3 * 3 and found.program == 0
+    assert found.total == 16_000 + found.activations + found.logits
+
+
+def test_what_adds_memory_and_what_saves_it():
+    whole = needed(SHAPE, LOAD).total
+    assert needed(SHAPE, LOAD, num_references=2).total == whole + 8000
+    assert needed(SHAPE, LOAD, program=7).total > whole + 7
+    assert needed(SHAPE, replace(LOAD, is_split=False)).total < whole, "activations go as gradients come"
+    assert needed(SHAPE, replace(LOAD, twin_targets=1)).total == whole + 4 * 50 * 9
+    assert needed(replace(SHAPE, trained=10), LOAD).total < whole
+    assert needed(replace(SHAPE, weight_bytes=2, trained_bytes=2), LOAD).weights == 2000
+    answering = needed(SHAPE, replace(LOAD, generated=10_000))
+    assert answering.optimizer == 0 and answering.total > whole
+
+
+@pytest.mark.parametrize(
+    ("change", "more"),
+    [
+        ({"model": {"adapter": "lora"}}, False),
+        ({"train": {"tokens_per_micro_batch": 4096, "batch_size": 64}}, True),
+        ({"train": {"keep_best": True}}, True),
+        ({"method": {"name": "sequential"}}, False),
+    ],
+)
+def test_the_settings_that_cost_memory_do_so_in_the_estimate(change, more):
+    chosen = small(train={"tokens_per_micro_batch": 1024})
+    tasks = stream.configured(chosen)
+    table = chosen.model_dump(mode="json")
+    for section, values in change.items():
+        table[section] = table[section] | values
+    found = (memory.of_run(one, tasks) for one in (chosen, config.build(table)))
+    plain, changed = (one.total - one.program for one in found)
+    assert (changed > plain) == more and changed != plain
+
+
+def test_check_and_run_say_it_beforehand_and_warn_where_less_is_free(tmp_path, monkeypatch):
+    path = tmp_path / "my.toml"
+    path.write_text(config.dump(small("sequential")))
+    for command in (["check", path], ["run", path, "--out", tmp_path / "run"]):
+        found = kpig(*command)
+        assert found.returncode == 0, found.stderr
+        (line,) = [line for line in found.stdout.splitlines() if line.startswith("memory: about ")]
+        assert "weights 4.5 MB, activations" in line and "program 580 MB" in line
+    chosen = small("sequential")
+    tasks = stream.configured(chosen)
+    free = type("Free", (), {"available": 10_000_000})
+    monkeypatch.setattr(psutil, "virtual_memory", free)
+    _, warning = memory.sentences(chosen, tasks)
+    assert "only 10 MB of memory are free" in warning and "train.tokens_per_micro_batch" in warning
+    assert memory.sentences(small(model={"path": "someone/on-a-hub"}), tasks) == []

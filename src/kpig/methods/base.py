@@ -118,6 +118,9 @@ class Method:
     reading = False
     """Whether batches also ask for the prompt tokens, after the response tokens; needs train.row_tokens."""
 
+    shares_rows = True
+    """Whether examples may share rows; False where a method looks at other tokens than `rows.target`."""
+
     memory: Memory | None = None
     """Set in __init__ by methods that keep past examples; filled after every step, kept in the state.
 

@@ -100,7 +100,7 @@ def test_no_row_is_longer_than_asked_but_for_a_longer_pair_or_beginning(pairs, r
 @settings(max_examples=200, deadline=None)
 def test_counting_never_takes_rows_that_cost_more_than_a_row_for_each(pairs):
     longest = max(len(prompt) + len(response) for prompt, response in pairs)
-    assert plan(pairs, AUTO).cost <= packing.cost(len(pairs), longest)
+    assert plan(pairs, AUTO).cost <= packing.COSTS.rows(len(pairs), longest)
     assert plan(pairs, AUTO).length <= packing.longest_row(longest)
 
 

@@ -67,6 +67,9 @@ class Migu(Method):
     def loss(self, learner: Learner, batch: Batch) -> Loss:
         if not self._is_masking:
             return super().loss(learner, batch)
+        assert batch.rows.attention_mask.dim() == 2, (
+            "examples share rows, so that tokens would count too little"
+        )
         with self._watched(learner, batch.rows.attention_mask):
             return super().loss(learner, batch)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kpig.model import packing
 from kpig.model.encoding import Encoded
-from kpig.model.packing import AUTO, Pair, RowTokens, num_shared
+from kpig.model.packing import AUTO, COSTS, Costs, Pair, RowTokens, num_shared
 from kpig.model.rows import Rows, join, pad
 from kpig.records import Example
 
@@ -102,14 +102,15 @@ class Layout:
     """How examples are laid out in batches.
 
     About `max_tokens` padded tokens in each, twins included; 0 leaves it to the device. `twins`, `row_tokens`
-    and `reading` as in `collate`. A learner takes "auto" for rows of its own where these cost no more, or
-    where its model cannot share rows.
+    and `reading` as in `collate`. By `costs` it is counted what pays. A learner makes "auto" into 0 where
+    rows of their own cost no more, or where its model cannot share rows.
     """
 
     max_tokens: int = 0
     twins: bool = False
     row_tokens: RowTokens = 0
     reading: bool = False
+    costs: Costs = COSTS
 
 
 PLAIN = Layout()
@@ -117,9 +118,6 @@ PLAIN = Layout()
 
 LEAST_REAL = 0.85
 """The share of real tokens below which padded rows of further examples make a batch of their own. Chosen."""
-
-PASS_TOKENS = 128
-"""What a further batch costs beside its tokens, in tokens: gradients are added up once more. Chosen."""
 
 
 def in_batches(
@@ -137,6 +135,7 @@ def in_batches(
             layout.twins,
             row_tokens=layout.row_tokens,
             reading=layout.reading,
+            costs=layout.costs,
             places=places,
             replayed=[place >= first_replayed for place in places],
         )
@@ -149,6 +148,7 @@ def collate(
     pad_side: str = "right",
     row_tokens: RowTokens = 0,
     reading: bool = False,
+    costs: Costs = COSTS,
     places: Sequence[int] | None = None,
     replayed: Sequence[bool] | None = None,
 ) -> Batch:
@@ -171,9 +171,9 @@ def collate(
     if row_tokens:
         groups = [item.example.instruction.text for item in encoded]
         read_from = packing.read_after_shared(own, groups) if reading else ()
-        rows = packing.laid_out(own, packing.plan(own, row_tokens), pad_id, read_from)
-        twin_rows = packing.pack(masked, pad_id, row_tokens) if masked else None
-        both = packing.pack([*own, *masked], pad_id, row_tokens) if masked else None
+        rows = packing.laid_out(own, packing.plan(own, row_tokens, costs), pad_id, read_from)
+        twin_rows = packing.pack(masked, pad_id, row_tokens, costs) if masked else None
+        both = packing.pack([*own, *masked], pad_id, row_tokens, costs) if masked else None
     else:
         rows = pad(own, pad_id, pad_side)
         twin_rows = pad(masked, pad_id, pad_side) if masked else None
@@ -219,19 +219,21 @@ def _num_new(item: Encoded, last: Encoded | None, twins: bool) -> int:
     return own + len(item.masked_prompt) + len(item.response) - num_shared(beginning, item.masked_prompt)
 
 
-def token_batches(lengths: Sequence[int], max_tokens: int, least_real: float = 0) -> list[list[int]]:
+def token_batches(
+    lengths: Sequence[int], max_tokens: int, least_real: float = 0.0, pass_tokens: int = 0
+) -> list[list[int]]:
     """Indices grouped by similar length so that rows × longest row stays within `max_tokens` per group.
 
     A row longer than the budget makes a group of its own. A group ends too where with the next row a share
-    of less than `least_real` of its tokens would be real, and the padding more than a further group costs.
-    Longest first, so that memory runs out early.
+    of less than `least_real` of its tokens would be real, and the padding more than the `pass_tokens` that a
+    further group costs. Longest first, so that memory runs out early.
     """
     groups: list[list[int]] = []
     longest, real = 0, 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         padded = (len(groups[-1]) + 1) * longest if groups else 0
         padding = padded - real - lengths[index]
-        is_real_enough = padding <= max(PASS_TOKENS, (1 - least_real) * padded)
+        is_real_enough = padding <= max(pass_tokens, (1 - least_real) * padded)
         if groups and padded <= max_tokens and is_real_enough:
             groups[-1].append(index)
         else:
@@ -248,16 +250,18 @@ def sharing_pays(encoded: Sequence[Encoded], layout: Layout) -> bool:
 
 
 def _cost(encoded: Sequence[Encoded], layout: Layout) -> float:
-    """What the passes over all batches cost, in tokens as `packing.cost` counts them."""
+    """What the passes over all batches cost, in tokens."""
     groups = _grouped(encoded, layout)
-    total: float = PASS_TOKENS * len(groups)
+    total: float = layout.costs.further_pass * len(groups)
     for group in groups:
         items = [encoded[index] for index in group]
         pairs = [*_originals(items), *(_masked(items) if layout.twins else ())]
         if layout.row_tokens:
-            total += packing.plan(pairs, layout.row_tokens).cost
+            total += packing.plan(pairs, layout.row_tokens, layout.costs).cost
         else:
-            total += packing.cost(len(pairs), max(len(prompt) + len(response) for prompt, response in pairs))
+            total += layout.costs.rows(
+                len(pairs), max(len(prompt) + len(response) for prompt, response in pairs)
+            )
     return total
 
 
@@ -265,7 +269,7 @@ def _grouped(encoded: Sequence[Encoded], layout: Layout) -> list[list[int]]:
     if layout.row_tokens:
         return packed_batches(encoded, layout.max_tokens, layout.twins)
     lengths = [item.num_tokens * (2 if layout.twins else 1) for item in encoded]
-    return token_batches(lengths, layout.max_tokens, LEAST_REAL)
+    return token_batches(lengths, layout.max_tokens, LEAST_REAL, layout.costs.further_pass)
 
 
 def _originals(encoded: Sequence[Encoded]) -> list[Pair]:

@@ -61,6 +61,7 @@ class Learner:
         self._core = model.get_base_model() if self.is_adapter else model
         self._takes_positions = "position_ids" in inspect.signature(self._core.forward).parameters
         self._starts_bare = self.is_adapter and not is_begun
+        self._width: int = model.get_input_embeddings().weight.shape[1]
         self._sharing = Sharing(self._core, self._probed)
         self.initial: Weights | None = None
         if keep_initial and not self._starts_bare:
@@ -119,6 +120,7 @@ class Learner:
         encoded = [one if isinstance(one, Encoded) else self.encoder.encode(one) for one in examples]
         if not layout.max_tokens:
             layout = replace(layout, max_tokens=portions.forward(self.device))
+        layout = replace(layout, costs=portions.costs(self.device, self._width))
         if layout.row_tokens == AUTO and not self._shares(encoded, layout):
             layout = replace(layout, row_tokens=0)
         for batch in in_batches(encoded, self.pad_id, layout, num_replayed):

@@ -8,6 +8,7 @@ response token gets the logits that it would get in a row of its own. Shape lett
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
@@ -26,8 +27,25 @@ RowTokens = int | Literal["auto"]
 LENGTHS = (128, 192, 256, 320, 384, 448, 512)
 """Lengths of rows that counting tries. In longer ones attention costs more than what is shared saves."""
 
-REACH = 2048
-"""The length of a row at which attention costs as much as everything else. Between bfloat16 and float32."""
+
+@dataclass(frozen=True)
+class Costs:
+    """What passes of a model cost on a machine, in tokens of a very short row.
+
+    `reach` is the length of a row at which attention costs as much as everything else; one more forward and
+    backward pass costs `further_pass` beside its rows.
+    """
+
+    reach: int = 2048
+    further_pass: int = 0
+
+    def rows(self, num_rows: int, length: int) -> float:
+        """What a pass over so many rows of one length costs, padding included."""
+        return num_rows * length * (1 + length / self.reach)
+
+
+COSTS = Costs()
+"""Where neither model nor machine is known."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +59,7 @@ class Block:
     lengths: tuple[int, ...]
     shared: tuple[int, ...]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Tokens of the block in a row."""
         return sum(self.lengths) - sum(self.shared)
@@ -54,23 +72,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which blocks stand in which row, and how long every row is."""
+    """Which blocks stand in which row, how long every row is, and what a pass over them costs."""
 
     rows: tuple[tuple[Block, ...], ...]
     length: int
-
-    @property
-    def cost(self) -> float:
-        """What a pass over the rows costs, in tokens of a very short row."""
-        return cost(len(self.rows), self.length)
+    cost: float = 0.0
 
 
-def cost(num_rows: int, length: int) -> float:
-    """What a pass over so many rows of one length costs, in tokens of a very short row, padding included."""
-    return num_rows * length * (1 + length / REACH)
-
-
-def plan(pairs: Sequence[Pair], row_tokens: RowTokens) -> Plan:
+def plan(pairs: Sequence[Pair], row_tokens: RowTokens, costs: Costs = COSTS) -> Plan:
     """Rows of (prompt, response) pairs of ids in which equal beginnings of prompts stand once.
 
     Rows have up to `row_tokens` tokens; with "auto" whatever length costs least. A pair that is longer gets
@@ -78,12 +87,15 @@ def plan(pairs: Sequence[Pair], row_tokens: RowTokens) -> Plan:
     """
     trees = list(_trees(pairs))
     if row_tokens != AUTO:
-        return _placed([block for tree in trees for block in _cut(tree, row_tokens)], row_tokens)
+        return _placed([block for tree in trees for block in _cut(tree, row_tokens)], row_tokens, costs)
     longest = max(len(prompt) + len(response) for prompt, response in pairs)
     whole = sum(tree.size for tree in trees)
     tried = {min(length, whole) for length in (longest, *LENGTHS, longest_row(longest)) if length >= longest}
-    cuts = ([block for tree in trees for block in _cut(tree, length)] for length in sorted(tried))
-    return min((_placed(blocks, 0) for blocks in cuts), key=lambda one: one.cost)
+    plans = []
+    for length in sorted(tried):
+        blocks = [block for tree in trees for block in _cut(tree, length)]
+        plans += [_placed(blocks, room, costs) for room in (0, length)]
+    return min(plans, key=lambda one: one.cost)
 
 
 def longest_row(longest: int) -> int:
@@ -91,13 +103,13 @@ def longest_row(longest: int) -> int:
     return max(LENGTHS[-1], 2 * longest)
 
 
-def pack(pairs: Sequence[Pair], pad_id: int, row_tokens: RowTokens) -> Rows:
+def pack(pairs: Sequence[Pair], pad_id: int, row_tokens: RowTokens, costs: Costs = COSTS) -> Rows:
     """The rows of `plan`, padded to the longest.
 
     `attention_mask` is [R, 1, L, L], True where the first position attends to the second. Targets come in
     the order of the pairs, whatever their places.
     """
-    return laid_out(pairs, plan(pairs, row_tokens), pad_id)
+    return laid_out(pairs, plan(pairs, row_tokens, costs), pad_id)
 
 
 def laid_out(pairs: Sequence[Pair], planned: Plan, pad_id: int, read_from: Sequence[int] = ()) -> Rows:
@@ -198,7 +210,7 @@ def _cut(tree: Block, row_tokens: int) -> list[Block]:
     return blocks
 
 
-def _placed(blocks: Sequence[Block], row_tokens: int) -> Plan:
+def _placed(blocks: Sequence[Block], row_tokens: int, costs: Costs) -> Plan:
     """The blocks in rows, largest first, each in the first row with room for it.
 
     All rows are as long as the longest block needs, since they are padded to that length anyway.
@@ -214,7 +226,8 @@ def _placed(blocks: Sequence[Block], row_tokens: int) -> Plan:
             room.append(capacity)
         rows[fits].append(block)
         room[fits] -= block.size
-    return Plan(tuple(map(tuple, rows)), capacity - min(room))
+    length = capacity - min(room)
+    return Plan(tuple(map(tuple, rows)), length, costs.rows(len(rows), length))
 
 
 def _columns(pairs: Sequence[Pair], blocks: Sequence[Block]) -> Iterator[tuple[int, list[int], int]]:

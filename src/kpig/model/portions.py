@@ -5,6 +5,8 @@ Results are the same up to rounding. Each number comes in two: on a CPU, and on 
 
 import torch
 
+from kpig.model.packing import Costs
+
 TRAINING = (2048, 8192)
 """One forward and backward pass. On a CPU 2048 took 1.5 to 1.7 s where 8192 took 2.6 to 3.1 s, and 1024
 gained little more (docs/LOG.md, "Smaller batches are faster on a CPU"). 8192 elsewhere was chosen, not
@@ -18,6 +20,13 @@ GENERATION = (4096, 32768)
 """Prompts and answers side by side. On a CPU 4096 took 12.3 s where 32768 took 29.0 s and 8192 14.6 s (same
 entry); 32768 elsewhere was chosen, not measured."""
 
+FURTHER_PASS = (128, 2048)
+"""What one more forward and backward pass costs beside its tokens, in tokens: all weights and gradients are
+read once more, and a GPU is started anew for every layer. Chosen, not measured."""
+
+REACH = 3
+"""Attention costs as much as all else in rows of so many times a model's width."""
+
 
 def training(device: torch.device, asked: int = 0) -> int:
     """Tokens of one forward and backward pass; `asked`, unless it is 0."""
@@ -27,6 +36,11 @@ def training(device: torch.device, asked: int = 0) -> int:
 def forward(device: torch.device) -> int:
     """Tokens of one forward pass."""
     return _suiting(device, FORWARD)
+
+
+def costs(device: torch.device, width: int) -> Costs:
+    """What passes of a model of that width cost, in tokens."""
+    return Costs(REACH * width, _suiting(device, FURTHER_PASS))
 
 
 def generation(device: torch.device, asked: int = 0) -> int:

@@ -169,7 +169,7 @@ class TrainSection(Section):
     tokens_per_micro_batch: CountOrAll = Field(
         0,
         description="padded tokens in one forward and backward pass; where memory runs out in one, "
-        "they are halved for the rest of the step. 0: 2048 on a CPU, 8192 on a GPU",
+        "they are halved for the rest of the step. 0: 1024 on a CPU, 8192 on a GPU",
     )
     row_tokens: Literal["auto"] | CountOrAll = Field(
         "auto",

@@ -7,10 +7,10 @@ import torch
 
 from kpig.model.packing import Costs
 
-TRAINING = (2048, 8192)
-"""One forward and backward pass. On a CPU 2048 took 1.5 to 1.7 s where 8192 took 2.6 to 3.1 s, and 1024
-gained little more (docs/LOG.md, "Smaller batches are faster on a CPU"). 8192 elsewhere was chosen, not
-measured."""
+TRAINING = (1024, 8192)
+"""One forward and backward pass. On a CPU 512, 1024 and 2048 tokens in rows of 128 took 0.69, 0.58 and 0.60
+seconds per 1024 in bfloat16, 1.60, 1.55 and 1.56 in float32 (docs/performance.md), and less is padding in
+small batches. 8192 elsewhere was chosen, not measured."""
 
 FORWARD = (4096, 16384)
 """One forward pass, which keeps no activations. On a CPU 4096 took 4.1 to 4.8 s where 16384 took 5.3 to
@@ -22,10 +22,12 @@ entry); 32768 elsewhere was chosen, not measured."""
 
 FURTHER_PASS = (128, 2048)
 """What one more forward and backward pass costs beside its tokens, in tokens: all weights and gradients are
-read once more, and a GPU is started anew for every layer. Chosen, not measured."""
+read once more, and a GPU is started anew for every layer. On a CPU 30 tokens in float32 and 210 in bfloat16
+(docs/performance.md); elsewhere chosen, not measured."""
 
 REACH = 3
-"""Attention costs as much as all else in rows of so many times a model's width."""
+"""Attention costs as much as all else in rows of so many times a model's width: 2.1 in bfloat16 and 4.3 in
+float32, measured at width 576 on a CPU (docs/performance.md)."""
 
 
 def training(device: torch.device, asked: int = 0) -> int:

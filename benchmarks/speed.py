@@ -91,14 +91,13 @@ def updates(given: argparse.Namespace, kind: str, rates: Mapping[str, float]) ->
     adapter, precision = KINDS[kind]
     learner, tasks = starting(given, adapter)
     step = Step(1, tasks, 10_000)
+    weights = Weights(learner.model)
     made: dict[str, Kpig | Trl] = {}
     if has_trl():
-        other = Weights(copy.deepcopy(learner.model))
-        made["TRL padded"] = Trl(learner, other, precision, padding_free=False)
-        made["TRL padding-free"] = Trl(learner, other, precision, padding_free=True)
-    own = Weights(learner.model)
+        made["TRL padded"] = Trl(learner, weights, precision, padding_free=False)
+        made["TRL padding-free"] = Trl(learner, weights, precision, padding_free=True)
     for name, method, row_tokens in ARMS:
-        made[name] = Kpig(learner, own, method, precision, row_tokens)
+        made[name] = Kpig(learner, weights, method, precision, row_tokens)
     found: dict[str, list[Mapping[str, float]]] = {name: [] for name in made}
     for number in range(given.rounds + 1):
         clock = Clock(0, 1, number, step.num_updates, given.examples)
@@ -117,10 +116,9 @@ def updates(given: argparse.Namespace, kind: str, rates: Mapping[str, float]) ->
 
 
 class Weights:
-    """A model with its optimizer, whose steps take their time and change nothing."""
+    """A model's weights with their optimizer, whose steps take their time and change nothing."""
 
     def __init__(self, model: Any):
-        self.model = model
         self.trained = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, 0.0, weight_decay=0.0, fused=True)
 
@@ -181,6 +179,8 @@ class Trl:
         from trl import SFTConfig, SFTTrainer
 
         self.learner, self.weights = learner, weights
+        # TRL puts a forward pass of its own on the model: a copy, around the same weights.
+        model = copy.deepcopy(learner.model, {id(one): one for one in learner.model.parameters()})
         ids = {"input_ids": [[1, 2]], "labels": [[1, 2]]}
         settings = SFTConfig(
             output_dir="/tmp/unused",
@@ -195,7 +195,7 @@ class Trl:
         )
         with torch.random.fork_rng(devices=[]):
             self.trainer = SFTTrainer(
-                weights.model,
+                model,
                 args=settings,
                 train_dataset=Dataset.from_dict(ids),
                 processing_class=learner.tokenizer,
@@ -203,7 +203,7 @@ class Trl:
 
     def update(self, examples: Sequence[Example], clock: Clock) -> Mapping[str, float]:
         """What one update took, its loss and its tokens."""
-        self.weights.model.train()
+        self.trainer.model.train()
         start = time.process_time()
         encoded = [self.learner.encoder.encode(one) for one in examples]
         texts = [
@@ -214,7 +214,7 @@ class Trl:
         for first in range(0, len(texts), self.PER_PASS):
             inputs = self.trainer.data_collator(texts[first : first + self.PER_PASS])
             computed += inputs["input_ids"].numel()
-            loss += float(self.trainer.training_step(self.weights.model, inputs, num_tokens))
+            loss += float(self.trainer.training_step(self.trainer.model, inputs, num_tokens))
         norm = self.weights.step()
         seconds = time.process_time() - start
         return {"seconds": seconds, "loss": loss, "norm": norm, "computed": computed}

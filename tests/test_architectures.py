@@ -177,10 +177,16 @@ def learner_of(name, tokenizer, scale=0.3):
 def gaps(learner, examples, row_tokens):
     """For each example the largest difference in log p between a row of its own and shared rows."""
     alone, shared = (
-        learner.per_example(examples, loop._log_probs, max_tokens=9999, row_tokens=tokens)
+        learner.per_example(examples, log_probs, max_tokens=9999, row_tokens=tokens)
         for tokens in (0, row_tokens)
     )
     return [float((one - other).abs().max()) for one, other in zip(alone, shared, strict=True)]
+
+
+def log_probs(batch, logits):
+    """For each example its log-probabilities at the response tokens."""
+    own = logits.rows.float().log_softmax(-1)
+    return [own[batch.example == number] for number in range(len(batch.examples))]
 
 
 def lengths(learner, examples):

@@ -63,7 +63,7 @@ def test_an_update_that_runs_out_of_memory_is_repeated_in_halves_to_the_bits_of_
 
 @pytest.mark.parametrize("late", [2, 3])
 def test_memory_that_runs_out_among_several_batches_leaves_no_gradient_behind(late, make_learner):
-    settings = configured(train={"tokens_per_micro_batch": 200, "batch_size": 13})
+    settings = configured(train={"tokens_per_micro_batch": 120, "batch_size": 13})
     found, attempts = [], []
     for fits in (lambda _, seen: True, lambda _, seen: len(seen) != late):
         method, tried = create(settings), []

@@ -13,13 +13,17 @@ from hypothesis import strategies as st
 from conftest import ARCHITECTURES
 from kpig.config import TrainSection
 from kpig.errors import ModelError
+from kpig.model import packing
 from kpig.model.batch import collate, packed_batches
-from kpig.model.packing import common_beginning, pack
-from kpig.model.rows import join, pad
+from kpig.model.packing import AUTO, common_beginning, laid_out, num_shared, pack, plan, read_after_shared
+from kpig.model.rows import pad
 from kpig.training import loop
 
 ids = st.lists(st.integers(3, 9), min_size=1, max_size=6)
 pairs_of_ids = st.lists(st.tuples(ids, ids), min_size=1, max_size=8)
+few_ids = st.lists(st.integers(3, 4), min_size=1, max_size=9)
+alike = st.lists(st.tuples(few_ids, ids), min_size=1, max_size=12)
+lengths_of_rows = st.integers(4, 40) | st.just(AUTO)
 
 
 def tokens_of(rows):
@@ -32,11 +36,12 @@ def tokens_of(rows):
     return found
 
 
-@given(pairs=pairs_of_ids, num_groups=st.integers(1, 3), row_tokens=st.integers(4, 40), reading=st.booleans())
+@given(pairs=pairs_of_ids, num_groups=st.integers(1, 3), row_tokens=lengths_of_rows, reading=st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_every_target_sees_exactly_what_stands_before_it(pairs, num_groups, row_tokens, reading):
     groups = [number % num_groups for number in range(len(pairs))]
-    rows = pack(pairs, groups, 0, row_tokens, reading)
+    read_from = read_after_shared(pairs, groups) if reading else ()
+    rows = laid_out(pairs, plan(pairs, row_tokens), 0, read_from)
     expected = [
         ([*prompt, *response[:place]], token)
         for prompt, response in pairs
@@ -50,13 +55,60 @@ def test_every_target_sees_exactly_what_stands_before_it(pairs, num_groups, row_
     assert all(one in prompts for one in found[len(expected) :])
 
 
-@given(pairs=pairs_of_ids, row_tokens=st.integers(4, 40))
+@given(pairs=alike, row_tokens=lengths_of_rows)
+@settings(max_examples=200, deadline=None)
+def test_prompts_that_branch_again_and_again_keep_what_each_sees(pairs, row_tokens):
+    expected = [
+        ([*prompt, *response[:place]], token)
+        for prompt, response in pairs
+        for place, token in enumerate(response)
+    ]
+    assert tokens_of(pack(pairs, 0, row_tokens)) == expected
+
+
+@given(pairs=pairs_of_ids, row_tokens=lengths_of_rows)
 @settings(max_examples=100, deadline=None)
-def test_no_position_is_left_without_anything_to_attend_to_and_tokens_are_counted_once(pairs, row_tokens):
-    rows = pack(pairs, [0] * len(pairs), 0, row_tokens)
+def test_no_position_is_left_without_anything_to_attend_to_and_every_token_shown_counts(pairs, row_tokens):
+    rows = pack(pairs, 0, row_tokens)
     assert rows.attention_mask.any(-1).all()
-    assert rows.num_tokens <= sum(len(prompt) + len(response) for prompt, response in pairs)
+    assert rows.num_tokens == sum(len(prompt) + len(response) for prompt, response in pairs)
+    assert rows.num_computed == rows.input_ids.numel()
     assert len(rows.target) == sum(len(response) for _, response in pairs)
+
+
+@given(pairs=alike)
+@settings(max_examples=200, deadline=None)
+def test_a_row_with_room_for_all_holds_each_node_of_the_tree_of_prompts_once(pairs):
+    nodes = {tuple(prompt[:length]) for prompt, _ in pairs for length in range(1, len(prompt) + 1)}
+    num_tokens = len(nodes) + sum(len(response) for _, response in pairs)
+    planned = plan(pairs, 10_000)
+    assert (len(planned.rows), planned.length) == (1, num_tokens)
+
+
+@given(pairs=alike, row_tokens=st.integers(4, 40))
+@settings(max_examples=200, deadline=None)
+def test_no_row_is_longer_than_asked_but_for_a_longer_pair_or_beginning(pairs, row_tokens):
+    planned = plan(pairs, row_tokens)
+    longest = max(len(prompt) + len(response) for prompt, response in pairs)
+    most = max(len(prompt) for prompt, _ in pairs)
+    assert planned.length <= max(row_tokens, longest, 2 * most)
+    members = sorted(one for row in planned.rows for block in row for one in block.members)
+    assert members == list(range(len(pairs)))
+
+
+@given(pairs=alike | pairs_of_ids)
+@settings(max_examples=200, deadline=None)
+def test_counting_never_takes_rows_that_cost_more_than_a_row_for_each(pairs):
+    longest = max(len(prompt) + len(response) for prompt, response in pairs)
+    assert plan(pairs, AUTO).cost <= packing.COSTS.rows(len(pairs), longest)
+    assert plan(pairs, AUTO).length <= packing.longest_row(longest)
+
+
+@given(one=few_ids, other=few_ids)
+@settings(max_examples=200, deadline=None)
+def test_the_number_of_shared_ids_is_that_of_a_loop(one, other):
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    assert num_shared(one, other) == sum(1 for _ in pairs)
 
 
 @given(prompts=st.lists(st.lists(st.integers(0, 2), max_size=6), min_size=1, max_size=5))
@@ -68,7 +120,7 @@ def test_the_common_beginning_is_common_and_cannot_be_longer(prompts):
 
 
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "gemma2"])
-@pytest.mark.parametrize("row_tokens", [40, 300])
+@pytest.mark.parametrize("row_tokens", [40, 300, AUTO])
 def test_shared_rows_give_the_same_logits_and_gradients(
     architecture, row_tokens, make_learner, mixed_examples
 ):
@@ -77,9 +129,8 @@ def test_shared_rows_give_the_same_logits_and_gradients(
     found = []
     for layout in ({}, {"row_tokens": row_tokens}):
         batch = collate(encoded, learner.pad_id, twins=True, **layout)
-        rows = batch.rows if batch.twins is None else join(batch.rows, batch.twins, learner.pad_id)
         learner.model.zero_grad()
-        logits = learner.response_logits(rows)
+        logits = learner.response_logits(batch.both)
         logits.logsumexp(-1).sum().backward()
         gradient = torch.cat([weight.grad.flatten() for weight in learner.parameters().values()])
         found.append((logits.detach(), gradient))

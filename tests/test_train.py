@@ -449,7 +449,7 @@ def staged(monkeypatch, make_learner):
         calls = []
 
         def measure(learner, probes, row_tokens):
-            assert row_tokens == 0, "that of the config"
+            assert row_tokens == "auto", "that of the config"
             calls.append(set(probes))
             return {task: gains[task] for task in probes}
 

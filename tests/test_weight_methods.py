@@ -245,6 +245,9 @@ class TwoWeightLearner:
         self.initial = self.weights()
         self.encoder = self
 
+    def _shares(self, encoded, layout):
+        return False
+
     def encode(self, example):
         return Encoded(example, (1,), None, (0,) * len(example.response.split()))
 
@@ -452,7 +455,7 @@ def update(learner, method, examples, budget=10_000, step=2):
     """The gradients of one update, after the method has shaped them; and as they were before."""
     method.begin_step(Step(step, TASKS[:1], 1), learner)
     learner.model.zero_grad()
-    settings = config.TrainSection(tokens_per_micro_batch=budget)
+    settings = config.TrainSection(tokens_per_micro_batch=budget, row_tokens=0)
     batches = learner.training_batches(examples, settings)
     for batch in batches:
         method.loss(learner, batch).sum.backward()
@@ -524,7 +527,7 @@ def test_only_the_units_of_largest_summed_magnitude_get_a_gradient(
 def test_an_output_layer_of_its_own_is_ranked_over_response_positions(make_learner, mixed_examples):
     learner = make_learner("llama")
     found, before, _ = update(learner, started(configured("migu")), mixed_examples)
-    batch = learner.training_batches(mixed_examples, config.TrainSection())[0]
+    batch = learner.training_batches(mixed_examples, config.TrainSection(row_tokens=0))[0]
     magnitudes = learner.forward_logits(batch.rows).abs().sum(0)
     count = migu.num_kept(len(magnitudes), 0.7)
     top = magnitudes.topk(count).indices
@@ -556,7 +559,7 @@ def test_the_first_step_is_trained_whole_and_hooks_are_gone_after_every_pass(mak
     update(learner, method, mixed_examples, step=2)
     assert all(not module._forward_hooks for module in learner.model.modules())
     assert method.magnitudes == {}
-    broken = learner.training_batches(mixed_examples, config.TrainSection())[0]
+    broken = learner.training_batches(mixed_examples, config.TrainSection(row_tokens=0))[0]
     bad = dataclasses.replace(broken, rows=dataclasses.replace(broken.rows, column=broken.rows.column + 9999))
     with pytest.raises(IndexError):
         method.loss(learner, bad)

@@ -220,15 +220,16 @@ class TrainSection(Section):
     tokens_per_micro_batch: CountOrAll = Field(
         0,
         description="padded tokens in one forward and backward pass; where memory runs out in one, "
-        "they are halved for the rest of the step. 0: 2048 on a CPU, 8192 on a GPU",
+        "they are halved for the rest of the step. 0: 1024 on a CPU, 8192 on a GPU",
         json_schema_extra=cost("memory grows with it"),
     )
-    row_tokens: CountOrAll = Field(
-        0,
-        description="examples under one instruction share rows of up to this many tokens, its tokens "
-        "computed once; 0: a row for each example. Results are the same up to rounding; refused where a "
-        "model cannot",
-        json_schema_extra=cost("saves time where instructions are long, takes memory where rows are"),
+    row_tokens: Literal["auto"] | CountOrAll = Field(
+        "auto",
+        description="examples and masked twins share rows of up to this many tokens: what their prompts "
+        "begin with is computed once. 0: a row for each; 'auto': where counting tells that it costs less, "
+        "the model can, and no dropout is shared. Results are the same up to rounding; a number is refused "
+        "where a model cannot",
+        json_schema_extra=cost("saves time where prompts begin alike, takes memory where rows are long"),
     )
     group_size: Count = Field(
         1, description="examples of one task drawn together; more of them make shared rows pay"

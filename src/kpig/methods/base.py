@@ -116,7 +116,13 @@ class Method:
     """Whether batches also carry the masked twins."""
 
     reading = False
-    """Whether batches also ask for the prompt tokens, after the response tokens; needs train.row_tokens."""
+    """Whether batches also ask for the prompt tokens, after the response tokens.
+
+    Needs a number as train.row_tokens.
+    """
+
+    shares_rows = True
+    """Whether examples may share rows; False where a method looks at other tokens than `rows.target`."""
 
     memory: Memory | None = None
     """Set in __init__ by methods that keep past examples; filled after every step, kept in the state.

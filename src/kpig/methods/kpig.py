@@ -15,7 +15,6 @@ from kpig.model import gain
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner, Weights
 from kpig.model.objective import cross_entropy_sum, jsd
-from kpig.model.rows import join
 from kpig.records import Example, Gain
 
 
@@ -117,9 +116,9 @@ class Kpig(Method):
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
         """CE of originals + λ · w(task) · JSD of twins, summed over tokens (docs/method.md, section 6)."""
-        if batch.twins is None:
+        if batch.twins is None or batch.both is None:
             return super().loss(learner, batch)
-        logits = learner.response_logits(join(batch.rows, batch.twins, learner.pad_id))
+        logits = learner.response_logits(batch.both)
         entropy = cross_entropy_sum(logits[: batch.num_tokens], batch.rows.target)
         reference = learner.reference_logits(batch.twins, self._previous)
         divergence = jsd(logits[batch.num_tokens :], reference)

@@ -17,6 +17,7 @@ from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Loss, Method, Settings, Step
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner
+from kpig.model.packing import AUTO
 
 
 class MiguSettings(Settings):
@@ -45,11 +46,12 @@ class Migu(Method):
     """
 
     Settings = MiguSettings
+    shares_rows = False
     settings: MiguSettings
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        if config.train.row_tokens:
+        if config.train.row_tokens not in (0, AUTO):
             raise ConfigError(
                 "[method] migu counts every token of every example, and in shared rows some are computed "
                 f"once for several; set train.row_tokens = 0 (now {config.train.row_tokens})"
@@ -65,6 +67,9 @@ class Migu(Method):
     def loss(self, learner: Learner, batch: Batch) -> Loss:
         if not self._is_masking:
             return super().loss(learner, batch)
+        assert batch.rows.attention_mask.dim() == 2, (
+            "examples share rows, so that tokens would count too little"
+        )
         with self._watched(learner, batch.rows.attention_mask):
             return super().loss(learner, batch)
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from kpig.model import packing
 from kpig.model.encoding import Encoded
-from kpig.model.packing import Pair, common_beginning, pack
-from kpig.model.rows import Rows, pad
+from kpig.model.packing import AUTO, COSTS, Costs, Pair, RowTokens, num_shared
+from kpig.model.rows import Rows, join, pad
 from kpig.records import Example
 
 
@@ -46,6 +47,12 @@ class Batch:
     parts, and in a batch without twins.
     """
 
+    both: Rows | None
+    """Originals and masked twins for one pass: the N targets of the responses, then the M of the twins.
+
+    Where rows are shared, a twin shares the beginning of its prompt with its original. None where `twins` is.
+    """
+
     num_tokens: int
     """N, what the loop divides a sum over response tokens by; prompts that are read do not count."""
 
@@ -71,6 +78,7 @@ class Batch:
             self,
             rows=self.rows.to(device),
             twins=None if self.twins is None else self.twins.to(device),
+            both=None if self.both is None else self.both.to(device),
             example=self.example.to(device),
             twin_of=self.twin_of.to(device),
             replayed=self.replayed.to(device),
@@ -94,17 +102,22 @@ class Layout:
     """How examples are laid out in batches.
 
     About `max_tokens` padded tokens in each, twins included; 0 leaves it to the device. `twins`, `row_tokens`
-    and `reading` as in `collate`.
+    and `reading` as in `collate`. By `costs` it is counted what pays. A learner makes "auto" into 0 where
+    rows of their own cost no more, or where its model cannot share rows.
     """
 
     max_tokens: int = 0
     twins: bool = False
-    row_tokens: int = 0
+    row_tokens: RowTokens = 0
     reading: bool = False
+    costs: Costs = COSTS
 
 
 PLAIN = Layout()
 """Originals only, a row for each."""
+
+LEAST_REAL = 0.85
+"""The share of real tokens below which padded rows of further examples make a batch of their own. Chosen."""
 
 
 def in_batches(
@@ -122,6 +135,7 @@ def in_batches(
             layout.twins,
             row_tokens=layout.row_tokens,
             reading=layout.reading,
+            costs=layout.costs,
             places=places,
             replayed=[place >= first_replayed for place in places],
         )
@@ -132,19 +146,19 @@ def collate(
     pad_id: int,
     twins: bool = False,
     pad_side: str = "right",
-    row_tokens: int = 0,
+    row_tokens: RowTokens = 0,
     reading: bool = False,
+    costs: Costs = COSTS,
     places: Sequence[int] | None = None,
     replayed: Sequence[bool] | None = None,
 ) -> Batch:
     """One batch of examples, on the CPU; with `twins`, the masked twins follow as rows of their own.
 
     An example without key parts has no twin. `pad_side` changes nothing but the place of the padding.
-    With `row_tokens`, examples under one instruction share rows of up to that many tokens; `reading`
-    adds the prompt tokens that are not shared to the targets, after the response tokens. `places` are
-    0 to E - 1 and `replayed` is False throughout where not given.
+    With `row_tokens`, examples share rows as in `packing.plan`; `reading` then adds the tokens of each prompt
+    behind what all prompts under its instruction begin with to the targets, after the response tokens.
+    `places` are 0 to E - 1 and `replayed` is False throughout where not given.
     """
-    annotated = [item for item in encoded if twins and item.masked_prompt is not None]
     token_ranges = _token_ranges(encoded)
     example = [number for number, tokens in enumerate(token_ranges) for _ in tokens]
     twin_of = [
@@ -153,19 +167,23 @@ def collate(
         if twins and item.masked_prompt is not None
         for index in tokens
     ]
-
-    def rows(pairs: list[Pair], items: Sequence[Encoded], read: bool = False) -> Rows:
-        if not row_tokens:
-            return pad(pairs, pad_id, pad_side)
-        return pack(pairs, [item.example.instruction.text for item in items], pad_id, row_tokens, read)
-
+    own, masked = _originals(encoded), _masked(encoded) if twins else []
+    if row_tokens:
+        groups = [item.example.instruction.text for item in encoded]
+        read_from = packing.read_after_shared(own, groups) if reading else ()
+        rows = packing.laid_out(own, packing.plan(own, row_tokens, costs), pad_id, read_from)
+        twin_rows = packing.pack(masked, pad_id, row_tokens, costs) if masked else None
+        both = packing.pack([*own, *masked], pad_id, row_tokens, costs) if masked else None
+    else:
+        rows = pad(own, pad_id, pad_side)
+        twin_rows = pad(masked, pad_id, pad_side) if masked else None
+        both = None if twin_rows is None else join(rows, twin_rows, pad_id)
     return Batch(
         examples=tuple(item.example for item in encoded),
         places=tuple(range(len(encoded)) if places is None else places),
-        rows=rows([(item.prompt, item.response) for item in encoded], encoded, reading),
-        twins=rows([(item.masked_prompt or (), item.response) for item in annotated], annotated)
-        if annotated
-        else None,
+        rows=rows,
+        twins=twin_rows,
+        both=both,
         num_tokens=len(example),
         example=torch.tensor(example, dtype=torch.long),
         twin_of=torch.tensor(twin_of, dtype=torch.long),
@@ -174,47 +192,93 @@ def collate(
 
 
 def packed_batches(encoded: Sequence[Encoded], max_tokens: int, twins: bool) -> list[list[int]]:
-    """Indices in groups for `collate` with `row_tokens`, short instructions first.
+    """Indices in groups for `collate` with `row_tokens`: neighbours are those whose prompts share most.
 
     About `max_tokens` per group, when what neighbours share counts once.
     """
     groups: list[list[int]] = []
     size = 0
-    last: Encoded | None = None
-    texts = [item.example.instruction.text for item in encoded]
-    for index in sorted(range(len(encoded)), key=lambda i: (len(texts[i]), texts[i], i)):
-        item = encoded[index]
-        shared = 0 if last is None else len(common_beginning([last.prompt, item.prompt]))
-        own = (item.num_tokens - shared) * (2 if twins else 1)
-        if not groups or size + own > max_tokens:
+    for index in sorted(range(len(encoded)), key=lambda one: (encoded[one].prompt, one)):
+        item, last = encoded[index], encoded[groups[-1][-1]] if groups else None
+        own = _num_new(item, last, twins)
+        if last is None or size + own > max_tokens:
             groups.append([])
-            size, own = 0, item.num_tokens * (2 if twins else 1)
+            size, own = 0, _num_new(item, None, twins)
         groups[-1].append(index)
-        size, last = size + own, item
+        size += own
     return groups
 
 
-def token_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+def _num_new(item: Encoded, last: Encoded | None, twins: bool) -> int:
+    """The tokens that an example adds to shared rows in which the last one stands, None for none."""
+    own = len(item.prompt) + len(item.response)
+    own -= 0 if last is None else num_shared(last.prompt, item.prompt)
+    if not twins or item.masked_prompt is None:
+        return own
+    beginning = item.prompt if last is None or last.masked_prompt is None else last.masked_prompt
+    return own + len(item.masked_prompt) + len(item.response) - num_shared(beginning, item.masked_prompt)
+
+
+def token_batches(
+    lengths: Sequence[int], max_tokens: int, least_real: float = 0.0, pass_tokens: int = 0
+) -> list[list[int]]:
     """Indices grouped by similar length so that rows × longest row stays within `max_tokens` per group.
 
-    A row longer than the budget makes a group of its own. Longest first, so that memory runs out early.
+    A row longer than the budget makes a group of its own. A group ends too where with the next row a share
+    of less than `least_real` of its tokens would be real, and the padding more than the `pass_tokens` that a
+    further group costs. Longest first, so that memory runs out early.
     """
     groups: list[list[int]] = []
+    longest, real = 0, 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        longest = lengths[groups[-1][0]] if groups else 0
-        if groups and (len(groups[-1]) + 1) * longest <= max_tokens:
+        padded = (len(groups[-1]) + 1) * longest if groups else 0
+        padding = padded - real - lengths[index]
+        is_real_enough = padding <= max(pass_tokens, (1 - least_real) * padded)
+        if groups and padded <= max_tokens and is_real_enough:
             groups[-1].append(index)
         else:
             groups.append([index])
+            longest, real = lengths[index], 0
+        real += lengths[index]
     return groups
+
+
+def sharing_pays(encoded: Sequence[Encoded], layout: Layout) -> bool:
+    """Whether shared rows of a layout cost less than a row for each example, by the count of their tokens."""
+    shared, alone = replace(layout, row_tokens=AUTO), replace(layout, row_tokens=0)
+    return _cost(encoded, shared) < _cost(encoded, alone)
+
+
+def _cost(encoded: Sequence[Encoded], layout: Layout) -> float:
+    """What the passes over all batches cost, in tokens."""
+    groups = _grouped(encoded, layout)
+    total: float = layout.costs.further_pass * len(groups)
+    for group in groups:
+        items = [encoded[index] for index in group]
+        pairs = [*_originals(items), *(_masked(items) if layout.twins else ())]
+        if layout.row_tokens:
+            total += packing.plan(pairs, layout.row_tokens, layout.costs).cost
+        else:
+            total += layout.costs.rows(
+                len(pairs), max(len(prompt) + len(response) for prompt, response in pairs)
+            )
+    return total
 
 
 def _grouped(encoded: Sequence[Encoded], layout: Layout) -> list[list[int]]:
     if layout.row_tokens:
         return packed_batches(encoded, layout.max_tokens, layout.twins)
-    return token_batches(
-        [item.num_tokens * (2 if layout.twins else 1) for item in encoded], layout.max_tokens
-    )
+    lengths = [item.num_tokens * (2 if layout.twins else 1) for item in encoded]
+    return token_batches(lengths, layout.max_tokens, LEAST_REAL, layout.costs.further_pass)
+
+
+def _originals(encoded: Sequence[Encoded]) -> list[Pair]:
+    return [(item.prompt, item.response) for item in encoded]
+
+
+def _masked(encoded: Sequence[Encoded]) -> list[Pair]:
+    """The masked twins, of the examples that have key parts."""
+    return [(item.masked_prompt, item.response) for item in encoded if item.masked_prompt is not None]
 
 
 def _token_ranges(encoded: Sequence[Encoded]) -> list[range]:

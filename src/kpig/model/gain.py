@@ -11,15 +11,17 @@ from kpig.model.batch import Batch, Logits
 from kpig.model.generation import NOT_FINITE
 from kpig.model.learner import Learner
 from kpig.model.objective import mean_by_example, token_log_probs
+from kpig.model.packing import AUTO, RowTokens
 from kpig.records import Example, Gain
 
 
 def measure(
-    learner: Learner, probes: Mapping[str, Sequence[Example]], row_tokens: int = 0
+    learner: Learner, probes: Mapping[str, Sequence[Example]], row_tokens: RowTokens = AUTO
 ) -> dict[str, Gain]:
     """Mean gain of each task over its probe examples, with standard errors; seconds go to the ledger.
 
-    With `row_tokens`, probes under one instruction share rows of up to that many tokens.
+    With `row_tokens`, probes share rows of up to that many tokens, with "auto" where that costs less and
+    changes nothing.
     """
     with learner.ledger.timed("gain_seconds"):
         examples = [example for chosen in probes.values() for example in chosen]
@@ -27,7 +29,9 @@ def measure(
         return {task: average([next(gains) for _ in chosen]) for task, chosen in probes.items() if chosen}
 
 
-def measure_examples(learner: Learner, examples: Sequence[Example], row_tokens: int = 0) -> list[Gain]:
+def measure_examples(
+    learner: Learner, examples: Sequence[Example], row_tokens: RowTokens = AUTO
+) -> list[Gain]:
     """The gain of each example, in order; exactly 0 for an example without key parts.
 
     The learner is in evaluation mode meanwhile. Probabilities are means over the response tokens of the

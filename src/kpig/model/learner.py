@@ -17,12 +17,14 @@ from torch import Tensor
 from kpig.config import TrainSection
 from kpig.errors import ModelError
 from kpig.model import adapters, generation, internals, portions, weights
-from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, token_batches
+from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, sharing_pays, token_batches
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.generation import Answer
 from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
+from kpig.model.packing import AUTO, RowTokens
 from kpig.model.rows import Rows, pad
+from kpig.model.sharing import Sharing, has_dropout, plain_ids
 from kpig.records import Example
 
 T = TypeVar("T")
@@ -59,6 +61,8 @@ class Learner:
         self._core = model.get_base_model() if self.is_adapter else model
         self._takes_positions = "position_ids" in inspect.signature(self._core.forward).parameters
         self._starts_bare = self.is_adapter and not is_begun
+        self._width: int = model.get_input_embeddings().weight.shape[1]
+        self._sharing = Sharing(self._core, self._probed)
         self.initial: Weights | None = None
         if keep_initial and not self._starts_bare:
             self.initial = self.weights()
@@ -109,12 +113,16 @@ class Learner:
     ) -> Iterator[Batch]:
         """The examples in batches on the learner's device: the one place that encodes, groups and collates.
 
-        A layout without `max_tokens` takes what suits the device for a forward pass. The last
-        `num_replayed` examples are marked as replayed.
+        A layout without `max_tokens` takes what suits the device for a forward pass. With "auto", rows are
+        shared where that costs less and changes nothing. The last `num_replayed` examples are marked as
+        replayed.
         """
         encoded = [one if isinstance(one, Encoded) else self.encoder.encode(one) for one in examples]
         if not layout.max_tokens:
             layout = replace(layout, max_tokens=portions.forward(self.device))
+        layout = replace(layout, costs=portions.costs(self.device, self._width))
+        if layout.row_tokens == AUTO and not self._shares(encoded, layout):
+            layout = replace(layout, row_tokens=0)
         for batch in in_batches(encoded, self.pad_id, layout, num_replayed):
             yield batch.to(self.device)
 
@@ -131,6 +139,10 @@ class Learner:
         layout = Layout(budget, twins, settings.row_tokens, reading)
         return list(self.batches(examples, layout, num_replayed))
 
+    def sharing_doubt(self, longest: int) -> str:
+        """What speaks against shared rows where the longest example has so many tokens; "" for nothing."""
+        return self._sharing.doubt(longest, plain_ids(self.model, self.tokenizer, self.pad_id), self.pad_id)
+
     def response_logits(self, rows: Rows) -> Tensor:
         """The pass that trains: logits [N, V] that predict each target of the rows, with gradient.
 
@@ -144,6 +156,7 @@ class Learner:
             )
         logits = self._logits(rows)
         self.ledger.train_tokens += rows.num_tokens
+        self.ledger.add_computed(rows.num_computed)
         return logits
 
     @torch.no_grad()
@@ -156,6 +169,7 @@ class Learner:
         with self.evaluating():
             logits = self._logits(rows, weights)
         self.ledger.forward_tokens += rows.num_tokens
+        self.ledger.add_computed(rows.num_computed)
         return logits
 
     def reference_logits(self, rows: Rows, weights: Weights | None) -> Tensor:
@@ -192,7 +206,7 @@ class Learner:
         *,
         max_tokens: int = 0,
         twins: bool = False,
-        row_tokens: int = 0,
+        row_tokens: RowTokens = AUTO,
         weights: Weights | None = None,
     ) -> list[T]:
         """A value of each example, in the order of `examples`, from one pass without gradient.
@@ -227,6 +241,7 @@ class Learner:
                 mask = rows.attention_mask.unsqueeze(-1)
                 vectors |= zip(group, (hidden * mask).sum(1) / mask.sum(1), strict=True)
                 self.ledger.forward_tokens += rows.num_tokens
+                self.ledger.add_computed(rows.num_computed)
         return torch.stack([vectors[index] for index in range(len(prompts))])
 
     def answers(
@@ -259,7 +274,9 @@ class Learner:
             texts = self.generate([prompts[place] for place in places], max_new_tokens)
             given = [generation.answer(self.tokenizer, *one, max_new_tokens) for one in texts]
             found = dict(zip(places, given, strict=True))
-            self.ledger.forward_tokens += sum(len(prompts[p]) + found[p].num_tokens for p in places)
+            num_tokens = sum(len(prompts[p]) + found[p].num_tokens for p in places)
+            self.ledger.forward_tokens += num_tokens
+            self.ledger.add_computed(num_tokens)
             yield found
 
     def prompt_batches(
@@ -343,8 +360,21 @@ class Learner:
         return logits
 
     def _forward(self, batch: Batch, weights: Weights | None) -> Logits:
-        rows = self.forward_logits(batch.rows, weights)
-        return Logits(rows, None if batch.twins is None else self.forward_logits(batch.twins, weights))
+        if batch.both is None:
+            return Logits(self.forward_logits(batch.rows, weights), None)
+        logits = self.forward_logits(batch.both, weights)
+        return Logits(logits[: batch.num_tokens], logits[batch.num_tokens :])
+
+    def _shares(self, encoded: Sequence[Encoded], layout: Layout) -> bool:
+        """Whether examples are to share rows: where counting tells that it pays and the model takes it."""
+        if not encoded or layout.reading or not sharing_pays(encoded, layout):
+            return False
+        is_left_to_chance = self.model.training and has_dropout(self.model)
+        return not is_left_to_chance and not self.sharing_doubt(max(one.num_tokens for one in encoded))
+
+    def _probed(self, rows: Rows) -> Tensor:
+        with self.ledger.unspent():
+            return self.forward_logits(rows)
 
 
 def _cross_entropy(batch: Batch, logits: Logits) -> float:

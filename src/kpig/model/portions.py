@@ -5,10 +5,12 @@ Results are the same up to rounding. Each number comes in two: on a CPU, and on 
 
 import torch
 
-TRAINING = (2048, 8192)
-"""One forward and backward pass. On a CPU 2048 took 1.5 to 1.7 s where 8192 took 2.6 to 3.1 s, and 1024
-gained little more (docs/LOG.md, "Smaller batches are faster on a CPU"). 8192 elsewhere was chosen, not
-measured."""
+from kpig.model.packing import Costs
+
+TRAINING = (1024, 8192)
+"""One forward and backward pass. On a CPU 512, 1024 and 2048 tokens in rows of 128 took 0.69, 0.58 and 0.60
+seconds per 1024 in bfloat16, 1.60, 1.55 and 1.56 in float32 (docs/performance.md), and less is padding in
+small batches. 8192 elsewhere was chosen, not measured."""
 
 FORWARD = (4096, 16384)
 """One forward pass, which keeps no activations. On a CPU 4096 took 4.1 to 4.8 s where 16384 took 5.3 to
@@ -17,6 +19,15 @@ FORWARD = (4096, 16384)
 GENERATION = (4096, 32768)
 """Prompts and answers side by side. On a CPU 4096 took 12.3 s where 32768 took 29.0 s and 8192 14.6 s (same
 entry); 32768 elsewhere was chosen, not measured."""
+
+FURTHER_PASS = (128, 2048)
+"""What one more forward and backward pass costs beside its tokens, in tokens: all weights and gradients are
+read once more, and a GPU is started anew for every layer. On a CPU 30 tokens in float32 and 210 in bfloat16
+(docs/performance.md); elsewhere chosen, not measured."""
+
+REACH = 3
+"""Attention costs as much as all else in rows of so many times a model's width: 2.1 in bfloat16 and 4.3 in
+float32, measured at width 576 on a CPU (docs/performance.md)."""
 
 
 def training(device: torch.device, asked: int = 0) -> int:
@@ -27,6 +38,11 @@ def training(device: torch.device, asked: int = 0) -> int:
 def forward(device: torch.device) -> int:
     """Tokens of one forward pass."""
     return _suiting(device, FORWARD)
+
+
+def costs(device: torch.device, width: int) -> Costs:
+    """What passes of a model of that width cost, in tokens."""
+    return Costs(REACH * width, _suiting(device, FURTHER_PASS))
 
 
 def generation(device: torch.device, asked: int = 0) -> int:

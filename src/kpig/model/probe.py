@@ -14,6 +14,7 @@ from kpig.errors import ModelError
 from kpig.model.folder import explained
 from kpig.model.learner import Learner
 from kpig.model.rows import pad
+from kpig.model.sharing import plain_ids
 
 LENGTHS = (5, 9, 14)
 """Tokens of the rows: unequal, and few, for they should cost next to nothing. Chosen, not measured."""
@@ -99,9 +100,7 @@ def _require_batches(
 def _rows(learner: Learner) -> list[list[int]]:
     """Rows of ids drawn from the first of the embedding, the same for the same vocabulary."""
     rng = random.Random(0)
-    num_ids = min(learner.model.get_input_embeddings().weight.shape[0], len(learner.tokenizer))
-    special = {learner.pad_id, learner.tokenizer.eos_token_id}
-    known = [number for number in range(min(num_ids, 1000)) if number not in special] or [0]
+    known = plain_ids(learner.model, learner.tokenizer, learner.pad_id)
     return [rng.choices(known, k=length) for length in LENGTHS]
 
 

@@ -17,7 +17,8 @@ class Rows:
     `input_ids`, `position_ids` are [R, L], `attention_mask` too, or [R, 1, L, L] where examples share a
     row (`kpig.model.packing`). Response token n of N is `target[n]`; the position before it, which predicts
     it, is (`row[n]`, `column[n]`). Positions are found row by row, so twins with prompts of different
-    lengths need no alignment. `num_tokens` are real tokens, without padding, what rows share once.
+    lengths need no alignment. `num_tokens` are the tokens that the model is shown: those of each example,
+    without padding, the same however the examples are laid out.
     """
 
     input_ids: Tensor
@@ -27,6 +28,11 @@ class Rows:
     column: Tensor
     target: Tensor
     num_tokens: int
+
+    @property
+    def num_computed(self) -> int:
+        """The tokens that a pass computes: padding included, and once what examples share."""
+        return self.input_ids.numel()
 
     def to(self, device: torch.device) -> "Rows":
         """The same rows on another device."""

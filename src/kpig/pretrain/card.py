@@ -34,6 +34,7 @@ def facts(prepared: Mapping[str, Any], run: Path) -> dict[str, Any]:
         "scorer": found.scorer,
         "updates": found.cost.updates,
         "train_tokens": found.cost.train_tokens,
+        "computed_tokens": _computed(found.cost),
         "train_seconds": round(found.cost.train_seconds),
         "device": folder.read("environment.json")["device"],
         "threads": folder.read("environment.json")["threads"],
@@ -83,8 +84,9 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"| training | {recipe['epochs']:g} epochs, {found['updates']:,} updates of {recipe['batch_size']} "
         f"examples, peak learning rate {recipe['learning_rate']:g}, {recipe['precision']}, "
         f"seed {recipe['seed']} |",
-        f"| cost | {found['train_tokens'] / 1e6:.1f} M tokens forward and backward (shared instructions "
-        f"once), {found['train_seconds']:,} s on {found['device']}, {found['threads']} threads |",
+        f"| cost | {found['computed_tokens'] / 1e6:.1f} M tokens forward and backward (shared instructions "
+        f"once, padding too), {found['train_seconds']:,} s on {found['device']}, "
+        f"{found['threads']} threads |",
         f"| speed | {rate['tokens_per_second']:,.0f} tokens/s; {rate['flops_per_second'] / 1e9:.0f} "
         f"GFLOP/s, {100 * rate['share_of_float32']:.0f} % of the machine's float32 matrix rate "
         f"({rate['float32_rate'] / 1e9:.0f} GFLOP/s; bfloat16 {rate['bfloat16_rate'] / 1e9:.0f}) |",
@@ -125,19 +127,25 @@ def markdown(found: Mapping[str, Any]) -> str:
 def _speed(prepared: Mapping[str, Any], cost: Cost, events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Matrix operations per second: 6 per weight and token of the layers, of the output layer per response's.
 
-    Attention products, padding and the output layer on input tokens are work too, and are not counted.
+    Attention products and the output layer on input tokens are work too, and are not counted; padding is.
     """
     shape = Shape(**prepared["shape"])
     seconds = cost.train_seconds
     targets = sum(event.get("tokens", 0) for event in events)
-    operations = 6 * shape.body * cost.train_tokens + 6 * shape.width * shape.vocabulary * targets
+    tokens = _computed(cost)
+    operations = 6 * shape.body * tokens + 6 * shape.width * shape.vocabulary * targets
     rates = speed.matmul_rates()
     return {
-        "tokens_per_second": cost.train_tokens / seconds,
+        "tokens_per_second": tokens / seconds,
         "flops_per_second": operations / seconds,
         **rates,
         "share_of_float32": operations / seconds / rates["float32_rate"],
     }
+
+
+def _computed(cost: Cost) -> int:
+    """The tokens that were computed; those shown where the run began before they were counted."""
+    return cost.train_tokens if cost.computed_tokens is None else cost.computed_tokens
 
 
 def _group(scored: Mapping[str, TaskScore], tasks: Sequence[Task]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from kpig.methods.base import Loss, Method, Settings
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner
 from kpig.model.objective import cross_entropy_sum
+from kpig.model.packing import AUTO
 from kpig.records import Task
 
 
@@ -36,9 +37,10 @@ class Pretrain(Method):
         super().__init__(config)
         self.weight = self.settings.reading_weight
         self.reading = self.weight > 0
-        if self.reading and not config.train.row_tokens:
+        if self.reading and config.train.row_tokens in (0, AUTO):
             raise ConfigError(
-                "[method] Pretrain learns the inputs in shared rows only: set train.row_tokens (now 0) to "
+                "[method] Pretrain learns the inputs in shared rows only: set train.row_tokens (now "
+                f"{config.train.row_tokens}) to "
                 "the length of the longest examples, or method.options.reading_weight = 0"
             )
 

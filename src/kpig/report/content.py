@@ -100,6 +100,7 @@ def _details(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
         row("Updates", lambda s: f"{s.cost.updates:,}"),
         row("Train tokens", lambda s: f"{s.cost.train_tokens:,}"),
         row("Forward-only tokens", lambda s: f"{s.cost.forward_tokens:,}"),
+        row("Tokens computed, shared ones once", lambda s: _count(s.cost.computed_tokens)),
         row("Replayed examples", lambda s: f"{s.cost.replayed_examples:,}"),
         row("Training seconds", lambda s: f"{s.cost.train_seconds:,.1f}"),
         row("of which measuring gain, seconds", lambda s: f"{s.cost.gain_seconds:,.1f}"),

@@ -128,11 +128,16 @@ class Final:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run has spent: the totals of its ledger, in updates, tokens, examples, requests and seconds."""
+    """What a run has spent: the totals of its ledger, in updates, tokens, examples, requests and seconds.
+
+    Tokens are those that the model was shown; `computed_tokens` those that passes computed, padding included
+    and shared ones once, None where the run did not count them.
+    """
 
     updates: Count
     train_tokens: Count
     forward_tokens: Count
+    computed_tokens: Count | None = None
     replayed_examples: Count
     llm_requests: Count = 0
     gain_seconds: float

@@ -149,7 +149,7 @@ def write_run(path: Path, scores: RunScores) -> None:
         "steps": [_step_json(step) for step in scores.steps],
         "final": _final_json(scores.final),
         "matrix": scores.matrix,
-        "cost": asdict(scores.cost),
+        "cost": _cost_json(scores.cost),
     }
     counted = {} if scores.shortened_examples is None else {"shortened_examples": scores.shortened_examples}
     publish_json(path, head | body | counted | {"notes": scores.notes})
@@ -157,7 +157,12 @@ def write_run(path: Path, scores: RunScores) -> None:
 
 def write_step(path: Path, scores: StepScores, cost: Cost) -> None:
     """The scores of a step, and what the run had cost by then, as scores.json of the step's folder."""
-    publish_json(path, _step_json(scores) | {"cost": asdict(cost)})
+    publish_json(path, _step_json(scores) | {"cost": _cost_json(cost)})
+
+
+def _cost_json(cost: Cost) -> dict[str, Any]:
+    """What was not counted is left out."""
+    return {name: value for name, value in asdict(cost).items() if value is not None}
 
 
 def write_evaluation(path: Path, scores: Evaluation) -> None:

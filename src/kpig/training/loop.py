@@ -18,9 +18,9 @@ from kpig.errors import DivergedError, ModelError, TrainingError, is_out_of_memo
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts.memory import reworded
 from kpig.model import portions
-from kpig.model.batch import Batch, Logits
 from kpig.model.generation import NOT_FINITE
 from kpig.model.learner import Learner
+from kpig.model.packing import AUTO
 from kpig.records import Example, Task
 from kpig.training import checkpoint
 from kpig.training.checkpoint import Checkpoint
@@ -32,17 +32,6 @@ from kpig.training.validation import Validation
 HELD_OUT_LOSS_EXAMPLES = 256
 """Of twice as many test examples or more, every second, third, ... is read for the held-out loss, so that its
 cost does not grow with them. Chosen, not measured."""
-
-PACKING_PROBES = 3
-"""First examples, and longest ones, read in shared rows and alone: of the first at least two must share a row
-for a wrong mask to show, and a window shows in the longest. Chosen, not measured."""
-
-PACKING_TOLERANCE = {torch.float32: 1e-3}
-"""Largest difference in log p, in nats, that counts as rounding. Measured on the shipped model and on random
-Llama, Qwen 3 and GPT-2: 2e-5 at most with float32 weights; Gemma 2, whose attention is windowed: 4 to 7."""
-
-COARSE_PACKING_TOLERANCE = 0.05
-"""The same for other weights. With bfloat16 ones 0.03 to 0.19 were measured: such weights may be refused."""
 
 
 def fit_step(
@@ -72,7 +61,7 @@ def fit_step(
     with learner.ledger.timed("train_seconds"):
         step = method.begin_step(step, learner)
     num_train = sum(len(task.train) for task in step.tasks)
-    if settings.row_tokens:
+    if settings.row_tokens not in (0, AUTO):
         require_packable(learner, _read_in_rows(step.tasks, settings), settings)
     optimizer = _optimizer(learner, settings)
     done = 0
@@ -188,26 +177,16 @@ def held_out_loss(learner: Learner, tasks: Sequence[Task], settings: TrainSectio
 
 
 def require_packable(learner: Learner, examples: Sequence[Example], settings: TrainSection) -> None:
-    """Refuse shared rows for a model that gives the same examples other logits in rows of their own.
+    """Refuse shared rows of a given length for a model that cannot be told which examples share one.
 
-    So do models whose attention is recurrent, windowed or blind to given positions: ModelError. A model with
+    So are models whose attention is recurrent, windowed or blind to given positions: ModelError. A model with
     a window is refused where an example is longer than the window.
     """
-    longest = sorted(examples, key=lambda one: -learner.encoder.encode(one).num_tokens)[:PACKING_PROBES]
-    try:
-        gap = max(_packing_gap(learner, probes, settings) for probes in (examples[:PACKING_PROBES], longest))
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
+    longest = max((learner.encoder.encode(one).num_tokens for one in examples), default=0)
+    if doubt := learner.sharing_doubt(longest):
         raise ModelError(
-            f"train.row_tokens = {settings.row_tokens}: this model ({type(learner.model).__name__}) takes no "
-            f"mask of which examples share a row ({type(error).__name__}); set train.row_tokens = 0"
-        ) from error
-    dtype = next(learner.model.parameters()).dtype
-    if not gap <= PACKING_TOLERANCE.get(dtype, COARSE_PACKING_TOLERANCE):
-        raise ModelError(
-            f"train.row_tokens = {settings.row_tokens}: this model's log-probabilities change by {gap:.2g} "
-            "when examples share a row, so its attention is not a plain causal one; set train.row_tokens = 0"
+            f"train.row_tokens = {settings.row_tokens}: this model ({type(learner.model).__name__}) cannot "
+            f'share rows: {doubt}; set train.row_tokens = 0, or "auto"'
         )
 
 
@@ -222,32 +201,6 @@ def _read_in_rows(tasks: Sequence[Task], settings: TrainSection) -> list[Example
     found += [example for task in tasks for example in task.validation]
     tested = tasks if settings.held_out_loss_every else ()
     return found + [example for task in tested for example in task.test]
-
-
-def _packing_gap(learner: Learner, probes: Sequence[Example], settings: TrainSection) -> float:
-    """The largest difference in log p between examples in shared rows and alone, masked twins included."""
-    in_one_batch = 2 * PACKING_PROBES * learner.encoder.max_length
-    with learner.ledger.unspent():
-        alone, shared = (
-            torch.cat(
-                learner.per_example(
-                    probes, _log_probs, max_tokens=in_one_batch, twins=True, row_tokens=tokens
-                )
-            )
-            for tokens in (0, settings.row_tokens)
-        )
-    return float((alone - shared).abs().max())
-
-
-def _log_probs(batch: Batch, logits: Logits) -> list[torch.Tensor]:
-    """For each example its log-probabilities at the response tokens, then those of its masked twin."""
-    own = logits.rows.float().log_softmax(-1)
-    found = [[own[batch.example == number]] for number in range(len(batch.examples))]
-    if logits.twins is not None:
-        twins = logits.twins.float().log_softmax(-1)
-        for number, parts in enumerate(found):
-            parts.append(twins[batch.example[batch.twin_of] == number])
-    return [torch.cat(parts) for parts in found]
 
 
 def clock_at(config: RunConfig, step: Step, update: int) -> Clock:

@@ -55,7 +55,8 @@ class Passes:
         log: Callable[[dict[str, Any]], None],
     ):
         self.accelerator, self.learner, self.method, self.log = accelerator, learner, method, log
-        self.settings = settings
+        alone = settings.model_copy(update={"row_tokens": 0})
+        self.settings = settings if method.shares_rows else alone
 
     def read(
         self, examples: Sequence[Example], num_replayed: int, clock: Clock

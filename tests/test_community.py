@@ -10,6 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+METHOD = Path("docs", "method.md")
 PAGES = ("CONTRIBUTING.md", "SECURITY.md")
 
 
@@ -56,6 +57,6 @@ def test_the_citation_names_this_version_and_the_paper():
     assert {"cff-version", "message", "title", "authors"} <= found.keys()
     assert (found["version"], found["license"]) == (PROJECT["version"], PROJECT["license"])
     (paper,) = found["references"]
-    assert paper["title"] in " ".join(page("docs/method.md").split())
+    assert paper["title"] in " ".join(page(METHOD).split())
     assert paper["year"] == 2025 and paper["url"] == PROJECT["urls"]["Paper"]
     assert paper["authors"][0] == {"family-names": "He"}

@@ -6,10 +6,8 @@ These pages are written by nobody, so they cannot be out of date. A page or a st
 something from elsewhere ends the build: the site is read without a network.
 """
 
-import importlib
-import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import typer
@@ -26,10 +24,16 @@ from kpig.methods.tables import tables_of
 from kpig.scoring.meanings import MEANINGS, Meaning
 from kpig.sweep.spec import Setting, Spec
 
-logging.getLogger("mkdocs.plugins.griffe").setLevel(logging.ERROR)
-
 MORE_MODULES = ("kpig.testing", "kpig.model.objective", "kpig.scoring.records")
 """Modules that the reference shows whole, beside the names of `kpig` itself."""
+
+
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe|source)\b[^>]*\ssrc=["']?(?:https?:)?//[^"'>\s]*"""
+    r"""|<link\b(?=[^>]*rel=["']?(?:stylesheet|preload|preconnect|icon))[^>]*href=["']?(?:https?:)?//[^"'>\s]*"""
+    r"""|(?:url\(|@import)\s*["']?(?:https?:)?//[^"')\s]*"""
+)
+"""What a browser would fetch from elsewhere without being asked."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -43,14 +47,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files
-
-
-FETCHED = re.compile(
-    r"""<(?:script|img|iframe|source)\b[^>]*\ssrc=["']?(?:https?:)?//[^"'>\s]*"""
-    r"""|<link\b(?=[^>]*rel=["']?(?:stylesheet|preload|preconnect|icon))[^>]*href=["']?(?:https?:)?//[^"'>\s]*"""
-    r"""|(?:url\(|@import)\s*["']?(?:https?:)?//[^"')\s]*"""
-)
-"""What a browser would fetch from elsewhere without being asked."""
 
 
 def on_post_build(config: MkDocsConfig) -> None:
@@ -90,7 +86,7 @@ def config_page() -> str:
 
 def _table_part(table: Table) -> str:
     title = f"## `[{table.name}]`" if table.name else "## Above all tables"
-    return f"{title}\n\n{_code(table.meaning)}\n\n" + _rows(
+    return f"{title}\n\n{_plain(table.meaning)}\n\n" + _rows(
         ("key", "type", "default", "meaning", "cost"), (_key_cells(key) for key in table.keys)
     )
 
@@ -103,7 +99,7 @@ def _spec_rows(section: type[Section]) -> str:
             (
                 f"`{name}`",
                 "must be given" if one.is_required() else _default(value_as_toml(one.default)),
-                _code(one.description or ""),
+                _plain(one.description or ""),
             )
             for name, one in section.model_fields.items()
         ),
@@ -116,7 +112,7 @@ def _default(written: str) -> str:
 
 def _key_cells(key: Key) -> tuple[str, ...]:
     name = key.name.rpartition(".")[2]
-    return (f"`{name}`", key.type, _default(key.written), _code(key.meaning), _code(key.cost))
+    return (f"`{name}`", key.type, _default(key.written), _plain(key.meaning), _plain(key.cost))
 
 
 def scores_page() -> str:
@@ -149,7 +145,7 @@ def api_page() -> str:
 def _home(name: str) -> str:
     """The module and the name under which an object of `kpig` was written."""
     found = getattr(kpig, name)
-    return f"{importlib.import_module(found.__module__).__name__}.{found.__qualname__}"
+    return f"{found.__module__}.{found.__qualname__}"
 
 
 def _rows(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -159,11 +155,7 @@ def _rows(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def _code(words: str) -> str:
-    """Words in which no character is markup: a star or an angle bracket stands as it is."""
-    return "".join(_escaped(words))
-
-
-def _escaped(words: str) -> Iterator[str]:
-    for piece in re.split(r"(`[^`]*`)", words):
-        yield piece if piece.startswith("`") else re.sub(r"([*_\[\]<>])", r"\\\1", piece)
+def _plain(words: str) -> str:
+    """Words in which no character outside code is markup: a star or a bracket stands as it is."""
+    pieces = re.split(r"(`[^`]*`)", words)
+    return "".join(one if one.startswith("`") else re.sub(r"([*_\[\]<>])", r"\\\1", one) for one in pieces)

@@ -404,6 +404,17 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "docs/method.md, section 8",
             ("fwd tokens", "forward tokens"),
         ),
+        "computed_tokens": Meaning(
+            "Tokens computed",
+            "tokens that passes computed: padding too, and shared ones once",
+            "What the machine did, beside what the model was shown. Below the other counts where examples "
+            "share rows, above them where rows are padded.",
+            "a count over all passes of training, those without a gradient too",
+            "0 or more",
+            "",
+            "docs/method.md, section 8",
+            ("tokens computed, shared ones once",),
+        ),
         "replayed_examples": Meaning(
             "Replayed examples",
             "examples of past tasks that were trained on again",

@@ -3,12 +3,11 @@
 import json
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import forked
 from kpig.config import ModelSection
 from kpig.errors import DataError, RunError
 from kpig.model.learner import Learner
@@ -220,12 +219,7 @@ def test_a_killed_command_goes_on_when_it_is_given_again(tmp_path):
     command = ["predict", "tiny", str(questions_path), "--max-new-tokens", "40", "--out"]
     assert kpig(*command, tmp_path / "straight.jsonl").returncode == 0
     out = tmp_path / "out.jsonl"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kpig", *command, str(out)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    kill_after(process, tmp_path / "out.jsonl.part", 2, 0.0)
+    kill_after(forked.start(*command, out), tmp_path / "out.jsonl.part", 2)
     assert not out.exists()
     done = kpig(*command, out)
     assert done.returncode == 0, done.stderr

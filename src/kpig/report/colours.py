@@ -1,6 +1,8 @@
 """How a method looks in every plot of every page: one colour, whichever other methods stand beside it."""
 
 import zlib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kpig.methods import METHODS
@@ -52,3 +54,13 @@ def look(method: str, number: int = 0) -> Look:
         colour = COLOURS[place % len(COLOURS)]
     mark = (place // len(COLOURS) + number) % len(SYMBOLS)
     return Look(colour, SYMBOLS[mark], DASHES[mark])
+
+
+def looks(methods: Iterable[str]) -> list[Look]:
+    """How rows of these methods look, side by side: those of one method are told apart."""
+    counts: Counter[str] = Counter()
+    found = []
+    for method in methods:
+        found.append(look(method, counts[method]))
+        counts[method] += 1
+    return found

@@ -88,7 +88,9 @@ const kpig = (() => {
     const grid = style.getPropertyValue("color").replace("rgb(", "rgba(").replace(")", ", .14)");
     const found = { ...layout, font: { ...layout.font, color: style.color }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
     for (const name of Object.keys(found)) {
-      if (/^[xy]axis\d*$/.test(name)) found[name] = { ...found[name], gridcolor: grid };
+      if (!/^[xy]axis\d*$/.test(name)) continue;
+      const title = found[name].title ? { ...found[name].title, font: { size: 12 } } : undefined;
+      found[name] = { ...found[name], gridcolor: grid, title };
     }
     return found;
   }

@@ -1,5 +1,7 @@
 """A report says what scores.json says, shows other people's text as text, and renders odd runs too."""
 
+import base64
+import gzip
 import html
 import json
 import re
@@ -17,9 +19,9 @@ from forked import kpig
 from kpig import report
 from kpig.errors import RunError
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Gain, Prediction, Task
-from kpig.report.examples import examples
+from kpig.report import answered, explorer, prompts
+from kpig.report.course_plots import rehearsal_figure
 from kpig.report.loss_plot import loss_figure
-from kpig.report.replay_plot import replay_shares
 from kpig.report.text import MAX_SHOWN_CHARACTERS, NONE, shortened
 from kpig.scoring import predictions, scores
 from kpig.scoring.records import Cost
@@ -106,7 +108,14 @@ def table_cells(markdown, name):
 def html_cells(page, section, name):
     part = page.split(f'id="{section}"')[1].split("</section>")[0]
     row = next(row for row in part.split("<tr") if f"<th>{name}</th>" in row)
-    return [html.unescape(cell) for cell in re.findall(r'<td class="number[^"]*">(.*?)</td>', row)]
+    found = re.findall(r'<td class="number[^"]*"[^>]*>(.*?)</td>', row)
+    return [html.unescape(re.sub(r'<span class="interval">.*?</span>', "", cell)) for cell in found]
+
+
+def carried(page, name):
+    """The data of a name that a page carries."""
+    letters = re.search(rf'<script type="application/gzip" id="data-{name}">(.*?)</script>', page)[1]
+    return json.loads(gzip.decompress(base64.b64decode(letters)))
 
 
 def printed(runs, width=100):
@@ -226,6 +235,9 @@ def test_hostile_text_is_shown_and_adds_no_tag(tmp_path, hostile):
     assert Structure(page).tags == Structure(harmless).tags
     assert hostile in html.unescape(visible)
     assert "<script>alert" not in page and "<img" not in page and 'href="javascript' not in page
+    shown = carried(page, "run-0")
+    assert shown["explorer"]["examples"][0]["answers"][0]["response"] == hostile
+    assert hostile in shown["grid"]["tasks"][0]["name"]
     outside_code = re.sub(r"^(````*)\n.*?^\1$", "", markdown, flags=re.S | re.M)
     assert not re.search(r"<\w", outside_code)
     rows = [line for line in outside_code.splitlines() if "accuracy" in line]
@@ -235,18 +247,15 @@ def test_hostile_text_is_shown_and_adds_no_tag(tmp_path, hostile):
 
 def test_plot_labels_hold_no_tags_that_plotly_would_draw(tmp_path):
     _, page, _ = written([full_of(LINK, tmp_path / "run")], tmp_path)
-    plots = "".join(
-        text for text in Structure(page).scripts if "Plotly.newPlot(" in text and len(text) < 10**5
-    )
-    assert "u003ca href" not in plots and "<a href" not in plots
-    assert "&lt;a href" in plots
+    plots = json.dumps([carried(page, "figures"), carried(page, "run-0")["plots"]])
+    assert "<a href" not in plots and "&lt;a href" in plots
 
 
 def test_the_page_needs_no_network(tmp_path):
     visible, page, _ = written([report.read_run(write_run(tmp_path / "run"))], tmp_path)
     assert not re.search(r"<script[^>]*src=|<link|<img|@import", visible)
     assert not re.search(r"<script[^>]*\bsrc=", page)
-    assert "default-src 'none'" in page
+    assert "default-src 'none'" in html.unescape(visible)
 
 
 @pytest.mark.parametrize(
@@ -278,8 +287,10 @@ def test_a_run_without_events_and_predictions_renders(tmp_path):
     (folder / "events.jsonl").unlink()
     for path in folder.glob("steps/*/predictions/*"):
         path.unlink()
-    visible, _, _ = written([report.read_run(folder)], tmp_path)
-    assert "The predictions of the last step are not in the run folder." in visible
+    visible, page, _ = written([report.read_run(folder)], tmp_path)
+    found = carried(page, "run-0")
+    assert found["explorer"]["examples"] == [] and found["plots"] == []
+    assert "this cannot be told" not in visible and "not known" in visible
     assert "Loss of every update" not in visible
 
 
@@ -301,14 +312,30 @@ def test_what_a_step_replayed_is_counted_over_its_updates_and_drawn(tmp_path):
     ]
     (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     run = report.read_run(folder)
-    assert replay_shares(run) == {2: {"a": 87.5, "b": 12.5}, 3: {SCRIPT: 100.0}}
-    visible, page, _ = written([run], tmp_path / "report")
-    assert "What each step replayed" in visible and SCRIPT not in page
+    (drawn,) = rehearsal_figure(run).data
+    assert [list(row) for row in drawn.z] == [[75, 100, 0], [25, 0, 0], [0, 0, 100]]
+    assert [name.split(",")[0] for name in drawn.text[0]] == ["step 2", "step 2", "step 3"]
+    _, page, _ = written([run], tmp_path / "report")
+    plots = carried(page, "run-0")["plots"]
+    assert "What was rehearsed when" in [one["title"] for one in plots] and SCRIPT not in json.dumps(plots)
+
+
+@pytest.mark.parametrize("shares", [(38, 62), (38, 38, 24), (5, 5, 90), (1,) * 20])
+def test_a_share_is_drawn_as_deep_as_it_is_large(tmp_path, shares):
+    folder = write_run(tmp_path / "run")
+    event = {
+        "step": 2,
+        "update": 1,
+        "loss": 1.0,
+        "replayed_tasks": {f"t{n}": one for n, one in enumerate(shares)},
+    }
+    (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
+    (drawn,) = rehearsal_figure(report.read_run(folder)).data
+    assert drawn.zmin == 0 and drawn.zmax == pytest.approx(100 * max(shares) / sum(shares))
 
 
 def test_a_run_without_replay_has_no_plot_of_it(tmp_path):
-    visible, _, _ = written([report.read_run(write_run(tmp_path / "run"))], tmp_path / "report")
-    assert "What each step replayed" not in visible
+    assert rehearsal_figure(report.read_run(write_run(tmp_path / "run"))) is None
 
 
 def test_validation_losses_are_dots_where_they_were_measured_joined_within_a_step(tmp_path):
@@ -341,11 +368,42 @@ def test_an_update_done_twice_counts_once_with_its_later_loss(tmp_path):
     assert events[3]["loss"] == 42.0
 
 
-def test_examples_come_from_the_last_step_one_per_wording(tmp_path):
+def explored(run, share=1.0):
+    return explorer.explorer(answered.read(run), prompts.Examples(run), share)
+
+
+def test_every_answer_of_every_step_is_there_by_example(tmp_path):
     run = report.read_run(write_run(tmp_path / "run"))
-    found = examples([run])
-    assert [entry["task"] for entry in found] == ["a", "b", "c", "h"]
-    assert all(len(entry["items"]) <= 2 for entry in found)
+    found = explored(run)
+    kept = [
+        (one["task"], one["id"], one["new"], answer["step"], answer["score"])
+        for one in found["examples"]
+        for answer in one["answers"]
+    ]
+    expected = [
+        (row.task, row.example, row.wording == NEW_WORDING, step.step, row.exact_match)
+        for step in run.scores.steps
+        for path in (tmp_path / f"run/steps/{step.step:02d}/predictions").glob("*.jsonl")
+        for row in predictions.read(path)
+    ]
+    assert sorted(kept) == sorted(expected)
+    assert (found["num_answers"], found["every"]) == (len(expected), 1)
+
+
+@pytest.mark.parametrize("most", [7, 20, 71])
+def test_of_too_many_answers_an_even_choice_of_examples_is_kept_and_told(tmp_path, monkeypatch, most):
+    run = report.read_run(write_run(tmp_path / "run"))
+    whole = explored(run)
+    monkeypatch.setattr(explorer, "MOST_ANSWERS", most)
+    found = explored(run)
+    assert found["every"] > 1 and found["num_answers"] == whole["num_answers"]
+    names = [[(one["task"], one["id"], one["new"]) for one in some["examples"]] for some in (found, whole)]
+    assert set(names[0]) < set(names[1])
+    assert {one[::2] for one in names[0]} == {one[::2] for one in names[1]}
+    assert all(
+        len(one["answers"]) == len(whole["examples"][names[1].index(name)]["answers"])
+        for name, one in zip(names[0], found["examples"], strict=True)
+    )
 
 
 def test_long_texts_are_shortened_and_say_so():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from visits import ARGUMENTS, WIDTHS, Visit, browser_path
+from browser.visits import ARGUMENTS, WIDTHS, Visit, browser_path
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from browser.visits import HOSTILE, THEMES, WIDTHS
 from kpig import pages
-from visits import HOSTILE, THEMES, WIDTHS
 
 FIGURE = {
     "data": [

@@ -38,12 +38,20 @@ def instead(constraint: Constraint, response: str) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
-        text = ", ".join(f"{key} {one!r}" for key, one in value.items())
+        text = ", ".join(f"{key.replace('_', ' ')} {_quoted(one)}" for key, one in value.items())
     elif isinstance(value, list | tuple):
-        text = ", ".join(map(repr, value))
+        text = ", ".join(map(_quoted, value))
     else:
-        text = value if isinstance(value, str) and value.isidentifier() else repr(value)
+        text = _quoted(value)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
+
+
+def _quoted(value: Any) -> str:
+    """A text in quotes, with its line breaks and tabs to be seen; anything else as it is."""
+    if not isinstance(value, str):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    shown = value.replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{shown}"'
 
 
 def _casing(params: Mapping[str, Any]) -> str:
@@ -59,26 +67,28 @@ def _json_demand(params: Mapping[str, Any]) -> str:
 
 
 def _number_of_items(amount: str) -> Callable[[Mapping[str, Any]], str]:
-    return lambda params: f"the response has {amount} {params['n']} {_items_meant(params)}"
+    return lambda params: f"the response has {amount} {_items(params['n'])}, {_cut(params)}"
 
 
-def _count(params: Mapping[str, Any]) -> str:
-    items = _items_meant(params)
+def _count_demand(params: Mapping[str, Any]) -> str:
     if params.get("n") is not None:
-        return f"the response has {params['n']} {items}"
+        return f"the response has {_items(params['n'])}, {_cut(params)}"
     if params.get("n_from_input_regex") is not None:
-        return (
-            f"the response has as many {items} as the input says, by {_shown(params['n_from_input_regex'])}"
-        )
+        pattern = _shown(params["n_from_input_regex"])
+        return f"the response has as many items as {pattern} finds in the input, {_cut(params)}"
     offset = params.get("offset") or 0
-    more = f", {abs(offset)} {'more' if offset > 0 else 'fewer'}" if offset else ""
-    return f"the response has as many {items} as the input{more}"
+    more = f" and {abs(offset)} {'more' if offset > 0 else 'fewer'}" if offset else ""
+    return f"the response has as many items as the input{more}, {_cut(params)}"
 
 
-def _items_meant(params: Mapping[str, Any]) -> str:
+def _items(number: int) -> str:
+    return f"{number} item{'s' * (number != 1)}"
+
+
+def _cut(params: Mapping[str, Any]) -> str:
     if params.get("list"):
-        return f"items of a list ({_shown(params['list'])})"
-    return f"items, cut at {params.get('item_separator')!r}"
+        return f"those of a list ({params['list']})"
+    return f"cut at {_quoted(params.get('item_separator'))}"
 
 
 DEMANDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -86,7 +96,7 @@ DEMANDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "json": _json_demand,
     "max_items": _number_of_items("at most"),
     "min_items": _number_of_items("at least"),
-    "count": _count,
+    "count": _count_demand,
 }
 """By type of constraint: its demand, where the help of the type lists what may be asked for."""
 
@@ -109,7 +119,7 @@ def _characters(response: str, params: Mapping[str, Any]) -> str:
     return _counted(num_characters(response), "character")
 
 
-def _items(response: str, params: Mapping[str, Any]) -> str:
+def _items_found(response: str, params: Mapping[str, Any]) -> str:
     return _counted(num_items(response, params.get("item_separator"), params.get("list")), "item")
 
 
@@ -143,8 +153,8 @@ MEASURED: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
     "min_sentences": _sentences,
     "max_characters": _characters,
     "min_characters": _characters,
-    "max_items": _items,
-    "min_items": _items,
+    "max_items": _items_found,
+    "min_items": _items_found,
     "json": _json,
     "contains": _absent,
     "forbidden_words": _forbidden,

@@ -59,7 +59,7 @@ const heatmap = (() => {
 
     function heading(row, isMean) {
       const when = isMean ? "" : row.learned === null ? "to come" : row.learned ? `step ${row.learned}` : "";
-      return element("th", { scope: "row" }, row.name, when ? element("span", { class: "when" }, when) : null);
+      return element("th", { scope: "row" }, element("span", { class: "clamp", title: row.name }, row.name), when ? element("span", { class: "when" }, when) : null);
     }
     function cell(row, place, isMean, largest) {
       const { measure, against } = chosen;
@@ -113,7 +113,7 @@ const heatmap = (() => {
       const deep = (hue) => `color-mix(in srgb, ${hue} ${DEEPEST}%, var(--card))`;
       if (chosen.against === "now") {
         legend.replaceChildren(number(low, digits), strip("var(--card)", deep(better > 0 ? BLUE : ORANGE)), number(high, digits),
-          better > 0 ? "higher is better" : "lower is better");
+          element("span", null, better > 0 ? "higher is better" : "lower is better"));
       } else {
         legend.replaceChildren(`worse by ${number(largest, digits)}`, strip(deep(ORANGE), "var(--card)"), strip("var(--card)", deep(BLUE)),
           `better by ${number(largest, digits)}`);
@@ -132,7 +132,7 @@ const heatmap = (() => {
       const places = element("div", { class: "curves" });
       panel.hidden = false;
       panel.replaceChildren(
-        element("h3", null, row.name, isTask ? element("span", { class: "soft" }, ` ${row.metric}, ${row.learned === 0 ? "held out" : row.learned ? `learned in step ${row.learned}` : "to come"}`) : null),
+        element("h3", { class: "clamp" }, row.name, isTask ? element("span", { class: "soft" }, ` ${row.metric}, ${row.learned === 0 ? "held out" : row.learned ? `learned in step ${row.learned}` : "to come"}`) : null),
         element("p", { class: "note" }, "Bars are standard errors over test examples; the line marks the step that taught the task."),
         places,
         isTask ? element("button", { type: "button", click: () => answers(row.name, step) }, `See its answers ${step ? `after step ${step}` : "untuned"}`) : null);

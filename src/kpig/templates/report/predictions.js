@@ -214,7 +214,7 @@ const predictions = (() => {
           `${stepName(other.step)} `, element("span", { class: atTone }, at), other.score === undefined ? null : ` ${number(100 * other.score, 0)}`);
       });
       return [
-        element("h3", null, element("span", { class: tone }, `${mark} `), `${example.task} · ${example.id}`),
+        element("h3", { class: "clamp" }, element("span", { class: tone }, `${mark} `), `${example.task} · ${example.id}`),
         element("p", { class: "note" }, `${spokenMark}, ${stepName(answer.step)}, ${spoken(answer.group || "")}${example.new ? ", a wording never trained on" : ""}`
           + `; exact match ${number(answer.exact ?? 0, 0)}, ROUGE-L ${number(answer.rouge ?? 0, 2)}`),
         history.length > 1 ? element("div", { class: "steps", role: "group", "aria-label": "The same example after every step" }, history) : null,

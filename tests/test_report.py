@@ -107,7 +107,7 @@ def table_cells(markdown, name):
 
 def html_cells(page, section, name):
     part = page.split(f'id="{section}"')[1].split("</section>")[0]
-    row = next(row for row in part.split("<tr") if f"<th>{name}</th>" in row)
+    row = next(row for row in part.split("<tr") if re.search(rf"<th>(<span[^>]*>)?{name}<", row))
     found = re.findall(r'<td class="number[^"]*"[^>]*>(.*?)</td>', row)
     return [html.unescape(re.sub(r'<span class="interval">.*?</span>', "", cell)) for cell in found]
 

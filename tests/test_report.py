@@ -4,6 +4,7 @@ import base64
 import gzip
 import html
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -11,16 +12,21 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
+from statistics import stdev
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
+from scipy.stats import binomtest
 
 from forked import kpig
 from kpig import report
 from kpig.errors import RunError
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Gain, Prediction, Task
-from kpig.report import answered, explorer, prompts
+from kpig.report import answered, explorer, prompts, spread
 from kpig.report.course_plots import rehearsal_figure
+from kpig.report.drawing import log_axis, thinned
 from kpig.report.loss_plot import loss_figure
 from kpig.report.text import MAX_SHOWN_CHARACTERS, NONE, shortened
 from kpig.scoring import predictions, scores
@@ -503,3 +509,136 @@ def test_a_finished_run_beside_an_unfinished_one_gets_its_report(tmp_path):
     (going / "events.jsonl").unlink()
     assert "no update was done yet" in told(going, finished)
     assert (finished / "report.html").is_file() and not (going / "report.html").exists()
+
+
+def test_the_page_of_an_unfinished_run_goes_where_it_is_asked_for_and_says_how_far_it_is(tmp_path):
+    run = going_on(tmp_path / "run", 2, (("a",), ("b",), ("c",), ("d",)))
+    before = sorted(run.rglob("*"))
+    told(run, "--out", tmp_path / "page")
+    page = (tmp_path / "page/report.html").read_text()
+    assert "at step 3 of 4" in page and "2 of 4 steps done" in page
+    assert [one["name"] for one in carried(page, "run-0")["grid"]["tasks"]][:2] == ["a", "b"]
+    assert carried(page, "run-0")["grid"]["steps"] == [0, 1, 2]
+    assert sorted(run.rglob("*")) == before
+    assert "at step 3 of 4" in (tmp_path / "page/report.md").read_text()
+
+
+@pytest.mark.parametrize("num_done", [0, 1])
+def test_the_page_of_a_run_that_has_hardly_begun_is_made_too(tmp_path, num_done):
+    run = going_on(tmp_path / "run", num_done, (("a",), ("b",)))
+    told(run, "--out", tmp_path / "page")
+    assert f"at step {num_done + 1} of 2" in (tmp_path / "page/report.html").read_text()
+
+
+def test_what_the_first_screen_says_are_the_numbers_of_scores_json(tmp_path):
+    run = report.read_run(write_run(tmp_path / "run"))
+    visible, _, markdown = written([run], tmp_path)
+    final, start = run.scores.final, run.scores.steps[0]
+    sentence = (
+        f"P-score {final.seen.p_score:.1f} on the tasks it learned, up "
+        f"{final.seen.p_score - start.later.p_score:.1f} from the untuned model"
+    )
+    assert sentence in html.unescape(visible) and sentence in markdown.replace("\\", "")
+    cards = html.unescape(re.sub(r"<[^>]+>", "", visible.split('class="cards"')[1].split("</ul>")[0]))
+    for line in (
+        f"{final.seen.v_score:.1f} % of answers break a rule",
+        f"{run.scores.cost.updates:,} updates",
+    ):
+        assert line in cards
+
+
+def test_errors_and_intervals_are_those_of_the_answers(tmp_path):
+    run = report.read_run(write_run(tmp_path / "run"))
+    _, page, _ = written([run], tmp_path)
+    found = carried(page, "run-0")["grid"]
+    row = next(one for one in found["tasks"] if one["name"] == "a")
+    right = [[100.0 * (i < step + 1) for i in range(3)] for step in range(3)]
+    expected = [stdev(values) / math.sqrt(3) for values in right]
+    assert row["errors"]["p"] == [pytest.approx(one, abs=1e-3) for one in expected]
+    assert row["values"]["p"] == [pytest.approx(sum(one) / 3, abs=1e-3) for one in right]
+    mean = found["means"]["held_out"]
+    assert mean["values"]["p"][-1] == pytest.approx(run.scores.final.held_out.p_score, abs=1e-3)
+
+
+@pytest.mark.parametrize("count, num_right", [(2, 0), (3, 3), (5, 1), (12, 12), (40, 17)])
+def test_the_interval_of_a_share_is_scipys_wilson(count, num_right):
+    values = [100.0] * num_right + [0.0] * (count - num_right)
+    low, high = spread.interval(values, 0.0, 100.0)
+    found = binomtest(num_right, count).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((100 * found.low, 100 * found.high), abs=0.01)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_an_interval_holds_its_mean_and_stays_in_its_range(values):
+    low, high = spread.interval(values, 0.0, 1.0)
+    assert (
+        -1e-9 <= low <= sum(values) / len(values) + 1e-9
+        and sum(values) / len(values) - 1e-9 <= high <= 1 + 1e-9
+    )
+
+
+@given(st.floats(1e-9, 1e9), st.floats(1.0, 1e9))
+def test_a_log_axis_always_has_ticks_within_what_it_shows(low, ratio):
+    values = [low, low * ratio]
+    axis = log_axis(values)
+    places = axis["tickvals"]
+    assert len(places) >= 3 and places == sorted(set(places)) and all(one > 0 for one in places)
+    begin, end = axis["range"]
+    assert begin <= math.log10(min(values)) and math.log10(max(values)) <= end
+    assert all(begin <= math.log10(one) <= end for one in places)
+    assert len(axis["ticktext"]) == len(set(axis["ticktext"])) or ratio < 1.001
+
+
+@pytest.mark.parametrize("losses", [(0.31, 0.42, 0.55), (1.2, 1.21), (2.0, 2.0), (0.09, 0.11)])
+def test_losses_within_one_decade_have_ticks(tmp_path, losses):
+    folder = write_run(tmp_path / "run")
+    events = [{"step": 1, "update": n, "loss": one} for n, one in enumerate(losses, 1)]
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    axis = loss_figure([report.read_run(folder)]).layout.yaxis
+    assert (
+        axis.type == "log"
+        and sum(axis.range[0] <= math.log10(one) <= axis.range[1] for one in axis.tickvals) >= 3
+    )
+
+
+def test_what_a_method_of_ones_own_writes_into_its_updates_does_no_harm(tmp_path):
+    folder = write_run(tmp_path / "run")
+    odd = {"mine": "text", "list": [1], "huge": 10**400, "gain": {"a": "x", "b": 0.5}, "gradient_norm": None}
+    event = {"step": 1, "update": 1, "loss": 1.0, "learning_rate": True, "t": "now", "extra": 0.25, **odd}
+    (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
+    titles = [
+        one["title"] for one in carried(written([report.read_run(folder)], tmp_path)[1], "run-0")["plots"]
+    ]
+    assert titles == ["Key-part gain of each task"]
+
+
+def test_the_course_of_training_is_drawn_from_what_the_updates_say(tmp_path):
+    folder = write_run(tmp_path / "run")
+    events = [
+        {
+            "t": 100.0 + 2 * n,
+            "step": 1,
+            "update": n,
+            "loss": 1.0 / n,
+            "cross_entropy": 0.5,
+            "twin_penalty": 0.1,
+            "gradient_norm": 3.0,
+            "learning_rate": 1e-3 * n,
+            "train_tokens": 50,
+        }
+        for n in range(1, 8)
+    ]
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    plots = {
+        one["title"]: one["figure"]
+        for one in carried(written([report.read_run(folder)], tmp_path)[1], "run-0")["plots"]
+    }
+    assert plots["Tokens per second"]["data"][0]["y"] == [25.0] * 6
+    assert plots["Learning rate"]["data"][0]["y"] == [1e-3 * n for n in range(1, 8)]
+    assert [one["name"] for one in plots["Loss and its parts"]["data"]] == ["cross entropy", "twin penalty"]
+
+
+def test_a_line_of_many_updates_is_thinned_and_keeps_its_ends():
+    for count in (0, 1, 2999, 3000, 3001, 100_000):
+        found = thinned(range(count))
+        assert len(found) <= 3001 and found[:1] == [0][:count] and found[-1:] == [count - 1][:count]

@@ -92,7 +92,7 @@ def _untuned(method: str, seed: int, steps: Sequence[StepScores], cost: Cost) ->
 def _record(run: RunDir, result: RunScores, going: str = "") -> RunRecord:
     return RunRecord(
         path=run.path,
-        name=result.method,
+        name=f"{result.method}, unfinished" if going else result.method,
         scores=result,
         config=_read_config(run.path / "config.toml"),
         environment=run.read("environment.json"),

@@ -91,7 +91,7 @@ def _moved(points: float) -> str:
 
 def _told_worse(found: Portrait) -> str:
     if found.verdict is None:
-        return f"Whether something got worse cannot be told: {found.why}."
+        return "Whether something got worse cannot be told."
     names = list(dict.fromkeys(one.task for one in found.verdict.worse))
     if not names:
         return "Nothing got worse beyond noise."

@@ -81,6 +81,25 @@ def _count_demand(params: Mapping[str, Any]) -> str:
     return f"the response has as many items as the input{more}, {_cut(params)}"
 
 
+def _items_from_input(params: Mapping[str, Any]) -> str:
+    separator = params.get("input_separator")
+    theirs = "which stand in single quotes" if separator is None else f"cut at {_quoted(separator)}"
+    return f"every item, cut at {_quoted(params['item_separator'])}, is one of the input's, {theirs}"
+
+
+def _in_input(what: str, others: str) -> Callable[[Mapping[str, Any]], str]:
+    def said(params: Mapping[str, Any]) -> str:
+        more = f" or one of {_shown(params[others])}" if params.get(others) else ""
+        return f"{what} in the input{more}"
+
+    return said
+
+
+def _capture(params: Mapping[str, Any]) -> str:
+    where = ", where there are some" if params.get("optional") else ""
+    return f"the response has the words that {_quoted(params['pattern'])} captures in the input{where}"
+
+
 def _items(number: int) -> str:
     return f"{number} item{'s' * (number != 1)}"
 
@@ -97,6 +116,10 @@ DEMANDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "max_items": _number_of_items("at most"),
     "min_items": _number_of_items("at least"),
     "count": _count_demand,
+    "items_from_input": _items_from_input,
+    "substring_of_input": _in_input("the response stands", "or_values"),
+    "words_from_input": _in_input("every word of the response is", "ignore"),
+    "contains_input_capture": _capture,
 }
 """By type of constraint: its demand, where the help of the type lists what may be asked for."""
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from browser.contrast import faint_texts
 from browser.visits import HOSTILE, THEMES, WIDTHS
 from kpig import report
 from test_report import write_run
@@ -59,8 +60,11 @@ def seen_whole(one):
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_page_opens_quietly_and_fits_the_window_in_both_themes(visit, run_page, width, theme):
     one = opened(visit, run_page, width, theme)
+    one.page.click("#map .heat >> nth=4")
+    one.page.click("#predictions .item >> nth=1")
     seen_whole(one)
     assert one.overflow() <= 0
+    assert faint_texts(one.page) == []
     assert one.page.evaluate("document.querySelectorAll('.plot').length") >= 8
     one.picture(f"run-{width}-{theme}")
 

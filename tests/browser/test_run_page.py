@@ -8,6 +8,7 @@ import pytest
 from browser.contrast import faint_texts
 from browser.visits import HOSTILE, THEMES, WIDTHS
 from kpig import report
+from kpig.report import explorer
 from test_report import write_run
 
 NAMES = "[...document.querySelectorAll('.item .name')].map((one) => one.textContent)"
@@ -211,3 +212,23 @@ def test_two_runs_share_a_page_and_one_is_picked(visit, tmp_path):
     one.page.wait_for_selector("body[data-shown='run-1']")
     assert one.overflow() <= 0
     one.picture("two-runs")
+
+
+def test_thousands_of_answers_are_listed_of_which_only_those_in_sight_are_made(visit, tmp_path, monkeypatch):
+    steps = [tuple(f"task {step} {n}" for n in range(30)) for step in range(4)]
+    run = report.read_run(write_run(tmp_path / "run", learned=steps))
+    one = opened(visit, report.write([run], tmp_path / "page"))
+    page = one.page
+    page.click("text=Reset")
+    count = int(page.inner_text("#predictions .count").split()[0].replace(",", ""))
+    assert count > 3000
+    page.focus("#predictions .list")
+    for key in ("End", "PageUp", "Home", "PageDown"):
+        page.keyboard.press(key)
+        assert 0 < page.evaluate("document.querySelectorAll('.item').length") < 60
+    monkeypatch.setattr(explorer, "MOST_ANSWERS", 1000)
+    sampled = opened(visit, report.write([run], tmp_path / "sampled")).page
+    assert "Too many for one page" in sampled.inner_text("#predictions")
+    sampled.click("text=Reset")
+    assert 500 < int(sampled.inner_text("#predictions .count").split()[0].replace(",", "")) <= 1000
+    assert sampled.evaluate("document.querySelector(\"[data-filter='task']\").options.length") == 1 + 120 + 1

@@ -1,6 +1,8 @@
 """Answers to look at one by one, as the page's script reads them: all of a run, or an even choice of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kpig.model.readings import reading
@@ -25,17 +27,15 @@ Key = tuple[str, str, str, str]
 def explorer(answered: Answered, examples: Examples, share: float = 1.0) -> dict[str, Any]:
     """The answers by example, so that each is seen over all steps; `share` is that of the page's room.
 
-    Where they are too many, every second, third, ... example of each task and wording is kept, whatever its
-    score.
+    Where they are too many an even choice is kept: every second, third, ... example of each task and
+    wording, whatever its score.
     """
     found = _by_example(answered)
-    every = _every(found, share)
-    kept = _even_choice(found, every)
+    kept = _chosen(found, share)
     return {
         "kinds": list(KEY_PART_KINDS),
         "num_examples": len(found),
         "num_answers": sum(map(len, found.values())),
-        "every": every,
         "examples": [_example(rows, examples) for rows in kept],
     }
 
@@ -49,12 +49,23 @@ def _by_example(answered: Answered) -> dict[Key, list[Answer]]:
     return found
 
 
-def _every(found: Mapping[Key, Sequence[Answer]], share: float) -> int:
-    """Each how many-th example is kept."""
-    num_answers = sum(map(len, found.values()))
-    num_characters = sum(map(_num_characters, found.values()))
-    fill = max(num_answers / MOST_ANSWERS, num_characters / MOST_CHARACTERS) / share
-    return max(1, -int(-fill // 1))
+def _chosen(found: Mapping[Key, list[Answer]], share: float) -> list[list[Answer]]:
+    """As many examples as there is room for; where there is none for one of each task, of every so many."""
+    kept, every = list(found.values()), 1
+    longest = max(Counter((task, wording) for task, _, wording, _ in found).values(), default=1)
+    while len(kept) > 1 and (fill := _fill(kept) / share) > 1:
+        if every < longest:
+            every = min(longest, max(every + 1, math.ceil(every * fill)))
+            kept = list(_even_choice(found, every))
+        else:
+            kept = kept[:: math.ceil(fill)]
+    return kept
+
+
+def _fill(rows: Sequence[Sequence[Answer]]) -> float:
+    """How full a page is with the answers to these examples."""
+    num_characters = sum(map(_num_characters, rows))
+    return max(sum(map(len, rows)) / MOST_ANSWERS, num_characters / MOST_CHARACTERS)
 
 
 def _num_characters(rows: Sequence[Answer]) -> int:
@@ -62,13 +73,12 @@ def _num_characters(rows: Sequence[Answer]) -> int:
     return min(len(rows[0].prediction.prompt), MOST_PROMPT_CHARACTERS) + answers
 
 
-def _even_choice(found: Mapping[Key, list[Answer]], every: int) -> Iterable[list[Answer]]:
-    counts: dict[tuple[str, str], int] = {}
+def _even_choice(found: Mapping[Key, list[Answer]], every: int) -> Iterator[list[Answer]]:
+    counts: Counter[tuple[str, str]] = Counter()
     for (task, _, wording, _), rows in found.items():
-        place = counts.get((task, wording), 0)
-        counts[task, wording] = place + 1
-        if place % every == 0:
+        if counts[task, wording] % every == 0:
             yield rows
+        counts[task, wording] += 1
 
 
 def _example(rows: Sequence[Answer], examples: Examples) -> dict[str, Any]:

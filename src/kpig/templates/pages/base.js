@@ -168,6 +168,7 @@ const kpig = (() => {
     mark();
   }
 
+  document.getElementById("too-old").hidden = "DecompressionStream" in window;
   wear(kept());
   document.getElementById("theme").addEventListener("click", () => {
     const now = THEMES.indexOf(document.documentElement.dataset.theme || "system");

@@ -135,7 +135,7 @@ const heatmap = (() => {
         element("h3", { class: "clamp" }, row.name, isTask ? element("span", { class: "soft" }, ` ${row.metric}, ${row.learned === 0 ? "held out" : row.learned ? `learned in step ${row.learned}` : "to come"}`) : null),
         element("p", { class: "note" }, "Bars are standard errors over test examples; the line marks the step that taught the task."),
         places,
-        isTask ? element("button", { type: "button", click: () => answers(row.name, step) }, `See its answers ${step ? `after step ${step}` : "untuned"}`) : null);
+        isTask ? element("button", { type: "button", click: () => answers(row.name, step) }, step ? `See its answers after step ${step}` : "See its answers before training") : null);
       for (const name of has) {
         const here = element("div");
         places.append(element("figure", null, element("figcaption", null, MEASURES[name].axis), here));

@@ -269,11 +269,12 @@ const predictions = (() => {
       apply();
     }
 
-    const sample = explorer.every > 1
-      ? `Too many for one page: of ${explorer.num_examples.toLocaleString("en")} examples with ${explorer.num_answers.toLocaleString("en")} answers every ${explorer.every}. of each task is here, whatever its score. All are in the run's steps/*/predictions/.`
+    const isSample = explorer.examples.length < explorer.num_examples;
+    const sample = isSample
+      ? `Too many for one page: an even choice of ${explorer.examples.length.toLocaleString("en")} examples is here, whatever their score, of ${explorer.num_examples.toLocaleString("en")} examples with ${explorer.num_answers.toLocaleString("en")} answers. All are in the run's steps/*/predictions/.`
       : `All ${explorer.num_answers.toLocaleString("en")} answers to ${explorer.num_examples.toLocaleString("en")} test examples.`;
     place.replaceChildren(
-      element("p", { class: explorer.every > 1 ? "note caution" : "note" }, sample),
+      element("p", { class: isSample ? "note caution" : "note" }, sample),
       element("div", { class: "controls" }, labels, reset), count,
       element("div", { class: "explorer" }, list, one));
     filter({ step: steps[steps.length - 1] });

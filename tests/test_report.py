@@ -517,6 +517,7 @@ def test_the_page_of_an_unfinished_run_goes_where_it_is_asked_for_and_says_how_f
     told(run, "--out", tmp_path / "page")
     page = (tmp_path / "page/report.html").read_text()
     assert "at step 3 of 4" in page and "2 of 4 steps done" in page
+    assert "P-score on 2 learned tasks" in page and "P-score on 1 held-out task," in page
     assert [one["name"] for one in carried(page, "run-0")["grid"]["tasks"]][:2] == ["a", "b"]
     assert carried(page, "run-0")["grid"]["steps"] == [0, 1, 2]
     assert sorted(run.rglob("*")) == before
@@ -527,7 +528,9 @@ def test_the_page_of_an_unfinished_run_goes_where_it_is_asked_for_and_says_how_f
 def test_the_page_of_a_run_that_has_hardly_begun_is_made_too(tmp_path, num_done):
     run = going_on(tmp_path / "run", num_done, (("a",), ("b",)))
     told(run, "--out", tmp_path / "page")
-    assert f"at step {num_done + 1} of 2" in (tmp_path / "page/report.html").read_text()
+    page = (tmp_path / "page/report.html").read_text()
+    assert f"at step {num_done + 1} of 2" in page
+    assert ("P-score on 1 learned task," if num_done else "P-score on 2 still unlearned tasks,") in page
 
 
 def test_what_the_first_screen_says_are_the_numbers_of_scores_json(tmp_path):

@@ -11,7 +11,6 @@ from kpig.report.portrait import Portrait
 from kpig.report.record import RunRecord, final_tasks
 from kpig.report.table import Row, comparison_rows
 from kpig.report.text import plot_label
-from kpig.scoring.records import TaskScore
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -129,23 +128,10 @@ def gain_figure(found: Sequence[Portrait]) -> "Figure | None":
     runs = [one.run for one in found]
     tasks = final_tasks(runs)
     same_start = sum(row.untuned for row in comparison_rows(runs)) == 1
-    series = [("untuned", runs[0].scores.steps[0].tasks, UNTUNED_COLOUR)] if same_start else []
+    series = [("untuned", found[0], 0, UNTUNED_COLOUR)] if same_start else []
     colours = [look.colour for look in looks(run.scores.method for run in runs)]
-    series += [
-        (run.name, run.scores.steps[-1].tasks, colour) for run, colour in zip(runs, colours, strict=True)
-    ]
-    traces: list[Trace] = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": plot_label(name),
-            "y": list(range(len(tasks))),
-            "x": [_gain(scores.get(task)) for task in tasks],
-            "marker": {"color": colour},
-            "hovertemplate": "%{y}: %{x:.2f}",
-        }
-        for name, scores, colour in series
-    ]
+    series += [(one.run.name, one, -1, colour) for one, colour in zip(found, colours, strict=True)]
+    traces = [_gain_bars(name, tuple(tasks), one, place, colour) for name, one, place, colour in series]
     if all(value is None for trace in traces[same_start:] for value in trace["x"]):
         return None
     labels = [name + " (held-out)" * (score.group == HELD_OUT) for name, score in tasks.items()]
@@ -160,5 +146,18 @@ def gain_figure(found: Sequence[Portrait]) -> "Figure | None":
     )
 
 
-def _gain(score: TaskScore | None) -> float | None:
-    return None if score is None else score.gain
+def _gain_bars(name: str, tasks: Sequence[str], found: Portrait, place: int, colour: str) -> Trace:
+    """The gain of each task after a step, with its standard error."""
+    rows = {row.name: row for row in found.grid.tasks}
+    known = [rows.get(task) for task in tasks]
+    errors = [row and row.errors["gain"][place] for row in known]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": plot_label(name),
+        "y": list(range(len(tasks))),
+        "x": [row and row.values["gain"][place] for row in known],
+        "error_x": {"type": "data", "array": errors, "thickness": 1, "width": 2},
+        "marker": {"color": colour},
+        "hovertemplate": "%{y}: %{x:.2f}",
+    }

@@ -103,11 +103,7 @@ def _scored(found: Portrait, group: str, question: str) -> Card | None:
     now, before = _ends(row, "p")
     if row is None or now is None:
         return None
-    count = sum(
-        (one.learned == 0) == (group == HELD_OUT) and one.values["p"][-1] is not None
-        for one in found.grid.tasks
-    )
-    what = "learned" if group == SEEN else "held-out"
+    count, what = _members(found, group)
     lines = [f"P-score on {count} {what} task{'s' * (count != 1)}, {_plus(row, 'p')}"]
     if before is not None and len(row.values["p"]) > 1:
         lines.append(f"{decimal(before)} untuned: {signed(now - before)}")
@@ -115,6 +111,16 @@ def _scored(found: Portrait, group: str, question: str) -> Card | None:
     lines.append(f"{decimal(broken)} % of answers break a rule, {decimal(untuned)} untuned")
     tone = _tone(row, now, before)
     return Card(question, decimal(now), tone, tuple(lines))
+
+
+def _members(found: Portrait, group: str) -> tuple[int, str]:
+    """How many tasks a group has after the last step, and what they are called."""
+    rows = [one for one in found.grid.tasks if one.values["p"][-1] is not None]
+    if group == HELD_OUT:
+        return sum(one.learned == 0 for one in rows), "held-out"
+    if len(found.grid.steps) == 1:
+        return sum(one.learned is None for one in rows), "still unlearned"
+    return sum(bool(one.learned) for one in rows), "learned"
 
 
 def _tone(row: Row, now: float, before: float | None) -> str:

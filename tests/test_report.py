@@ -546,6 +546,7 @@ def test_what_the_first_screen_says_are_the_numbers_of_scores_json(tmp_path):
     for line in (
         f"{final.seen.v_score:.1f} % of answers break a rule",
         f"{run.scores.cost.updates:,} updates",
+        f"{final.forgetting:.1f} points forgotten",
     ):
         assert line in cards
 

@@ -151,6 +151,9 @@ def _worse(found: Portrait) -> Card:
     if verdict.undecided:
         count = len({one.task for one in verdict.undecided})
         lines.append(f"{count} lost more than {verdict.max_drop:g} points within noise")
+    forgotten = found.run.scores.final.forgetting
+    if forgotten is not None:
+        lines.append(f"{decimal(forgotten)} points forgotten, from a step's best to the end")
     total = len({one.task for one in verdict.changes})
     return Card(question, f"{len(names)} of {total} tasks", "bad" if names else "good", tuple(lines))
 

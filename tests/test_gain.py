@@ -8,6 +8,7 @@ from scipy.stats import sem
 
 from conftest import ARCHITECTURES
 from kpig.model import gain, portions
+from kpig.model.readings import reading
 from kpig.records import Gain
 
 TOLERANCE = 1e-5
@@ -48,7 +49,7 @@ def test_examples_without_any_key_parts_can_be_measured_together(make_learner, m
     plain = [make_example("Do it.", "ant", "ant"), make_example("Do it now.", "box egg", "box")]
     found = gain.measure(make_learner(), {"sort": plain})["sort"]
     assert (found.prob, found.log, found.prob_error, found.num_annotated) == (0.0, 0.0, 0.0, 0)
-    assert gain.reading(found) == "no key parts"
+    assert reading(found) == "no key parts"
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -135,4 +136,4 @@ def test_the_mode_is_restored_even_when_a_pass_fails(training, make_learner):
     [(0.9, 0.1, "listens"), (0.9, 0.8, "half-listens"), (0.2, 0.1, "not learned"), (0.2, 0.8, "misled")],
 )
 def test_reading_names_the_four_cells_of_the_table(instructed, masked, expected):
-    assert gain.reading(Gain(instructed - masked, 0.0, instructed, masked)) == expected
+    assert reading(Gain(instructed - masked, 0.0, instructed, masked)) == expected

@@ -1,7 +1,10 @@
 """A report says what scores.json says, shows other people's text as text, and renders odd runs too."""
 
+import base64
+import gzip
 import html
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -9,17 +12,22 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
+from statistics import stdev
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
+from scipy.stats import binomtest
 
 from forked import kpig
 from kpig import report
 from kpig.errors import RunError
 from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Gain, Prediction, Task
-from kpig.report.examples import examples
+from kpig.report import answered, explorer, prompts, spread
+from kpig.report.course_plots import rehearsal_figure
+from kpig.report.drawing import log_axis, thinned
 from kpig.report.loss_plot import loss_figure
-from kpig.report.replay_plot import replay_shares
 from kpig.report.text import MAX_SHOWN_CHARACTERS, NONE, shortened
 from kpig.scoring import predictions, scores
 from kpig.scoring.records import Cost
@@ -105,8 +113,15 @@ def table_cells(markdown, name):
 
 def html_cells(page, section, name):
     part = page.split(f'id="{section}"')[1].split("</section>")[0]
-    row = next(row for row in part.split("<tr") if f"<th>{name}</th>" in row)
-    return [html.unescape(cell) for cell in re.findall(r'<td class="number[^"]*">(.*?)</td>', row)]
+    row = next(row for row in part.split("<tr") if re.search(rf"<th>(<span[^>]*>)?{name}<", row))
+    found = re.findall(r'<td class="number[^"]*"[^>]*>(.*?)</td>', row)
+    return [html.unescape(re.sub(r'<span class="interval">.*?</span>', "", cell)) for cell in found]
+
+
+def carried(page, name):
+    """The data of a name that a page carries."""
+    letters = re.search(rf'<script type="application/gzip" id="data-{name}">(.*?)</script>', page)[1]
+    return json.loads(gzip.decompress(base64.b64decode(letters)))
 
 
 def printed(runs, width=100):
@@ -226,6 +241,9 @@ def test_hostile_text_is_shown_and_adds_no_tag(tmp_path, hostile):
     assert Structure(page).tags == Structure(harmless).tags
     assert hostile in html.unescape(visible)
     assert "<script>alert" not in page and "<img" not in page and 'href="javascript' not in page
+    shown = carried(page, "run-0")
+    assert shown["explorer"]["examples"][0]["answers"][0]["response"] == hostile
+    assert hostile in shown["grid"]["tasks"][0]["name"]
     outside_code = re.sub(r"^(````*)\n.*?^\1$", "", markdown, flags=re.S | re.M)
     assert not re.search(r"<\w", outside_code)
     rows = [line for line in outside_code.splitlines() if "accuracy" in line]
@@ -235,18 +253,15 @@ def test_hostile_text_is_shown_and_adds_no_tag(tmp_path, hostile):
 
 def test_plot_labels_hold_no_tags_that_plotly_would_draw(tmp_path):
     _, page, _ = written([full_of(LINK, tmp_path / "run")], tmp_path)
-    plots = "".join(
-        text for text in Structure(page).scripts if "Plotly.newPlot(" in text and len(text) < 10**5
-    )
-    assert "u003ca href" not in plots and "<a href" not in plots
-    assert "&lt;a href" in plots
+    plots = json.dumps([carried(page, "figures"), carried(page, "run-0")["plots"]])
+    assert "<a href" not in plots and "&lt;a href" in plots
 
 
 def test_the_page_needs_no_network(tmp_path):
     visible, page, _ = written([report.read_run(write_run(tmp_path / "run"))], tmp_path)
     assert not re.search(r"<script[^>]*src=|<link|<img|@import", visible)
     assert not re.search(r"<script[^>]*\bsrc=", page)
-    assert "default-src 'none'" in page
+    assert "default-src 'none'" in html.unescape(visible)
 
 
 @pytest.mark.parametrize(
@@ -278,8 +293,10 @@ def test_a_run_without_events_and_predictions_renders(tmp_path):
     (folder / "events.jsonl").unlink()
     for path in folder.glob("steps/*/predictions/*"):
         path.unlink()
-    visible, _, _ = written([report.read_run(folder)], tmp_path)
-    assert "The predictions of the last step are not in the run folder." in visible
+    visible, page, _ = written([report.read_run(folder)], tmp_path)
+    found = carried(page, "run-0")
+    assert found["explorer"]["examples"] == [] and found["plots"] == []
+    assert "this cannot be told" not in visible and "not known" in visible
     assert "Loss of every update" not in visible
 
 
@@ -301,14 +318,30 @@ def test_what_a_step_replayed_is_counted_over_its_updates_and_drawn(tmp_path):
     ]
     (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     run = report.read_run(folder)
-    assert replay_shares(run) == {2: {"a": 87.5, "b": 12.5}, 3: {SCRIPT: 100.0}}
-    visible, page, _ = written([run], tmp_path / "report")
-    assert "What each step replayed" in visible and SCRIPT not in page
+    (drawn,) = rehearsal_figure(run).data
+    assert [list(row) for row in drawn.z] == [[75, 100, 0], [25, 0, 0], [0, 0, 100]]
+    assert [name.split(",")[0] for name in drawn.text[0]] == ["step 2", "step 2", "step 3"]
+    _, page, _ = written([run], tmp_path / "report")
+    plots = carried(page, "run-0")["plots"]
+    assert "What was rehearsed when" in [one["title"] for one in plots] and SCRIPT not in json.dumps(plots)
+
+
+@pytest.mark.parametrize("shares", [(38, 62), (38, 38, 24), (5, 5, 90), (1,) * 20])
+def test_a_share_is_drawn_as_deep_as_it_is_large(tmp_path, shares):
+    folder = write_run(tmp_path / "run")
+    event = {
+        "step": 2,
+        "update": 1,
+        "loss": 1.0,
+        "replayed_tasks": {f"t{n}": one for n, one in enumerate(shares)},
+    }
+    (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
+    (drawn,) = rehearsal_figure(report.read_run(folder)).data
+    assert drawn.zmin == 0 and drawn.zmax == pytest.approx(100 * max(shares) / sum(shares))
 
 
 def test_a_run_without_replay_has_no_plot_of_it(tmp_path):
-    visible, _, _ = written([report.read_run(write_run(tmp_path / "run"))], tmp_path / "report")
-    assert "What each step replayed" not in visible
+    assert rehearsal_figure(report.read_run(write_run(tmp_path / "run"))) is None
 
 
 def test_validation_losses_are_dots_where_they_were_measured_joined_within_a_step(tmp_path):
@@ -341,11 +374,42 @@ def test_an_update_done_twice_counts_once_with_its_later_loss(tmp_path):
     assert events[3]["loss"] == 42.0
 
 
-def test_examples_come_from_the_last_step_one_per_wording(tmp_path):
+def explored(run, share=1.0):
+    return explorer.explorer(answered.read(run), prompts.Examples(run), share)
+
+
+def test_every_answer_of_every_step_is_there_by_example(tmp_path):
     run = report.read_run(write_run(tmp_path / "run"))
-    found = examples([run])
-    assert [entry["task"] for entry in found] == ["a", "b", "c", "h"]
-    assert all(len(entry["items"]) <= 2 for entry in found)
+    found = explored(run)
+    kept = [
+        (one["task"], one["id"], one["new"], answer["step"], answer["score"])
+        for one in found["examples"]
+        for answer in one["answers"]
+    ]
+    expected = [
+        (row.task, row.example, row.wording == NEW_WORDING, step.step, row.exact_match)
+        for step in run.scores.steps
+        for path in (tmp_path / f"run/steps/{step.step:02d}/predictions").glob("*.jsonl")
+        for row in predictions.read(path)
+    ]
+    assert sorted(kept) == sorted(expected)
+    assert found["num_answers"] == len(expected)
+
+
+@pytest.mark.parametrize("most", [1, 7, 24, 45, 71])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_of_too_many_answers_an_even_choice_of_whole_examples_is_kept(tmp_path, monkeypatch, most, share):
+    run = report.read_run(write_run(tmp_path / "run"))
+    whole = explored(run)
+    monkeypatch.setattr(explorer, "MOST_ANSWERS", most)
+    found = explored(run, share)
+    named = {(one["task"], one["id"], one["new"]): one["answers"] for one in whole["examples"]}
+    kept = {(one["task"], one["id"], one["new"]): one["answers"] for one in found["examples"]}
+    assert kept.items() <= named.items() and len(kept) < len(named)
+    assert found["num_answers"] == whole["num_answers"] and found["num_examples"] == len(named)
+    assert sum(map(len, kept.values())) <= max(most * share, 3), "three steps of one example at least"
+    if most * share >= 24:
+        assert {name[::2] for name in kept} == {name[::2] for name in named}, "every task and wording"
 
 
 def test_long_texts_are_shortened_and_say_so():
@@ -445,3 +509,140 @@ def test_a_finished_run_beside_an_unfinished_one_gets_its_report(tmp_path):
     (going / "events.jsonl").unlink()
     assert "no update was done yet" in told(going, finished)
     assert (finished / "report.html").is_file() and not (going / "report.html").exists()
+
+
+def test_the_page_of_an_unfinished_run_goes_where_it_is_asked_for_and_says_how_far_it_is(tmp_path):
+    run = going_on(tmp_path / "run", 2, (("a",), ("b",), ("c",), ("d",)))
+    before = sorted(run.rglob("*"))
+    told(run, "--out", tmp_path / "page")
+    page = (tmp_path / "page/report.html").read_text()
+    assert "at step 3 of 4" in page and "2 of 4 steps done" in page
+    assert "P-score on 2 learned tasks" in page and "P-score on 1 held-out task," in page
+    assert [one["name"] for one in carried(page, "run-0")["grid"]["tasks"]][:2] == ["a", "b"]
+    assert carried(page, "run-0")["grid"]["steps"] == [0, 1, 2]
+    assert sorted(run.rglob("*")) == before
+    assert "at step 3 of 4" in (tmp_path / "page/report.md").read_text()
+
+
+@pytest.mark.parametrize("num_done", [0, 1])
+def test_the_page_of_a_run_that_has_hardly_begun_is_made_too(tmp_path, num_done):
+    run = going_on(tmp_path / "run", num_done, (("a",), ("b",)))
+    told(run, "--out", tmp_path / "page")
+    page = (tmp_path / "page/report.html").read_text()
+    assert f"at step {num_done + 1} of 2" in page
+    assert ("P-score on 1 learned task," if num_done else "P-score on 2 still unlearned tasks,") in page
+
+
+def test_what_the_first_screen_says_are_the_numbers_of_scores_json(tmp_path):
+    run = report.read_run(write_run(tmp_path / "run"))
+    visible, _, markdown = written([run], tmp_path)
+    final, start = run.scores.final, run.scores.steps[0]
+    sentence = (
+        f"P-score {final.seen.p_score:.1f} on the tasks it learned, up "
+        f"{final.seen.p_score - start.later.p_score:.1f} from the untuned model"
+    )
+    assert sentence in html.unescape(visible) and sentence in markdown.replace("\\", "")
+    cards = html.unescape(re.sub(r"<[^>]+>", "", visible.split('class="cards"')[1].split("</ul>")[0]))
+    for line in (
+        f"{final.seen.v_score:.1f} % of answers break a rule",
+        f"{run.scores.cost.updates:,} updates",
+        f"{final.forgetting:.1f} points forgotten",
+    ):
+        assert line in cards
+
+
+def test_errors_and_intervals_are_those_of_the_answers(tmp_path):
+    run = report.read_run(write_run(tmp_path / "run"))
+    _, page, _ = written([run], tmp_path)
+    found = carried(page, "run-0")["grid"]
+    row = next(one for one in found["tasks"] if one["name"] == "a")
+    right = [[100.0 * (i < step + 1) for i in range(3)] for step in range(3)]
+    expected = [stdev(values) / math.sqrt(3) for values in right]
+    assert row["errors"]["p"] == [pytest.approx(one, abs=1e-3) for one in expected]
+    assert row["values"]["p"] == [pytest.approx(sum(one) / 3, abs=1e-3) for one in right]
+    mean = found["means"]["held_out"]
+    assert mean["values"]["p"][-1] == pytest.approx(run.scores.final.held_out.p_score, abs=1e-3)
+
+
+@pytest.mark.parametrize("count, num_right", [(2, 0), (3, 3), (5, 1), (12, 12), (40, 17)])
+def test_the_interval_of_a_share_is_scipys_wilson(count, num_right):
+    values = [100.0] * num_right + [0.0] * (count - num_right)
+    low, high = spread.interval(values, 0.0, 100.0)
+    found = binomtest(num_right, count).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((100 * found.low, 100 * found.high), abs=0.01)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_an_interval_holds_its_mean_and_stays_in_its_range(values):
+    low, high = spread.interval(values, 0.0, 1.0)
+    assert (
+        -1e-9 <= low <= sum(values) / len(values) + 1e-9
+        and sum(values) / len(values) - 1e-9 <= high <= 1 + 1e-9
+    )
+
+
+@given(st.floats(1e-9, 1e9), st.floats(1.0, 1e9))
+def test_a_log_axis_always_has_ticks_within_what_it_shows(low, ratio):
+    values = [low, low * ratio]
+    axis = log_axis(values)
+    places = axis["tickvals"]
+    assert len(places) >= 3 and places == sorted(set(places)) and all(one > 0 for one in places)
+    begin, end = axis["range"]
+    assert begin <= math.log10(min(values)) and math.log10(max(values)) <= end
+    assert all(begin <= math.log10(one) <= end for one in places)
+    assert len(axis["ticktext"]) == len(set(axis["ticktext"])) or ratio < 1.001
+
+
+@pytest.mark.parametrize("losses", [(0.31, 0.42, 0.55), (1.2, 1.21), (2.0, 2.0), (0.09, 0.11)])
+def test_losses_within_one_decade_have_ticks(tmp_path, losses):
+    folder = write_run(tmp_path / "run")
+    events = [{"step": 1, "update": n, "loss": one} for n, one in enumerate(losses, 1)]
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    axis = loss_figure([report.read_run(folder)]).layout.yaxis
+    assert (
+        axis.type == "log"
+        and sum(axis.range[0] <= math.log10(one) <= axis.range[1] for one in axis.tickvals) >= 3
+    )
+
+
+def test_what_a_method_of_ones_own_writes_into_its_updates_does_no_harm(tmp_path):
+    folder = write_run(tmp_path / "run")
+    odd = {"mine": "text", "list": [1], "huge": 10**400, "gain": {"a": "x", "b": 0.5}, "gradient_norm": None}
+    event = {"step": 1, "update": 1, "loss": 1.0, "learning_rate": True, "t": "now", "extra": 0.25, **odd}
+    (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
+    titles = [
+        one["title"] for one in carried(written([report.read_run(folder)], tmp_path)[1], "run-0")["plots"]
+    ]
+    assert titles == ["Key-part gain of each task"]
+
+
+def test_the_course_of_training_is_drawn_from_what_the_updates_say(tmp_path):
+    folder = write_run(tmp_path / "run")
+    events = [
+        {
+            "t": 100.0 + 2 * n,
+            "step": 1,
+            "update": n,
+            "loss": 1.0 / n,
+            "cross_entropy": 0.5,
+            "twin_penalty": 0.1,
+            "gradient_norm": 3.0,
+            "learning_rate": 1e-3 * n,
+            "train_tokens": 50,
+        }
+        for n in range(1, 8)
+    ]
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    plots = {
+        one["title"]: one["figure"]
+        for one in carried(written([report.read_run(folder)], tmp_path)[1], "run-0")["plots"]
+    }
+    assert plots["Tokens per second"]["data"][0]["y"] == [25.0] * 6
+    assert plots["Learning rate"]["data"][0]["y"] == [1e-3 * n for n in range(1, 8)]
+    assert [one["name"] for one in plots["Loss and its parts"]["data"]] == ["cross entropy", "twin penalty"]
+
+
+def test_a_line_of_many_updates_is_thinned_and_keeps_its_ends():
+    for count in (0, 1, 2999, 3000, 3001, 100_000):
+        found = thinned(range(count))
+        assert len(found) <= 3001 and found[:1] == [0][:count] and found[-1:] == [count - 1][:count]

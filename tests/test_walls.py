@@ -18,7 +18,7 @@ PACKAGE = Path(kpig.__file__).parent
 
 FLOORS = (
     {"errors", "processes", "records", "rendering"},
-    {"progress"},
+    {"pages", "progress"},
     {"files"},
     {"config"},
     {"tasks"},
@@ -58,6 +58,7 @@ LIGHT_ENTRIES = (
     "kpig.runs.served",
     "kpig.runs.model_card",
     "kpig.config.commented",
+    "kpig.pages",
     "kpig.report",
     "kpig.compare",
     "kpig.sweep",

@@ -1,5 +1,6 @@
 """The command `report`: one run, or several side by side, as a page and as a table."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,16 +19,20 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Where the report goes; default: the first folder with a finished run."),
+        typer.Option(
+            "--out",
+            help="Where the report goes, unfinished runs included; default: the first with a finished run.",
+        ),
     ] = None,
 ) -> None:
     """Write report.html and report.md for one run, or for several side by side.
 
-    Of a run that is not finished it says how far it is, with the scores of its steps so far.
+    Of a run that is not finished it says how far it is, with the scores of its steps so far. Its page needs
+    --out: nothing is written into the folder of a run that goes on.
 
     Example: [bold]kpig report runs/quickstart/sequential runs/quickstart/kpig --out runs/quickstart[/bold]
     """
-    from kpig.report import is_unfinished, read_run, read_unfinished
+    from kpig.report import is_unfinished, read_begun, read_run, read_unfinished
 
     found = {path: _runs(path) for path in runs}
     every = list({true_path(one): one for folders in found.values() for one in folders}.values())
@@ -37,9 +42,15 @@ def report(
         begun = read_unfinished(path)
         show(begun.table())
         say(begun.sentence)
+        if out and begun.steps:
+            records.append(read_begun(path))
     if records:
-        first = next(path for path, folders in found.items() if not set(folders) <= set(unfinished))
-        show_report(records, out or first)
+        show_report(records, out or _first_finished(found, unfinished))
+
+
+def _first_finished(found: Mapping[Path, Sequence[Path]], unfinished: Sequence[Path]) -> Path:
+    """The first of the given folders that holds a finished run."""
+    return next(path for path, folders in found.items() if not set(folders) <= set(unfinished))
 
 
 def _runs(path: Path) -> list[Path]:

@@ -9,7 +9,8 @@ from kpig.compare.lines import Line
 from kpig.compare.measures import MEASURES
 from kpig.compare.statistics import Estimate, estimate
 from kpig.records import HELD_OUT, SEEN
-from kpig.report.drawing import COLOURS, UNTUNED_COLOUR, PlotGroup, draw, run_colour, to_html
+from kpig.report.colours import COLOURS, UNTUNED_COLOUR
+from kpig.report.drawing import PlotGroup, draw, run_colour, to_html
 from kpig.report.score_plots import Broken, step_points, violation_figure
 from kpig.report.text import plot_label
 from kpig.scoring.records import GroupScore

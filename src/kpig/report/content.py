@@ -4,32 +4,49 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from kpig.records import HELD_OUT, NEW_WORDING, SEED_WORDING, SEEN
+from kpig.report import spread
+from kpig.report.cells import Cell, cell
+from kpig.report.portrait import Portrait
 from kpig.report.record import RunRecord, final_tasks, scorers
+from kpig.report.summary import summary
 from kpig.report.table import COLUMNS, Row, comparison_rows, p_score
 from kpig.report.text import NONE, decimal
-from kpig.runs import gate
 from kpig.scoring.meanings import MEANINGS
-from kpig.scoring.records import GroupScore, RunScores, TaskScore
+from kpig.scoring.records import GroupScore, RunScores
+
+MEASURED = {
+    "P-score, seen": (SEEN, "p"),
+    "P-score, held-out": (HELD_OUT, "p"),
+    "V-score, seen": (SEEN, "v"),
+    "V-score, held-out": (HELD_OUT, "v"),
+    "Mean gain, seen": (SEEN, "gain"),
+}
+"""Columns of the comparison whose errors the grid of a run has: its mean row, and the measure."""
 
 TASK_COLUMNS = ("P", "P new wording", "V", "half-listening %", "gain")
 TRANSFER = ("backward_transfer", "forgetting", "forward_transfer")
 """What has variants in the literature; the page says which these are."""
 
 
-def content(runs: Sequence[RunRecord]) -> dict[str, Any]:
-    """The names that the templates use, all but the page's figures and examples. Labels must differ."""
+def content(found: Sequence[Portrait]) -> dict[str, Any]:
+    """The names that the templates use, all but the page's figures. Labels must differ."""
+    runs = [one.run for one in found]
     rows = comparison_rows(runs)
     settings = _side_by_side([run.config for run in runs])
+    summaries = [summary(one) for one in found]
     return {
         "names": [run.name for run in runs],
         "scorer": scorers(runs),
+        "summaries": summaries,
+        "questions": list(dict.fromkeys(card.question for one in summaries for card in one.cards)),
         "sentences": _sentences(rows),
-        "gates": [(run.name, gate.told(run.path)) for run in runs],
-        "cautions": _cautions(runs, settings),
+        "gates": [(one.run.name, one.gate) for one in found],
+        "cautions": _cautions(found, settings),
         "columns": COLUMNS,
-        "rows": [(row, [column.text(row) for column in COLUMNS]) for row in rows],
+        "rows": [(row, _cells(row, found)) for row in rows],
         "details": _details(runs),
-        "tasks": _tasks(runs),
+        "tasks": _tasks(found),
         "task_columns": TASK_COLUMNS,
         "variants": [
             (MEANINGS[key].title, f"{MEANINGS[key].formula}. {MEANINGS[key].says}") for key in TRANSFER
@@ -63,8 +80,9 @@ def _tasks_text(count: int | None, kind: str) -> str:
     return f"the {kind} tasks" if count is None else f"{count} {kind} task{'s' * (count != 1)}"
 
 
-def _cautions(runs: Sequence[RunRecord], settings: Sequence[tuple[str, list[str], bool]]) -> list[str]:
+def _cautions(found_runs: Sequence[Portrait], settings: Sequence[tuple[str, list[str], bool]]) -> list[str]:
     """What a reader must know before comparing the rows (docs/method.md, section 8)."""
+    runs = [one.run for one in found_runs]
     found = ["Each row is one run with one seed; how much another seed would differ is not in these numbers."]
     if len({run.scores.scorer for run in runs}) > 1:
         found.append("The runs were scored by different scorers: their scores do not compare.")
@@ -75,7 +93,11 @@ def _cautions(runs: Sequence[RunRecord], settings: Sequence[tuple[str, list[str]
     unequal = [key for key, _, differs in settings if differs and not key.startswith("method.")]
     if unequal:
         found.append(f"Settings beside the method differ: {', '.join(unequal)}.")
-    return found + [f"{run.name}: {note}" for run in runs for note in run.scores.notes]
+    found += [f"{run.name}: {run.going}" for run in runs if run.going]
+    notes = [
+        (one.run.name, note) for one in found_runs for note in (*one.run.scores.notes, *one.answered.notes)
+    ]
+    return found + [f"{name}: {note}" for name, note in notes]
 
 
 def _details(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
@@ -124,24 +146,52 @@ def _count(number: int | None) -> str:
     return NONE if number is None else str(number)
 
 
-def _tasks(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+def _cells(row: Row, found: Sequence[Portrait]) -> list[Cell]:
+    """The cells of a row of the comparison, with the intervals of means over tasks."""
+    one = next(one for one in found if one.run.name in row.runs)
+    place = 0 if row.untuned else -1
+    cells = []
+    for column in COLUMNS:
+        group, measure = MEASURED.get(column.name, ("", ""))
+        mean = one.grid.means.get(group)
+        interval = mean.interval(measure, place) if mean else None
+        cells.append(cell(column.text(row), interval, 2 if measure == "gain" else 0))
+    return cells
+
+
+def _tasks(found: Sequence[Portrait]) -> list[dict[str, Any]]:
     """Per task after the last step: name, group, metric and the cells of TASK_COLUMNS for each run."""
+    runs = [one.run for one in found]
     return [
         {
             "name": name,
             "group": score.group.replace("_", "-"),
             "metric": score.metric,
-            "cells": [_task_cells(run.scores.steps[-1].tasks.get(name)) for run in runs],
+            "cells": [_task_cells(one, name) for one in found],
         }
         for name, score in final_tasks(runs).items()
     ]
 
 
-def _task_cells(score: TaskScore | None) -> list[str]:
+def _task_cells(found: Portrait, name: str) -> list[Cell]:
+    step = found.run.scores.steps[-1]
+    score = step.tasks.get(name)
     if score is None:
-        return [NONE] * len(TASK_COLUMNS)
-    rates = (score.v_score, score.half_listening)
-    return [p_score(score), p_score(score.new_wording), *map(decimal, rates), decimal(score.gain, 2)]
+        return [Cell(NONE)] * len(TASK_COLUMNS)
+    answers = found.answered.answers.get((step.step, name), ())
+    sure = {
+        wording: {key: spread.interval(one, *spread.RANGES[key]) for key, one in values.items()}
+        for wording in (SEED_WORDING, NEW_WORDING)
+        if (values := spread.values(answers, wording))
+    }
+    own, new = sure[SEED_WORDING], sure[NEW_WORDING]
+    return [
+        cell(p_score(score), own["p"]),
+        cell(p_score(score.new_wording), new["p"]),
+        cell(decimal(score.v_score), own["v"]),
+        cell(decimal(score.half_listening), own["half"]),
+        cell(decimal(score.gain, 2), own["gain"], 2),
+    ]
 
 
 def _stream_notes(run: RunRecord) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kpig.report.drawing import UNTUNED_COLOUR, Trace, draw, run_colour
+from kpig.report.colours import looks
+from kpig.report.drawing import Trace, draw, log_axis, step_lines, thinned
 from kpig.report.record import RunRecord
 from kpig.report.text import decimal, plot_label
 
@@ -16,21 +17,25 @@ def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
 
     Validation losses are dots at the updates after which they were measured, joined within a step.
     """
-    series = [(number, run, [e for e in run.events if "loss" in e]) for number, run in enumerate(runs)]
-    series = [one for one in series if one[2]]
+    found = looks(run.scores.method for run in runs)
+    series = [
+        (look, run, events)
+        for look, run in zip(found, runs, strict=True)
+        if (events := [event for event in run.events if "loss" in event])
+    ]
     if not series:
         return None
     traces: list[Trace] = []
-    for number, run, events in series:
-        line = {"color": run_colour(number), "width": 1.6}
-        updates = list(range(1, len(events) + 1))
+    for number, (look, run, events) in enumerate(series):
+        line = {"color": look.colour, "width": 1.6, "dash": look.dash}
+        updates = thinned(range(1, len(events) + 1))
         common = {"type": "scatter", "mode": "lines", "x": updates, "line": line, "legendgroup": str(number)}
         traces.append(
             common
             | {
                 "name": plot_label(run.name),
-                "y": [e["loss"] for e in events],
-                "customdata": [decimal(e.get("cross_entropy"), 4) for e in events],
+                "y": thinned([e["loss"] for e in events]),
+                "customdata": thinned([decimal(e.get("cross_entropy"), 4) for e in events]),
                 "hovertemplate": "update %{x}: loss %{y:.4f}, cross-entropy %{customdata}",
             }
         )
@@ -39,7 +44,7 @@ def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
                 common
                 | {
                     "mode": "lines+markers",
-                    "line": {"color": run_colour(number), "width": 1, "dash": "dot"},
+                    "line": {"color": look.colour, "width": 1, "dash": "dot"},
                     "marker": {"size": 7},
                     "name": f"{plot_label(run.name)}: validation",
                     **_validation_points(events),
@@ -52,7 +57,7 @@ def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
                 | {
                     "name": f"{plot_label(run.name)}: divergence",
                     "showlegend": False,
-                    "y": [e.get("divergence") for e in events],
+                    "y": thinned([e.get("divergence") for e in events]),
                     "yaxis": "y2",
                     "hovertemplate": "update %{x}: divergence %{y:.4f}",
                 }
@@ -67,13 +72,12 @@ def loss_figure(runs: Sequence[RunRecord]) -> "Figure | None":
         traces,
         460 if two else 340,
         showlegend=True,
-        shapes=_step_lines(longest),
+        shapes=step_lines(longest),
         xaxis={"title": {"text": "update"}, "showgrid": False, "anchor": "y2" if two else "y"},
         yaxis={
             "title": {"text": "loss" + " (log scale)" * positive},
-            "type": "log" if positive else "linear",
             "domain": [0.34 if two else 0, 1],
-            "dtick": 1 if positive else None,
+            **(log_axis(drawn) if positive else {}),
         },
         **({"yaxis2": lower} if two else {}),
     )
@@ -96,13 +100,3 @@ def _validation_points(events: Sequence[Mapping[str, Any]]) -> dict[str, list[fl
             x, y = [*x, None], [*y, None]
         x, y, before = [*x, number], [*y, event["validation_loss"]], event["step"]
     return {"x": x, "y": y}
-
-
-def _step_lines(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Dotted lines between the last update of a step and the first of the next."""
-    line = {"color": UNTUNED_COLOUR, "width": 1, "dash": "dot"}
-    return [
-        {"type": "line", "yref": "paper", "x0": i + 0.5, "x1": i + 0.5, "y0": 0, "y1": 1, "line": line}
-        for i in range(1, len(events))
-        if events[i]["step"] != events[i - 1]["step"]
-    ]

@@ -1,4 +1,4 @@
-"""A finished run as its folder keeps it: reading, refusing what is no run, labels that tell runs apart."""
+"""A run as its folder keeps it: reading, refusing what is no run, labels that tell runs apart."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,20 @@ from typing import Any
 
 from kpig.errors import RunError
 from kpig.files import true_path
+from kpig.records import SEEN
 from kpig.runs.folder import DONE, RunDir
 from kpig.scoring import scores
-from kpig.scoring.records import RunScores, TaskScore
+from kpig.scoring.metrics import SCORER
+from kpig.scoring.records import Cost, Final, RunScores, StepScores, TaskScore
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a finished run left behind. `name` is its label: the method, and the folder where needed.
+    """What a run left behind. `name` is its label: the method, and the folder where needed.
 
     `config`, `environment` and `stream` are the run's files as plain dicts, `events` the updates of
-    events.jsonl; predictions stay on disk until a report shows some.
+    events.jsonl; predictions stay on disk until a report shows some. Of a run that is not finished (`going`
+    says how far it is) the scores are those of the steps that are.
     """
 
     path: Path
@@ -28,6 +31,18 @@ class RunRecord:
     environment: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]] = ()
     stream: Mapping[str, Any] = field(default_factory=dict)
+    going: str = ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every step of the stream is learned and scored."""
+        return not self.going
+
+    @property
+    def num_steps(self) -> int:
+        """The steps of the stream that the run is to learn, as far as its files say."""
+        planned = self.stream.get("steps")
+        return max(len(planned) if isinstance(planned, list) else 0, self.scores.steps[-1].step)
 
 
 def read_run(path: Path) -> RunRecord:
@@ -37,15 +52,53 @@ def read_run(path: Path) -> RunRecord:
         raise RunError(f"{run.path}: there is no such folder; give the folder of a finished run")
     if not (run.path / "scores.json").is_file():
         raise RunError(why_unfinished(run))
-    result = scores.read_run(run.path / "scores.json")
+    return _record(run, scores.read_run(run.path / "scores.json"))
+
+
+def read_begun(path: Path) -> RunRecord:
+    """The run in a folder as far as it is, finished or not. RunError before its first step 0 is scored."""
+    run = RunDir(Path(path))
+    if (run.path / "scores.json").is_file():
+        return read_run(path)
+    why = why_unfinished(run)
+    if not run.is_done(0):
+        raise RunError(f"{why} There is nothing to show yet: the untuned model is not scored.")
+    done = [scores.read_step(run.step(number) / "scores.json") for number in range(run.current)]
+    steps = [step for step, _ in done]
+    config = _read_config(run.path / "config.toml")
+    method, seed = config.get("method", {}).get("name", "?"), config.get("seed", 0)
+    learned = _learned(steps)
+    result = scores.run_scores(str(method), int(seed), steps, learned, done[-1][1]) if learned else None
+    return _record(run, result or _untuned(str(method), int(seed), steps, done[-1][1]), why)
+
+
+def _learned(steps: Sequence[StepScores]) -> list[list[str]]:
+    """The tasks that each step after the first is the first to have among the seen ones."""
+    known: set[str] = set()
+    found = []
+    for step in steps[1:]:
+        seen = [name for name, score in step.tasks.items() if score.group == SEEN]
+        found.append([name for name in seen if name not in known])
+        known.update(seen)
+    return found
+
+
+def _untuned(method: str, seed: int, steps: Sequence[StepScores], cost: Cost) -> RunScores:
+    """The scores of a run that has learned no step yet."""
+    final = Final(steps[-1].seen, steps[-1].held_out)
+    return RunScores(method, seed, SCORER, tuple(steps), final, ((),), cost)
+
+
+def _record(run: RunDir, result: RunScores, going: str = "") -> RunRecord:
     return RunRecord(
         path=run.path,
-        name=result.method,
+        name=f"{result.method}, unfinished" if going else result.method,
         scores=result,
         config=_read_config(run.path / "config.toml"),
         environment=run.read("environment.json"),
         events=run.updates(),
         stream=run.read("stream.json"),
+        going=going,
     )
 
 

@@ -1,37 +1,39 @@
-"""Plots of scores: over the steps, by kind of broken rule, every step on every other, gain per task."""
+"""Plots of scores: over the steps, by kind of broken rule, gain per task."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kpig.records import HELD_OUT, SEEN
-from kpig.report.drawing import UNTUNED_COLOUR, Trace, draw, run_colour, ticks
+from kpig.report.colours import UNTUNED_COLOUR, looks
+from kpig.report.drawing import Trace, draw, ticks
+from kpig.report.portrait import Portrait
 from kpig.report.record import RunRecord, final_tasks
 from kpig.report.table import Row, comparison_rows
-from kpig.report.text import decimal, plot_label
-from kpig.scoring.records import TaskScore
+from kpig.report.text import plot_label
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-KIND_COLOURS = ("#c0504d", "#e0a03c", "#5b8fc7", "#8a6fb5", "#6f7782", "#4fa08b")
+KIND_COLOURS = ("#d3463f", "#cc6a14", "#2f73d9", "#7f66da", "#6b7686", "#168a9c")
 
 
-def step_figure(runs: Sequence[RunRecord], group: str) -> "Figure | None":
-    """P-score of a group of tasks after each step, a line per run."""
+def step_figure(found: Sequence[Portrait], group: str) -> "Figure | None":
+    """P-score of a group of tasks after each step, a line per run, with standard errors."""
     traces: list[Trace] = []
-    for number, run in enumerate(runs):
-        points = step_points(run, group)
+    for look, one in zip(looks(one.run.scores.method for one in found), found, strict=True):
+        points = step_points(one.run, group)
         if points:
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "lines+markers",
-                    "name": plot_label(run.name),
+                    "name": plot_label(one.run.name),
                     "x": [step for step, _ in points],
                     "y": [score for _, score in points],
-                    "line": {"color": run_colour(number), "width": 2.5},
-                    "marker": {"size": 8},
+                    "error_y": _errors(one, group, [step for step, _ in points]),
+                    "line": {"color": look.colour, "width": 2.2, "dash": look.dash},
+                    "marker": {"size": 8, "symbol": look.symbol},
                     "hovertemplate": "step %{x}: %{y:.1f}",
                 }
             )
@@ -41,10 +43,16 @@ def step_figure(runs: Sequence[RunRecord], group: str) -> "Figure | None":
     return draw(
         traces,
         330,
-        showlegend=True,
+        showlegend=len(traces) > 1,
         xaxis={"title": {"text": "step"}, "dtick": 1 + last // 12, "showgrid": False},
         yaxis={"title": {"text": "P-score"}, "range": [-3, 103]},
     )
+
+
+def _errors(found: Portrait, group: str, steps: Sequence[int]) -> dict[str, Any]:
+    row = found.grid.means.get(group)
+    known = dict(zip(found.grid.steps, row.errors["p"], strict=True)) if row else {}
+    return {"type": "data", "array": [known.get(step) for step in steps], "thickness": 1.2, "width": 4}
 
 
 def step_points(run: RunRecord, group: str) -> list[tuple[int, float]]:
@@ -115,58 +123,15 @@ def violation_figure(bars: Sequence[Broken]) -> "Figure | None":
     )
 
 
-def matrix_figure(matrix: Sequence[Sequence[float | None]]) -> "Figure | None":
-    """P-score on the tasks of every step (across) after every step (down)."""
-    if not matrix or not matrix[0]:
-        return None
-    num_columns = len(matrix[0])
-    trace = {
-        "type": "heatmap",
-        "z": [list(row) for row in matrix],
-        "x": list(range(1, num_columns + 1)),
-        "y": list(range(len(matrix))),
-        "text": [["" if value is None else decimal(value) for value in row] for row in matrix],
-        "texttemplate": "%{text}" if num_columns <= 10 else "",
-        "zmin": 0,
-        "zmax": 100,
-        "colorscale": [[0, "#eef2f8"], [0.5, "#86abdd"], [1, "#1f4d96"]],
-        "xgap": 2,
-        "ygap": 2,
-        "hoverongaps": False,
-        "hovertemplate": "after step %{y}, tasks of step %{x}: %{text}<extra></extra>",
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickvals": [0, 50, 100]},
-    }
-    return draw(
-        [trace],
-        120 + 34 * min(len(matrix), 18),
-        xaxis={"title": {"text": "tasks of step i"}, "dtick": 1 + num_columns // 12, "showgrid": False},
-        yaxis={
-            "title": {"text": "after step t"},
-            "dtick": 1 + len(matrix) // 18,
-            "autorange": "reversed",
-            "showgrid": False,
-        },
-    )
-
-
-def gain_figure(runs: Sequence[RunRecord]) -> "Figure | None":
+def gain_figure(found: Sequence[Portrait]) -> "Figure | None":
     """Key-part gain of every task, a bar per run, the untuned model's where it is one for all."""
+    runs = [one.run for one in found]
     tasks = final_tasks(runs)
     same_start = sum(row.untuned for row in comparison_rows(runs)) == 1
-    series = [("untuned", runs[0].scores.steps[0].tasks, UNTUNED_COLOUR)] if same_start else []
-    series += [(run.name, run.scores.steps[-1].tasks, run_colour(i)) for i, run in enumerate(runs)]
-    traces: list[Trace] = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": plot_label(name),
-            "y": list(range(len(tasks))),
-            "x": [_gain(scores.get(task)) for task in tasks],
-            "marker": {"color": colour},
-            "hovertemplate": "%{y}: %{x:.2f}",
-        }
-        for name, scores, colour in series
-    ]
+    series = [("untuned", found[0], 0, UNTUNED_COLOUR)] if same_start else []
+    colours = [look.colour for look in looks(run.scores.method for run in runs)]
+    series += [(one.run.name, one, -1, colour) for one, colour in zip(found, colours, strict=True)]
+    traces = [_gain_bars(name, tuple(tasks), one, place, colour) for name, one, place, colour in series]
     if all(value is None for trace in traces[same_start:] for value in trace["x"]):
         return None
     labels = [name + " (held-out)" * (score.group == HELD_OUT) for name, score in tasks.items()]
@@ -181,5 +146,18 @@ def gain_figure(runs: Sequence[RunRecord]) -> "Figure | None":
     )
 
 
-def _gain(score: TaskScore | None) -> float | None:
-    return None if score is None else score.gain
+def _gain_bars(name: str, tasks: Sequence[str], found: Portrait, place: int, colour: str) -> Trace:
+    """The gain of each task after a step, with its standard error."""
+    rows = {row.name: row for row in found.grid.tasks}
+    known = [rows.get(task) for task in tasks]
+    errors = [row and row.errors["gain"][place] for row in known]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": plot_label(name),
+        "y": list(range(len(tasks))),
+        "x": [row and row.values["gain"][place] for row in known],
+        "error_x": {"type": "data", "array": errors, "thickness": 1, "width": 2},
+        "marker": {"color": colour},
+        "hovertemplate": "%{y}: %{x:.2f}",
+    }

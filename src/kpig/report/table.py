@@ -30,10 +30,11 @@ LEGEND = {
 class Row:
     """One line of the comparison: a run after its last step, or the untuned model, which has cost nothing.
 
-    `seen` and `held_out` are None without such tasks.
+    `seen` and `held_out` are None without such tasks. `runs` are the labels of the runs that it is of.
     """
 
     name: str
+    runs: tuple[str, ...]
     seen: GroupScore | None
     held_out: GroupScore | None
     final: Final | None = None
@@ -111,11 +112,18 @@ def comparison_rows(runs: Sequence[RunRecord]) -> list[Row]:
         else:
             starts.append((start, [run.name]))
     untuned = [
-        Row("untuned" if len(starts) == 1 else f"untuned ({', '.join(names)})", start.later, start.held_out)
+        Row(
+            "untuned" if len(starts) == 1 else f"untuned ({', '.join(names)})",
+            tuple(names),
+            start.later,
+            start.held_out,
+        )
         for start, names in starts
     ]
     tuned = [(run.name, run.scores.final, run.scores.cost) for run in runs]
-    return untuned + [Row(name, final.seen, final.held_out, final, cost) for name, final, cost in tuned]
+    return untuned + [
+        Row(name, (name,), final.seen, final.held_out, final, cost) for name, final, cost in tuned
+    ]
 
 
 def _alike(one: StepScores, other: StepScores) -> bool:

@@ -18,6 +18,12 @@ def decimal(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value:z.{digits}f}"
 
 
+def signed(value: float | None, digits: int = 1) -> str:
+    """A difference with its sign; none at zero."""
+    text = decimal(value, digits)
+    return f"+{text}" if value is not None and not text.startswith("-") and float(text) else text
+
+
 def compact(value: float | None) -> str:
     """A count in at most six characters: 950, 120.5k, 1.2M."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
@@ -29,6 +35,14 @@ def compact(value: float | None) -> str:
 def pair(first: float | None, second: float | None) -> str:
     """Two numbers in one cell: 12.5/40.0."""
     return NONE if first is None and second is None else f"{decimal(first)}/{decimal(second)}"
+
+
+def number_in(text: str) -> float | None:
+    """The first number of a cell, units of `compact` and separators of thousands included."""
+    found = re.match(r"(-?[\d,]+(?:\.\d+)?)([kMG]?)", text)
+    if not found or not found[1].strip("-,"):
+        return None
+    return float(found[1].replace(",", "")) * {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}[found[2]]
 
 
 def shortened(text: str) -> str:

@@ -9,6 +9,7 @@ from kpig.config import EvaluateSection, ModelSection
 from kpig.errors import DataError
 from kpig.model import gain, loading
 from kpig.model.encoding import Encoder
+from kpig.model.readings import reading
 from kpig.progress import Watcher
 from kpig.records import SEEN, Example, Gain, Prediction, Task
 from kpig.scoring import answers, scores
@@ -56,7 +57,7 @@ def measure_tasks(
 
 def gain_json(section: ModelSection, gains: Mapping[str, Gain]) -> dict[str, Any]:
     """The diagnosis as plain data: both gains, both likelihoods, the reading."""
-    tasks = {name: asdict(found) | {"reading": gain.reading(found)} for name, found in gains.items()}
+    tasks = {name: asdict(found) | {"reading": reading(found)} for name, found in gains.items()}
     return {
         "version": 1,
         "model": section.path,

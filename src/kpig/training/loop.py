@@ -223,6 +223,7 @@ def _update(
 ) -> tuple[dict[str, Any], list[Example]]:
     """One update of the optimizer: its record, and the examples that it read."""
     learner, method, settings = passes.learner, passes.method, passes.settings
+    num_trained = learner.ledger.train_tokens
     torch.manual_seed(clock.rng("dropout").getrandbits(63))
     with passes.accelerator.autocast():
         replayed = list(method.replay(clock, learner))
@@ -250,7 +251,7 @@ def _update(
     if found := ratios(means, method.penalties):
         means["penalty_ratio"] = float(f"{sum(found.values()):.4g}")
     counts = {"tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
-    course = {"learning_rate": rate}
+    course = {"learning_rate": rate, "train_tokens": learner.ledger.train_tokens - num_trained}
     by_task = {"replayed_tasks": Counter(example.task for example in replayed)} if replayed else {}
     measured = method.measured(clock)
     require_own_names(method, "measured", measured)

@@ -30,6 +30,7 @@ OWN_NAMES = frozenset(
         "replayed_tasks",
         "gradient_norm",
         "learning_rate",
+        "train_tokens",
         "held_out_loss",
         "validation_loss",
         "warning",

@@ -12,7 +12,7 @@ from kpig.report.record import RunRecord, final_tasks, scorers
 from kpig.report.summary import summary
 from kpig.report.table import COLUMNS, Row, comparison_rows, p_score
 from kpig.report.text import NONE, decimal
-from kpig.scoring.meanings import MEANINGS
+from kpig.scoring.meanings import MEANINGS, Meaning
 from kpig.scoring.records import GroupScore, RunScores
 
 MEASURED = {
@@ -23,6 +23,9 @@ MEASURED = {
     "Mean gain, seen": (SEEN, "gain"),
 }
 """Columns of the comparison whose errors the grid of a run has: its mean row, and the measure."""
+
+IN_MAP = ("p_score", "v_score", "gain", "half_listening")
+"""What the map of tasks by steps shows."""
 
 TASK_COLUMNS = ("P", "P new wording", "V", "half-listening %", "gain")
 TRANSFER = ("backward_transfer", "forgetting", "forward_transfer")
@@ -51,10 +54,15 @@ def content(found: Sequence[Portrait]) -> dict[str, Any]:
         "variants": [
             (MEANINGS[key].title, f"{MEANINGS[key].formula}. {MEANINGS[key].says}") for key in TRANSFER
         ],
+        "measures": [_legend(MEANINGS[key]) for key in IN_MAP],
         "commands": [str(run.environment.get("command") or NONE) for run in runs],
         "settings": settings,
         "environment": _side_by_side([{**run.environment, "stream": _stream_notes(run)} for run in runs]),
     }
+
+
+def _legend(meaning: Meaning) -> str:
+    return f"{meaning.title}: {meaning.brief}; {meaning.better} is better."
 
 
 def _sentences(rows: Sequence[Row]) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -11,6 +11,7 @@ from kpig.report import broken
 from kpig.report.answered import Answer, Answered
 from kpig.report.prompts import Examples, Pieces, pieces
 from kpig.report.text import shortened
+from kpig.scoring.meanings import READINGS
 
 MOST_ANSWERS = 12_000
 MOST_CHARACTERS = 8_000_000
@@ -34,6 +35,7 @@ def explorer(answered: Answered, examples: Examples, share: float = 1.0) -> dict
     kept = _chosen(found, share)
     return {
         "kinds": list(KEY_PART_KINDS),
+        "readings": dict(READINGS),
         "num_examples": len(found),
         "num_answers": sum(map(len, found.values())),
         "examples": [_example(rows, examples) for rows in kept],

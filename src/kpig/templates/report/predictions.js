@@ -258,7 +258,7 @@ const predictions = (() => {
       const [prob, log, instructed, masked, reading] = answer.gain;
       return element("div", null, element("h4", null, "Gain of the key parts"),
         element("p", { class: "note" }, `${number(prob, 2)} (${number(log, 2)} nats per token): the reference has a probability of ${number(instructed, 2)} `
-          + `per token with the key parts and ${number(masked, 2)} without them. Reading: ${reading}.`));
+          + `per token with the key parts and ${number(masked, 2)} without them. Reading: ${reading}${explorer.readings[reading] ? `, ${explorer.readings[reading]}` : ""}.`));
     }
 
     function filter(values) {

@@ -66,14 +66,12 @@ class Shape:
 
     @property
     def activations(self) -> int:
-        """Numbers kept for the gradient, of one token in one layer.
+        """Numbers kept for the gradient, of one token in one layer, whether all weights learn or an adapter.
 
-        Attention: queries, keys and values, what comes out, and around the two norms three times the stream,
-        of which one time is for the norm's own weights. Feed-forward: both ways in, the activation and the
-        product; without a gate the terms of a GELU.
+        Attention: queries, keys and values, what comes out, and around the two norms three times the stream
+        each. Feed-forward: both ways in, the activation and the product; without a gate the terms of a GELU.
         """
-        stream = 8 if self.trained == self.weights else 6
-        return stream * self.hidden + 2 * self.keys + (4 if self.gated else 5) * self.inner
+        return 8 * self.hidden + 2 * self.keys + (4 if self.gated else 5) * self.inner
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from kpig.report import record
 from kpig.tasks import matching, stream
 from kpig.tasks.key_parts import locate
 from kpig.tasks.problems import MOST_PROBLEMS_SHOWN, Problems
-from kpig.tasks.readers.files import kept_rows, read_row, refuse_strangers
+from kpig.tasks.readers.annotations import refuse_strangers
+from kpig.tasks.readers.values import kept_rows, read_row
 
 SEED = Instruction("Name the colour of the fruit.")
 

@@ -12,14 +12,8 @@ from typing import BinaryIO
 from kpig.errors import ConfigError, DataError, some
 from kpig.tasks.drafts import Draft
 from kpig.tasks.problems import Problems
-from kpig.tasks.readers.files import (
-    CONSTRAINTS_FILE,
-    KEY_PARTS_FILE,
-    NO_TASK_FILES,
-    STREAM_FILE,
-    annotation_path,
-    missing,
-)
+from kpig.tasks.readers.annotations import annotation_path
+from kpig.tasks.readers.files import CONSTRAINTS_FILE, KEY_PARTS_FILE, NO_TASK_FILES, STREAM_FILE, missing
 from kpig.tasks.readers.reading import Reading
 from kpig.tasks.readers.superni import read_superni, task_files
 from kpig.tasks.readers.tables import ENDINGS, Rows, read_files, read_hf

@@ -8,8 +8,9 @@ from typing import Any
 
 from kpig.errors import DataError
 from kpig.records import Message
-from kpig.tasks.readers.files import text_of, typed
+from kpig.tasks.readers.files import typed
 from kpig.tasks.readers.reading import Stated
+from kpig.tasks.readers.values import text_of
 
 
 def examples(row: Mapping[str, Any], where: str) -> list[Stated]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.records import Message
-from kpig.tasks.readers.files import text_of, typed
+from kpig.tasks.readers.files import typed
 from kpig.tasks.readers.reading import Reading, Stated
+from kpig.tasks.readers.values import text_of
 
 ROLES = {
     "system": "system",

@@ -9,8 +9,9 @@ from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.tasks.problems import Problems
-from kpig.tasks.readers.files import loaded, noted_text
+from kpig.tasks.readers.files import loaded
 from kpig.tasks.readers.reading import RawRow, Reading
+from kpig.tasks.readers.values import noted_text
 
 SHARED = ("wording_of", "task", "id", "key_parts", "constraints", "categories", "metric", "split", "step")
 """Fields that a row of any format may have."""

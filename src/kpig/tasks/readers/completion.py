@@ -5,8 +5,9 @@ from typing import Any
 
 from kpig.records import Message
 from kpig.tasks.readers import chat
-from kpig.tasks.readers.files import text_of, typed
+from kpig.tasks.readers.files import typed
 from kpig.tasks.readers.reading import Reading, Stated
+from kpig.tasks.readers.values import text_of
 
 
 def examples(row: Mapping[str, Any], reading: Reading, where: str) -> list[Stated]:

@@ -1,37 +1,24 @@
-"""Task files as text and JSON, and what every format shares: rows, annotations, checked values."""
+"""Task files as text and JSON, read whole or by lines, within bounds."""
 
 import gzip
 import itertools
 import json
 import logging
-import math
 import os
 import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import date, datetime, time
-from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from kpig.errors import ConfigError, DataError, nearest, shown, some
-from kpig.records import Constraint, KeySpan
+from kpig.errors import ConfigError, DataError, nearest, shown
 from kpig.tasks import constraints
-from kpig.tasks.drafts import Row
-from kpig.tasks.key_parts import locate
-from kpig.tasks.measures import METRICS, is_own
-from kpig.tasks.problems import Problems
 
 STREAM_FILE, KEY_PARTS_FILE, CONSTRAINTS_FILE = "stream.json", "keyparts.json", "constraints.json"
 VARIANTS_FILE, REJECTED_FILE = "variants.json", "variants_rejected.json"
-KEY_PARTS_KEYS, KEY_PART_KEYS = (
-    ("key_parts", "definition", "made_by", "check", "own"),
-    ("text", "kind", "start", "end"),
-)
 BYTE_ORDER_MARK = "\ufeff"
 """How Windows begins a text in UTF-8."""
 
@@ -266,213 +253,3 @@ def refuse_unknown(raw: Mapping[str, Any], known: Sequence[str], where: str) -> 
             lines.append(f"{where}: there is no key '{key}'; {hint}")
     if lines:
         raise DataError("\n".join(lines))
-
-
-# --- rows --------------------------------------------------------------------------------
-
-
-def read_row(
-    raw: Mapping[str, Any], example_id: str, split: str | None, where: str, file: str, problems: Problems
-) -> Row | None:
-    """One example, or None where its output is NaN or null, or its input NaN. A null input is no input.
-
-    Numbers and booleans become text, and empty responses beside others are left out; both are noted.
-    Raises DataError for a missing output, an empty response, or a value of the wrong type.
-    """
-    where = f"{where}: example '{example_id}'"
-    if "output" not in raw:
-        near = nearest("output", raw)
-        hint = f"did you mean '{near}'?" if near else "expected a text, or a list of texts, under 'output'"
-        raise DataError(f"{where}: has no 'output'; {hint}")
-    outputs = raw["output"] if isinstance(raw["output"], list) else [raw["output"]]
-    text = "" if raw.get("input") is None else raw["input"]
-    if _is_void(text) or (outputs and all(map(_is_void, outputs))):
-        return None
-    references = tuple(
-        noted_text(value, f"{where}: 'output'", file, "output", problems)
-        for value in outputs
-        if not _is_void(value)
-    )
-    full = tuple(reference for reference in references if reference.strip())
-    if not full:
-        raise DataError(f"{where}: has an empty response; write it out or remove the example")
-    if len(full) < len(outputs):
-        problems.notes[f"{file}: an empty reference beside others is left out"] += 1
-    return Row(example_id, noted_text(text, f"{where}: 'input'", file, "input", problems), full, split)
-
-
-def text_of(value: object, what: str) -> str:
-    """The value as text: numbers as JSON writes them, true and false, dates in ISO 8601.
-
-    Raises DataError, beginning with `what`, for lists, objects, bytes, and numbers that are none of JSON's.
-    """
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
-        raise DataError(
-            f"{what} is {value}, which is no number of JSON (one above 1.8e308 is read as infinite); "
-            "write it as a text, or remove the example"
-        )
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    return str(value) if isinstance(value, int | float | Decimal) else typed(value, str, what, "a text")
-
-
-def noted_text(value: object, what: str, file: str, field_name: str, problems: Problems) -> str:
-    """`text_of`, noted where the value is no text yet."""
-    text = text_of(value, what)
-    if not isinstance(value, str):
-        problems.note(
-            f"{file}: '{field_name}' holds values that are no text; they are read as JSON writes them "
-            "(3, 0.5, true)",
-            what,
-        )
-    return text
-
-
-def _is_void(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def kept_rows(kept: Sequence[Row], where: str, skipped: Sequence[str] = ()) -> tuple[Row, ...]:
-    """The rows of a task; those that `read_row` gave none for are told, at the places `skipped`.
-
-    Raises DataError where no row is left or two have the same id.
-    """
-    if skipped:
-        count = "1 example has" if len(skipped) == 1 else f"{len(skipped)} examples have"
-        log.warning("%s: %s NaN or null for output, or NaN for input; skipped", some(skipped), count)
-    if not kept:
-        raise DataError(f"{where}: has no examples; expected at least one")
-    ids = [row.id for row in kept]
-    if len(set(ids)) < len(ids):
-        counts = Counter(ids)
-        repeated = next(example_id for example_id in ids if counts[example_id] > 1)
-        raise DataError(f"{where}: the id '{repeated}' stands for several examples; ids must differ")
-    return tuple(kept)
-
-
-def texts_of(value: object, what: str) -> tuple[str, ...]:
-    """The text or list of texts as a tuple; raises DataError for anything else."""
-    values = value if isinstance(value, list) else [value]
-    return tuple(typed(text, str, what, "a text or a list of texts") for text in values)
-
-
-def checked_metric(value: object, where: str) -> str | None:
-    """The metric as stated, or None; raises DataError for an unknown one.
-
-    Data are not trusted to name code that is run: a `module:function` is refused here.
-    """
-    if value is not None and (not isinstance(value, str) or value not in METRICS):
-        own = isinstance(value, str) and is_own(value)
-        advice = "; a function of your own is named in the config, [stream.metrics]" if own else ""
-        raise DataError(f"{where}: metric is {value!r:.80}; expected one of {', '.join(METRICS)}{advice}")
-    return value
-
-
-# --- annotations beside the tasks ------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """Key parts and constraints that stand in files of their own beside the tasks, by task name."""
-
-    key_parts_path: Path = Path(KEY_PARTS_FILE)
-    constraints_path: Path = Path(CONSTRAINTS_FILE)
-    key_parts: Mapping[str, Any] = field(default_factory=dict)
-    constraints: Mapping[str, Any] = field(default_factory=dict)
-
-    def spans(self, name: str, text: str) -> tuple[KeySpan, ...]:
-        """The key parts of the task's seed instruction `text`; raises DataError where they do not fit it."""
-        if name not in self.key_parts:
-            return ()
-        where = f"{self.key_parts_path}: task '{name}'"
-        entry = typed(self.key_parts[name], dict, where, "an object with 'key_parts'")
-        _check_entry(entry, where)
-        if "key_parts" not in entry and "own" in entry:
-            return ()
-        if entry.get("definition", text) != text:
-            raise DataError(
-                f"{where}: 'definition' differs from the task's instruction {text[:60]!r}; "
-                "annotate that wording"
-            )
-        return locate(text, entry.get("key_parts"), where)
-
-    def own_key_parts(self, name: str) -> dict[str, Mapping[str, Any]]:
-        """The entries for instructions that single examples of the task came with, by their text."""
-        entry = self.key_parts.get(name)
-        stated = entry.get("own", []) if isinstance(entry, Mapping) else []
-        where = f"{self.key_parts_path}: task '{name}': 'own'"
-        found: dict[str, Mapping[str, Any]] = {}
-        for one in typed(stated, list, where, "a list of objects with 'definition' and 'key_parts'"):
-            one = typed(one, dict, where, "objects with 'definition' and 'key_parts'")
-            text = typed(one.get("definition"), str, f"{where}: 'definition'", "a text")
-            found[text] = one
-        return found
-
-    def own_spans(self, name: str, text: str, own: Mapping[str, Mapping[str, Any]]) -> tuple[KeySpan, ...]:
-        """The key parts of such an instruction, from what `own_key_parts` found; DataError as for `spans`."""
-        if text not in own:
-            return ()
-        where = f"{self.key_parts_path}: task '{name}': own {text[:40]!r}"
-        _check_entry(own[text], where)
-        return locate(text, own[text].get("key_parts"), where)
-
-    def demands(self, name: str) -> tuple[Constraint, ...]:
-        """The task's constraints; raises DataError for one that cannot be understood."""
-        return parse_constraints(self.constraints.get(name, []), f"{self.constraints_path}: task '{name}'")
-
-    def refuse_strangers(self, known: Iterable[str], problems: Problems) -> None:
-        """Collect a problem for each annotated task that is not among the `known` names."""
-        known = set(known)
-        refuse_strangers(self.key_parts_path, self.key_parts, known, problems)
-        refuse_strangers(self.constraints_path, self.constraints, known, problems)
-
-
-def _check_entry(entry: Mapping[str, Any], where: str) -> None:
-    """Refuse keys that an entry of key parts does not have."""
-    refuse_unknown(entry, KEY_PARTS_KEYS, where)
-    for part in entry.get("key_parts") or ():
-        if isinstance(part, Mapping):
-            refuse_unknown(part, KEY_PART_KEYS, f"{where}: key part {part.get('text')!r}"[:300])
-
-
-def refuse_strangers(path: Path, names: Iterable[str], known: Set[str], problems: Problems) -> None:
-    """Collect a problem for each of the `names` in a file that is not a `known` task; "_..." is a note.
-
-    A name that is like it is sought for those only that will be shown: there may be thousands.
-    """
-    for name in names:
-        if name not in known and not name.startswith("_"):
-            hint = "" if problems.is_full else did_you_mean(name, known)
-            problems.add(f"{path}: there is no task '{name}'{hint}")
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = nearest(name, known)
-    return f"; did you mean '{near}'?" if near else "; correct the name or remove the entry"
-
-
-def read_annotations(folder: Path, problems: Problems) -> Annotations:
-    """The annotation files of `folder`, or of its parent where the folder is one called `tasks`."""
-    found: dict[str, Path] = {}
-    contents: dict[str, dict[str, Any]] = {KEY_PARTS_FILE: {}, CONSTRAINTS_FILE: {}}
-    for file_name in contents:
-        found[file_name] = annotation_path(folder, file_name)
-        if found[file_name].exists():
-            with problems.collected():
-                contents[file_name] = parse_object(read_text(found[file_name]), str(found[file_name]))
-    return Annotations(
-        found[KEY_PARTS_FILE], found[CONSTRAINTS_FILE], contents[KEY_PARTS_FILE], contents[CONSTRAINTS_FILE]
-    )
-
-
-def annotation_path(folder: Path, file_name: str) -> Path:
-    """Where the annotation file is: in `folder`, else in its parent where the folder is called `tasks`."""
-    folders = [folder, folder.parent] if folder.name == "tasks" else [folder]
-    return next((one / file_name for one in folders if (one / file_name).exists()), folder / file_name)
-
-
-def parse_constraints(entries: object, where: str) -> tuple[Constraint, ...]:
-    entries = typed(entries, list, f"{where}: the entry", "a list of objects, each with a 'type'")
-    return tuple(constraints.parse(entry, where) for entry in entries)

@@ -10,20 +10,16 @@ from kpig.records import Constraint, Instruction, KeySpan
 from kpig.tasks.drafts import SPLITS, Draft, Row
 from kpig.tasks.names import check_name
 from kpig.tasks.problems import Problems
+from kpig.tasks.readers.annotations import Annotations, read_annotations
 from kpig.tasks.readers.files import (
     NO_TASK_FILES,
     STREAM_FILE,
-    Annotations,
-    checked_metric,
-    kept_rows,
     parse_object,
-    read_annotations,
-    read_row,
     read_text,
     refuse_unknown,
-    texts_of,
     typed,
 )
+from kpig.tasks.readers.values import checked_metric, kept_rows, read_row, texts_of
 
 STREAM_KEYS = (
     *("steps", "tasks", "stream", "heldout", "name", "seed", "format", "licence", "license"),

@@ -15,20 +15,11 @@ from kpig.tasks.key_parts import locate
 from kpig.tasks.names import check_name
 from kpig.tasks.problems import Problems
 from kpig.tasks.readers import arrays, delimited, jsonl, parquet, saved
-from kpig.tasks.readers.files import (
-    Annotations,
-    checked_metric,
-    kept_rows,
-    noted_text,
-    parse_constraints,
-    read_annotations,
-    read_row,
-    text_of,
-    texts_of,
-)
+from kpig.tasks.readers.annotations import Annotations, parse_constraints, read_annotations
 from kpig.tasks.readers.formats import examples_of
 from kpig.tasks.readers.reading import RawRow, Reading, Stated
 from kpig.tasks.readers.splits import SPLIT_NAMES, misread, missing_shards, split_files, split_of
+from kpig.tasks.readers.values import checked_metric, kept_rows, noted_text, read_row, text_of, texts_of
 
 log = logging.getLogger(__name__)
 Rows = Callable[[Path, str, Problems], Iterator[RawRow]]

@@ -11,14 +11,8 @@ from kpig.records import Instruction
 from kpig.tasks.drafts import Draft
 from kpig.tasks.key_parts import locate
 from kpig.tasks.problems import Problems
-from kpig.tasks.readers.files import (
-    VARIANTS_FILE,
-    annotation_path,
-    parse_object,
-    read_text,
-    refuse_strangers,
-    typed,
-)
+from kpig.tasks.readers.annotations import annotation_path, refuse_strangers
+from kpig.tasks.readers.files import VARIANTS_FILE, parse_object, read_text, typed
 
 WAYS = ("concretizing", "reasoning", "constraint", "breadth")
 WRITTEN = "written"

@@ -8,6 +8,7 @@ from kpig.errors import ConfigError
 from kpig.records import Prediction
 from kpig.scoring.records import GroupScore, TaskScore
 from kpig.tasks.constraints import KINDS, UNDECIDED
+from kpig.tasks.matching import refuse_empty
 from kpig.tasks.measures import measure
 
 SCORER = "superni-rouge 1"
@@ -17,17 +18,12 @@ SCORER = "superni-rouge 1"
 # One task, one group of tasks.
 
 
-def _refuse_empty(items: Sequence[object], what: str) -> None:
-    if not items:
-        raise ValueError(f"there must be at least one {what}")
-
-
 def p_score(predictions: Sequence[Prediction], metric: str) -> float:
     """100 times the mean of a metric of `kpig.tasks.measures` over the predictions; percent.
 
     Raises ConfigError for a metric that there is not, and ValueError without predictions.
     """
-    _refuse_empty(predictions, "prediction")
+    refuse_empty(predictions, "prediction")
     return 100 * fmean(example_scores(predictions, metric))
 
 
@@ -103,7 +99,7 @@ def _kinds(found: Iterable[Collection[str]]) -> tuple[str, ...]:
 def group_scores(task_scores: Mapping[str, TaskScore]) -> GroupScore:
     """The means over the tasks of a group. Raises ValueError without tasks."""
     scores = list(task_scores.values())
-    _refuse_empty(scores, "task")
+    refuse_empty(scores, "task")
     return GroupScore(
         p_score=fmean(score.p_score for score in scores),
         v_score=fmean(score.v_score for score in scores),

@@ -29,7 +29,7 @@ def exact_match(response: str, references: Sequence[str]) -> float:
 
     Raises ValueError without references.
     """
-    _refuse_empty(references, "reference")
+    refuse_empty(references, "reference")
     return float(normalize(response) in map(normalize, references))
 
 
@@ -39,7 +39,7 @@ def exact(response: str, references: Sequence[str]) -> float:
 
     White space at the ends does not count. Raises ValueError without references.
     """
-    _refuse_empty(references, "reference")
+    refuse_empty(references, "reference")
     return float(response.strip() in (reference.strip() for reference in references))
 
 
@@ -50,7 +50,7 @@ def rouge_l(response: str, references: Sequence[str]) -> float:
     Google's `rouge_score` with the Porter stemmer on the raw texts, as Super-NaturalInstructions runs it.
     Raises ValueError without references.
     """
-    _refuse_empty(references, "reference")
+    refuse_empty(references, "reference")
     words = _rouge_words()
     answered = words(response)
     return max(_rouge_l_measure(words(reference), answered) for reference in references)
@@ -123,6 +123,7 @@ def collisions(examples: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
     return [tuple(texts) for form, texts in groups.items() if not form or len(texts) > together[form]]
 
 
-def _refuse_empty(items: Sequence[str], what: str) -> None:
+def refuse_empty(items: Sequence[object], what: str) -> None:
+    """Raise ValueError where there are no items, each of which is called `what`."""
     if not items:
         raise ValueError(f"there must be at least one {what}")

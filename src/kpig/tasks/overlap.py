@@ -8,6 +8,7 @@ import regex
 
 from kpig.errors import ConfigError
 from kpig.tasks.composition import on_composed
+from kpig.tasks.matching import refuse_empty
 
 WORD = regex.compile(
     r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}"
@@ -24,8 +25,7 @@ def token_f1(response: str, references: Sequence[str]) -> float:
     by character.  [D] Two texts without words are equal where they are the same text. Raises ValueError
     without references.
     """
-    if not references:
-        raise ValueError("there must be at least one reference")
+    refuse_empty(references, "reference")
     return max(_word_f1(response, reference) for reference in references)
 
 
@@ -42,8 +42,7 @@ def chrf(response: str, references: Sequence[str]) -> float:
     As sacrebleu computes it for a sentence, by 100. Good for every script. Raises ValueError without
     references, ConfigError where sacrebleu is not installed.
     """
-    if not references:
-        raise ValueError("there must be at least one reference")
+    refuse_empty(references, "reference")
     return _chrf()(response, references)
 
 

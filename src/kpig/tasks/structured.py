@@ -8,6 +8,7 @@ import regex
 from kpig.tasks import documents
 from kpig.tasks.composition import on_composed
 from kpig.tasks.documents import Document, canonical
+from kpig.tasks.matching import refuse_empty
 
 NUMBER = regex.compile(
     r"(?:(?<![\p{L}\p{N}.,)])[-+\u2212\u2013])?"
@@ -45,7 +46,7 @@ def json_f1(response: str, references: Sequence[str]) -> float:
     as RFC 8259 has it: no fence around it, no NaN. A reference that is no JSON is matched by its text alone.
     Raises ValueError without references.
     """
-    _refuse_empty(references)
+    refuse_empty(references, "reference")
     found = documents.read(response)
     return max(_json_f1(response, found, reference) for reference in references)
 
@@ -74,7 +75,7 @@ def last_number(response: str, references: Sequence[str]) -> float:
     of three, and is right where either is; as a reference it is the one. A reference without a
     number is matched by no response. Raises ValueError without references.
     """
-    _refuse_empty(references)
+    refuse_empty(references, "reference")
     return float(not _readings(response).isdisjoint(set[str]().union(*map(_expected, references))))
 
 
@@ -128,8 +129,3 @@ def is_number(text: str) -> bool:
     """Whether a text is one number and nothing else, but for a currency or percent sign."""
     found = NUMBER.fullmatch(_bare(text))
     return found is not None and any(map(str.isdigit, text))
-
-
-def _refuse_empty(references: Sequence[str]) -> None:
-    if not references:
-        raise ValueError("there must be at least one reference")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from forked import anew, kpig
 from kpig.cli import failures, notes
 from kpig.cli.gain import _gain_table
 from kpig.config import ModelSection
@@ -27,7 +28,7 @@ from kpig.records import Gain
 from kpig.runs.places import told_new
 from kpig.scoring.meanings import READINGS
 from kpig.tasks import stream
-from test_cli import kpig, refused
+from test_cli import refused
 
 SMALL = """
 [suite]
@@ -338,10 +339,10 @@ def test_such_a_number_has_its_advice_and_other_words_stay():
 # What check tells of the machine and the model
 
 
-def checked(config, *settings, code=1):
-    """What `kpig check` says of a config with settings."""
+def checked(config, *settings, code=1, **environment):
+    """What `kpig check` says of a config with settings; the hub's environment is read when it is imported."""
     given = [word for one in settings for word in ("--set", one)]
-    done = kpig("check", config, *given)
+    done = anew("check", config, *given, **environment) if environment else kpig("check", config, *given)
     assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
     return done.stdout + done.stderr
 
@@ -389,18 +390,17 @@ def test_sound_lora_targets_are_sound(targets, config):
         ("tiny--x..y", "1", "cannot be a name on the hub"),
     ],
 )
-def test_check_says_what_is_known_of_a_model_that_is_no_folder(name, offline, words, config, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
-    told = checked(config, f"model.path={name}", code=0 if words[:1] in "nD" else 1)
+def test_check_says_what_is_known_of_a_model_that_is_no_folder(name, offline, words, config):
+    code = 0 if words[:1] in "nD" else 1
+    told = checked(config, f"model.path={name}", code=code, HF_HUB_OFFLINE=offline)
     assert words in told and ("is no folder" in told)
 
 
-def test_check_has_no_word_on_a_model_that_was_fetched_before(config, monkeypatch, tmp_path):
+def test_check_has_no_word_on_a_model_that_was_fetched_before(config, tmp_path):
     snapshot = tmp_path / "hub" / "models--nobody--small" / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "is no folder" not in checked(config, "model.path=nobody/small", code=0)
+    hub = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    assert "is no folder" not in checked(config, "model.path=nobody/small", code=0, **hub)

@@ -137,9 +137,10 @@ def _plus(row: Row, measure: str) -> str:
 
 
 def _worse(found: Portrait) -> Card:
-    question = "What got worse?"
+    question, lost = "What got worse?", found.run.scores.final.forgetting
+    forgotten = [] if lost is None else [f"{decimal(lost)} points forgotten, from a step's best to the end"]
     if found.verdict is None:
-        return Card(question, "not known", "", (found.why,))
+        return Card(question, "not known", "", (found.why, *forgotten))
     verdict = found.verdict
     names = list(dict.fromkeys(one.task for one in verdict.worse))
     shown = {one.task: one for one in reversed(verdict.worse)}
@@ -151,11 +152,9 @@ def _worse(found: Portrait) -> Card:
     if verdict.undecided:
         count = len({one.task for one in verdict.undecided})
         lines.append(f"{count} lost more than {verdict.max_drop:g} points within noise")
-    forgotten = found.run.scores.final.forgetting
-    if forgotten is not None:
-        lines.append(f"{decimal(forgotten)} points forgotten, from a step's best to the end")
     total = len({one.task for one in verdict.changes})
-    return Card(question, f"{len(names)} of {total} tasks", "bad" if names else "good", tuple(lines))
+    tone = "bad" if names else "good"
+    return Card(question, f"{len(names)} of {total} tasks", tone, (*lines, *forgotten))
 
 
 def _drop(one: Change) -> str:

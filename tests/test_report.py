@@ -15,7 +15,7 @@ from io import StringIO
 from statistics import stdev
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import binomtest
@@ -582,6 +582,9 @@ def test_an_interval_holds_its_mean_and_stays_in_its_range(values):
 
 
 @given(st.floats(1e-9, 1e9), st.floats(1.0, 1e9))
+@example(1.0, 1.0000000000000002)
+@example(0.3, 1.0)
+@example(9.99, 1.003)
 def test_a_log_axis_always_has_ticks_within_what_it_shows(low, ratio):
     values = [low, low * ratio]
     axis = log_axis(values)
@@ -590,7 +593,7 @@ def test_a_log_axis_always_has_ticks_within_what_it_shows(low, ratio):
     begin, end = axis["range"]
     assert begin <= math.log10(min(values)) and math.log10(max(values)) <= end
     assert all(begin <= math.log10(one) <= end for one in places)
-    assert len(axis["ticktext"]) == len(set(axis["ticktext"])) or ratio < 1.001
+    assert len(set(axis["ticktext"])) == len(places) < 40
 
 
 @pytest.mark.parametrize("losses", [(0.31, 0.42, 0.55), (1.2, 1.21), (2.0, 2.0), (0.09, 0.11)])

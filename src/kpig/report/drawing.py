@@ -19,6 +19,9 @@ SCALE = [[0, "rgba(47,115,217,.07)"], [1, "rgba(47,115,217,1)"]]
 FEWEST_TICKS = 3
 """Of an axis. Chosen: two say how far apart they are, three how the axis runs."""
 
+FINEST_STEP = 0.01
+"""Between two ticks, as a share of the largest value. Chosen: what differs by less is shown as alike."""
+
 MOST_POINTS = 3_000
 """Of a line. Chosen: more than the widest screen has pixels, and a page of them opens at once."""
 
@@ -107,7 +110,7 @@ def log_ticks(low: float, high: float) -> list[float]:
         found = [one for power in powers for digit in digits if low <= (one := digit * 10.0**power) <= high]
         if len(found) >= FEWEST_TICKS:
             return found
-    step = _round_step((high - low) / FEWEST_TICKS or low)
+    step = _round_step(max((high - low) / FEWEST_TICKS, FINEST_STEP * high))
     first, last = math.floor(low / step), math.ceil(high / step)
     return [place * step for place in range(max(first, 1), max(last, first + FEWEST_TICKS - 1) + 1)]
 

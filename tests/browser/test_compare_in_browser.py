@@ -39,6 +39,14 @@ def opened(visit, made):
     return ready
 
 
+def draw_all(one):
+    """Bring every plot near the screen, one after the other."""
+    for number in range(one.page.evaluate("document.querySelectorAll('.plot').length")):
+        plot = f"document.querySelectorAll('.plot')[{number}]"
+        one.page.evaluate(f"{plot}.scrollIntoView()")
+        one.until(f"{plot}.dataset.drawn", 60)
+
+
 def texts(page, selector):
     return page.evaluate(f"[...document.querySelectorAll({selector!r})].map((one) => one.innerText.trim())")
 
@@ -48,9 +56,7 @@ def texts(page, selector):
 def test_the_page_fits_the_window_and_draws_every_plot(opened, width, theme):
     one = opened(width, theme)
     assert one.overflow() <= 0
-    for place in one.page.query_selector_all(".plot"):
-        place.scroll_into_view_if_needed()
-    one.until("[...document.querySelectorAll('.plot')].every((place) => place.dataset.drawn)")
+    draw_all(one)
     assert one.overflow() <= 0
     one.page.evaluate("scrollTo(0, 0)")
     one.picture(f"compare-{width}-{theme}")
@@ -76,7 +82,7 @@ def test_everything_that_acts_has_a_name_and_is_reached_by_tab(opened):
 
 def test_the_cost_and_the_score_of_the_front_are_chosen(opened):
     one = opened()
-    one.page.locator("#cost-plot").scroll_into_view_if_needed()
+    one.page.evaluate("document.getElementById('cost-plot').scrollIntoView()")
     one.until("document.getElementById('cost-plot').dataset.drawn")
     title = "document.querySelector('#cost-plot .xtitle').textContent"
     assert one.page.evaluate(title) == "computing, tokens"
@@ -188,7 +194,7 @@ def test_a_narrow_window_says_that_a_table_goes_on(opened):
     for _ in range(20):
         one.page.keyboard.press("ArrowRight")
     one.until("document.querySelector('#scores .scroll').scrollLeft > 0")
-    one.page.locator("#pair").scroll_into_view_if_needed()
+    one.page.evaluate("document.getElementById('pair').scrollIntoView()")
     one.picture("compare-pair-narrow", full=False)
 
 
@@ -218,7 +224,5 @@ def test_hostile_text_stays_text_wherever_it_is_shown(visit, tmp_path, width):
     shown = "\n".join(texts(page, ".answer-card .said"))
     assert "<script>document.title='run'</script>" in shown and "onerror" in shown
     assert "\u202e" not in page.content() and "\x00" not in page.content()
-    for place in page.query_selector_all(".plot"):
-        place.scroll_into_view_if_needed()
-    one.until("[...document.querySelectorAll('.plot')].every((place) => place.dataset.drawn)")
+    draw_all(one)
     assert page.evaluate("document.querySelectorAll('svg script, svg image, svg a').length") == 0

@@ -403,13 +403,12 @@ def test_a_plot_of_many_methods_draws_the_first_the_reference_and_the_bounds(tmp
     write_run(tmp_path / "init", "init", p_seen=20.0)
     comparison = compare([tmp_path])
     figure = step_figure(comparison.lines, records.SEEN, comparison.reference)
-    named = [trace for trace in figure["data"] if trace.get("name")]
-    drawn = {trace["name"] for trace in named if "visible" not in trace}
-    hidden = {trace["name"] for trace in named if trace.get("visible") == "legendonly"}
+    drawn = {trace.name for trace in figure.data if trace.visible is None and trace.name}
+    hidden = {trace.name for trace in figure.data if trace.visible == "legendonly" and trace.name}
     assert {"kpig", "init"} <= drawn
     assert (len(drawn), len(hidden)) == (MAX_DRAWN + 2, 12 - MAX_DRAWN)
     few = step_figure(comparison.lines[:3], records.SEEN)
-    assert figure["layout"]["height"] > few["layout"]["height"], "a long legend has room above the plot"
+    assert figure.layout.height > few.layout.height, "a long legend has room above the plot"
 
 
 # What is left out, what is refused.

@@ -174,7 +174,7 @@ def test_the_front_is_drawn_through_methods_and_never_through_bounds(runs):
     write_run(runs.parent / "bound/mtl", "mtl", p_seen=99.0)
     comparison = compare([runs, runs.parent / "bound"])
     measure, cost = MEASURES[0], next(one for one in COSTS if one.key == "computing")
-    found = cost_figure(comparison, measure, cost)
+    found = cost_figure(comparison, measure, cost).to_plotly_json()
     front, *points = found["data"]
     assert front["x"] == [6_500] and front["y"] == [pytest.approx(61.0)]
     assert {trace["name"]: trace["x"] for trace in points} == {

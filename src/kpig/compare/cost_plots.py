@@ -1,33 +1,36 @@
 """Plots of scores against cost, which is how both budgets are read, and of differences from the reference."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kpig.compare.budgets import NEAR, front
 from kpig.compare.comparison import Comparison
-from kpig.compare.drawing import Figure, Trace, error, figure, labelled, looks, room, titled, vertical
+from kpig.compare.drawing import error, labelled, looks_of, room, titled, vertical
 from kpig.compare.lines import Line
 from kpig.compare.measures import COSTS, MEASURES, Measure
 from kpig.report.colours import UNTUNED_COLOUR, Look
+from kpig.report.drawing import Trace, draw
 from kpig.report.text import decimal, plot_label
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 DRAWN_COSTS = ("computing", "updates", "train_seconds")
 """The costs that a score can be drawn against: the two budgets, and what a reader waits for."""
 
 
-def cost_figures(comparison: Comparison) -> dict[str, Figure]:
+def cost_figures(comparison: Comparison) -> dict[str, "Figure | None"]:
     """Each main score against each cost of DRAWN_COSTS, by "score against cost" as their keys say."""
     measures = [one for one in MEASURES if one.main]
     costs = [one for one in COSTS if one.key in DRAWN_COSTS]
-    found = {f"{m.key}/{c.key}": cost_figure(comparison, m, c) for m in measures for c in costs}
-    return {key: one for key, one in found.items() if one}
+    return {f"{m.key}/{c.key}": cost_figure(comparison, m, c) for m in measures for c in costs}
 
 
-def cost_figure(comparison: Comparison, measure: Measure, cost: Measure) -> Figure | None:
+def cost_figure(comparison: Comparison, measure: Measure, cost: Measure) -> "Figure | None":
     """A point for each line, and the front of those that no other beats; bounds stand apart from it."""
     lines = comparison.lines
     points = [_cost_and_score(line, measure, cost) for line in lines]
-    styles = looks(lines)
+    styles = looks_of(lines)
     traces = [
         _point(styles[number], line, point, measure)
         for number, (line, point) in enumerate(zip(lines, points, strict=True))
@@ -37,18 +40,20 @@ def cost_figure(comparison: Comparison, measure: Measure, cost: Measure) -> Figu
         return None
     competing = [None if line.is_bound else point for line, point in zip(lines, points, strict=True)]
     best = [competing[place] for place in front(competing, measure.better)]
-    return figure(
+    return draw(
         [_front([point for point in best if point]), *traces],
         room(len(traces)),
+        showlegend=True,
+        hovermode="closest",
         xaxis=titled(cost.name.lower()) | {"rangemode": "tozero", "tickformat": "~s"},
         yaxis=titled(f"{measure.short}, {measure.better} is better"),
         shapes=_reading(comparison, cost),
     )
 
 
-def difference_figure(comparison: Comparison, measure: Measure) -> Figure | None:
+def difference_figure(comparison: Comparison, measure: Measure) -> "Figure | None":
     """The paired difference of every line from the reference with its interval; None without any pair."""
-    styles = looks(comparison.lines)
+    styles = looks_of(comparison.lines)
     found = [
         (style, line, line.contrasts[measure.key])
         for style, line in zip(styles, comparison.lines, strict=True)
@@ -70,7 +75,7 @@ def difference_figure(comparison: Comparison, measure: Measure) -> Figure | None
         }
         for place, (style, line, contrast) in enumerate(found)
     ]
-    return figure(
+    return draw(
         traces,
         90 + 30 * len(found),
         xaxis=titled(f"{measure.short} minus that of {plot_label(comparison.reference)}"),

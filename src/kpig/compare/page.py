@@ -1,21 +1,25 @@
 """compare.md, compare.csv, compare.tex and compare.html: rendered first, then written."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kpig import pages
 from kpig.compare import answers, budgets, pairs
 from kpig.compare.comparison import Comparison
 from kpig.compare.cost_plots import cost_figures, difference_figure
-from kpig.compare.drawing import Figure, looks
+from kpig.compare.drawing import looks_of
 from kpig.compare.formats import FORMATS
-from kpig.compare.measures import MEASURES
-from kpig.compare.plots import GROUPS, hidden_note, step_figures, violation_figure
+from kpig.compare.plots import GROUPS, hidden_note, step_figure, violations
 from kpig.compare.sheets import UNEQUAL, Sheet, sheets
 from kpig.compare.sheets import budgets as budget_sheet
 from kpig.compare.verdict import leads, verdicts
 from kpig.files import publish
 from kpig.rendering import plain
+from kpig.report.drawing import as_data
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
 
@@ -45,8 +49,8 @@ def page(comparison: Comparison) -> str:
         "compare.html.j2",
         _shown(comparison),
         data=data,
-        styles=["compare.css"],
-        scripts=["compare.js"],
+        styles=["compare/compare.css"],
+        scripts=["compare/compare.js"],
         filters={"plain": plain},
     )
 
@@ -58,7 +62,7 @@ def _shown(comparison: Comparison) -> dict[str, Any]:
         "labels": [line.label for line in comparison.lines],
         "colours": {
             line.label: one.colour
-            for line, one in zip(comparison.lines, looks(comparison.lines), strict=True)
+            for line, one in zip(comparison.lines, looks_of(comparison.lines), strict=True)
         },
         "reference": comparison.reference,
         "scorer": comparison.scorer,
@@ -102,17 +106,19 @@ def _lines(comparison: Comparison) -> list[dict[str, Any]]:
     return [
         {"label": plain(line.label), "colour": one.colour, "bound": line.is_bound}
         | {"reference": line.label == comparison.reference}
-        for line, one in zip(comparison.lines, looks(comparison.lines), strict=True)
+        for line, one in zip(comparison.lines, looks_of(comparison.lines), strict=True)
     ]
 
 
-def _figures(comparison: Comparison) -> dict[str, dict[str, Figure]]:
+def _figures(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """Every plot, by its place on the page and its name there."""
-    differences = {one.key: difference_figure(comparison, one) for one in MEASURES if one.main}
-    broken = {group: violation_figure(comparison.lines, group) for group in GROUPS}
-    return {
+    found: dict[str, Mapping[str, Figure | None]] = {
         "costs": cost_figures(comparison),
-        "steps": step_figures(comparison),
-        "differences": {key: one for key, one in differences.items() if one},
-        "broken": {group: one for group, one in broken.items() if one},
+        "steps": {group: step_figure(comparison.lines, group, comparison.reference) for group in GROUPS},
+        "differences": {one.key: difference_figure(comparison, one) for one in pairs.MAIN},
+        "broken": {group: violations(comparison.lines, group) for group in GROUPS},
+    }
+    return {
+        place: {name: as_data(one) for name, one in figures.items() if one is not None}
+        for place, figures in found.items()
     }

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
 
-from kpig.compare.comparison import Comparison
-from kpig.compare.drawing import Figure, Trace, figure, labelled, looks, room, titled
+from kpig.compare.drawing import looks_of, room, titled
 from kpig.compare.lines import Line
 from kpig.compare.statistics import Estimate, estimate
 from kpig.records import HELD_OUT, SEEN
 from kpig.report.colours import Look
-from kpig.report.score_plots import KIND_COLOURS, step_points
+from kpig.report.drawing import Trace, draw
+from kpig.report.score_plots import Broken, step_points, violation_figure
 from kpig.report.text import plot_label
 from kpig.scoring.records import GroupScore
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 NUM_RESAMPLES = 2_000
 """Bootstrap draws of an interval in a plot, a fifth of those of the table: there is one for every method and
@@ -23,13 +27,7 @@ MAX_DRAWN = 8
 GROUPS = {SEEN: "Seen tasks", HELD_OUT: "Held-out tasks"}
 
 
-def step_figures(comparison: Comparison) -> dict[str, Figure]:
-    """Mean P-score after each step, by group of tasks; groups that no run has are left out."""
-    found = {group: step_figure(comparison.lines, group, comparison.reference) for group in GROUPS}
-    return {group: one for group, one in found.items() if one}
-
-
-def step_figure(lines: Sequence[Line], group: str, reference: str = "") -> Figure | None:
+def step_figure(lines: Sequence[Line], group: str, reference: str = "") -> "Figure | None":
     """Mean P-score of a group of tasks after each step, a line and its interval per label.
 
     Of many labels only the first MAX_DRAWN, `reference` and the bounds are drawn until the legend is clicked.
@@ -39,7 +37,7 @@ def step_figure(lines: Sequence[Line], group: str, reference: str = "") -> Figur
     if not series:
         return None
     last = max(max(points) for _, _, points in series)
-    styles = looks(lines)
+    styles = looks_of(lines)
     traces = []
     for number, line, points in series:
         shown = (
@@ -49,64 +47,22 @@ def step_figure(lines: Sequence[Line], group: str, reference: str = "") -> Figur
         )
         hidden = {} if _is_drawn(number, line, reference) else {"visible": "legendonly"}
         traces += [trace | hidden | {"legendgroup": str(number)} for trace in shown]
-    return figure(
+    return draw(
         traces,
         room(len(series)),
+        showlegend=True,
         xaxis=titled("step") | {"dtick": 1 + last // 12, "showgrid": False},
         yaxis=titled("P-score"),
     )
 
 
-def violation_figure(lines: Sequence[Line], group: str) -> Figure | None:
+def violations(lines: Sequence[Line], group: str) -> "Figure | None":
     """Broken rules by kind after the last step, a stack for each line; None without tasks of the group."""
-    scored = {line.label: _scored(line, group) for line in lines}
-    bars = {label: scores for label, scores in scored.items() if scores}
-    if not bars:
-        return None
-    kinds = dict.fromkeys(kind for scores in bars.values() for score in scores for kind in score.violations)
-    shares = {
-        kind: [fmean(score.violations.get(kind, 0.0) for score in scores) for scores in bars.values()]
-        for kind in kinds
+    found = {
+        line.label: [run.record.scores.final.group(group) for run in line.runs.values()] for line in lines
     }
-    places = list(range(len(bars)))
-    traces: list[Trace] = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": plot_label(kind.replace("_", " ")),
-            "y": places,
-            "x": values,
-            "width": 0.6,
-            "marker": {"color": KIND_COLOURS[number % len(KIND_COLOURS)]},
-            "hovertemplate": "%{x:.1f} %",
-        }
-        for number, (kind, values) in enumerate(shares.items())
-        if any(values)
-    ]
-    v_scores = [fmean(score.v_score for score in scores) for scores in bars.values()]
-    traces.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "V-score",
-            "y": places,
-            "x": v_scores,
-            "marker": {
-                "symbol": "diamond",
-                "size": 11,
-                "color": "#ffffff",
-                "line": {"color": "#20242b", "width": 2},
-            },
-            "hovertemplate": "V %{x:.1f} %",
-        }
-    )
-    return figure(
-        traces,
-        120 + 34 * len(bars),
-        barmode="stack",
-        xaxis=titled("% of responses") | {"rangemode": "tozero"},
-        yaxis=labelled(list(bars)),
-    )
+    scored = {label: [score for score in scores if score] for label, scores in found.items()}
+    return violation_figure([_mean(label, scores) for label, scores in scored.items() if scores])
 
 
 def over_steps(line: Line, group: str) -> dict[int, Estimate]:
@@ -125,9 +81,10 @@ def hidden_note(lines: Sequence[Line]) -> str:
     return f"Drawn: the first {MAX_DRAWN} by rank, the reference and bounds; click a name for the others."
 
 
-def _scored(line: Line, group: str) -> list[GroupScore]:
-    found = [run.record.scores.final.group(group) for run in line.runs.values()]
-    return [score for score in found if score]
+def _mean(label: str, scores: Sequence[GroupScore]) -> Broken:
+    kinds = dict.fromkeys(kind for score in scores for kind in score.violations)
+    means = {kind: fmean(score.violations.get(kind, 0) for score in scores) for kind in kinds}
+    return Broken(label, means, fmean(score.v_score for score in scores))
 
 
 def _curve(style: Look, line: Line, points: Mapping[int, Estimate]) -> Trace:

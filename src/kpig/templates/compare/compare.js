@@ -6,6 +6,7 @@
   const at = (id) => document.getElementById(id);
   const options = (place, pairsOfText) => place.replaceChildren(...pairsOfText.map(([value, words]) => element("option", { value }, words)));
   const signed = (value, digits = 1) => (value > 0 && Number(value.toFixed(digits)) !== 0 ? "+" : "") + number(value, digits);
+  const short = (words, limit = 80) => (words.length > limit ? `${words.slice(0, limit - 1)}…` : words);
   const mean = (values) => (values.length ? values.reduce((sum, one) => sum + one, 0) / values.length : null);
 
   // Plots: one for each choice of score and cost.
@@ -33,6 +34,7 @@
 
   // Two methods of choice.
   const [pickA, pickB, pickCell] = [at("pair-a"), at("pair-b"), at("pair-cell")];
+  for (const line of lines) line.label = short(line.label);
   const names = lines.map((line, place) => [place, line.label]);
   options(pickA, names);
   options(pickB, names);
@@ -131,7 +133,7 @@
     const most = Math.max(10, ...found.map((one) => Math.abs(one.p)));
     const tally = ({ a, b }, all) => [`${a} : ${b}`, element("span", { class: "interval" }, `${all - a - b} even`)];
     const row = (one) => element("tr", null,
-      element("th", { scope: "row", "data-order": one.task }, element("button", { type: "button", class: "task", click: () => open(one.task) }, one.task), element("span", { class: "interval soft" }, `${one.group}, ${one.metric}`)),
+      element("th", { scope: "row", "data-order": one.task }, element("button", { type: "button", class: "task", click: () => open(one.task) }, short(one.task)), element("span", { class: "interval soft" }, `${one.group}, ${one.metric}`)),
       element("td", { class: "number" }, number(one.a)),
       element("td", { class: "number" }, number(one.b)),
       element("td", { class: "number", "data-order": one.p }, signed(one.p)),
@@ -155,7 +157,7 @@
   const ON_A_PAGE = 10;
   let page = 0;
   const [pickTask, pickOutcome, pickWording, search] = ["task", "outcome", "wording", "search"].map((one) => at(`answers-${one}`));
-  options(pickTask, [["", "all"], ...answers.tasks.map((one, place) => [place, one])]);
+  options(pickTask, [["", "all"], ...answers.tasks.map((one, place) => [place, short(one)])]);
   function open(task) {
     const place = answers.tasks.indexOf(task);
     if (place < 0) return;
@@ -204,7 +206,7 @@
       event.target.textContent = isOpen ? "show less" : "show the whole prompt";
     } }, "show the whole prompt") : null;
     return element("article", { class: "answer-card" },
-      element("header", null, element("strong", null, answers.tasks[task]), element("span", null, `example ${id}`), element("span", null, answers.cells[cell]), isNew ? element("span", null, "new wording") : null),
+      element("header", null, element("strong", null, short(answers.tasks[task])), element("span", null, `example ${short(id)}`), element("span", null, answers.cells[cell]), isNew ? element("span", null, "new wording") : null),
       words, more,
       element("p", { class: "note" }, `Right: ${texts.references.join(" · ")}`),
       element("div", { class: "sides" }, side("A", now.a, texts, scores), side("B", now.b, texts, scores)));

@@ -1,5 +1,6 @@
 """The command `view`: runs, sweeps and comparisons in a browser, fresh while they go on."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,4 +32,8 @@ def view(
     """
     from kpig.view import serve
 
-    serve(runs, port, lambda url: say(f"open {url} in a browser of this machine; Ctrl-C stops the server"))
+    def tell(url: str) -> None:
+        say(f"open {url} in a browser of this machine; Ctrl-C stops the server")
+        sys.stdout.flush()  # whoever reads a pipe waits for it while the server runs
+
+    serve(runs, port, tell)

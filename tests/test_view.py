@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import queue
 import re
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from kpig.errors import RunError
+from kpig.view import server as servers
 from kpig.view import shelf as shelves
 from kpig.view.build import Builder
 from kpig.view.guard import HEADERS
@@ -86,39 +88,43 @@ class Client:
             return sent.recv(65_536).split(b"\r\n")[0]
 
 
+SERVERS = {}
+"""Those that run, by the token of their client."""
+
+
+def stop(client):
+    """Ask a server to stop, and wait until it has."""
+    server, thread = SERVERS.pop(client.token)
+    server.should_exit = True
+    thread.join(30)
+
+
 @pytest.fixture
 def started(monkeypatch):
-    """Start servers in threads; they are stopped in the end."""
-    import uvicorn
+    """Start servers in threads: `started(folder, ...)`; they are stopped in the end."""
+    made = queue.Queue()
+    server_of = servers._server
 
-    servers = []
-    run = uvicorn.Server.run
+    def kept(*given):
+        found = server_of(*given)
+        made.put(found)
+        return found
 
-    def kept(self, sockets=None):
-        servers.append(self)
-        run(self, sockets)
-
-    monkeypatch.setattr(uvicorn.Server, "run", kept)
-    threads = []
+    monkeypatch.setattr(servers, "_server", kept)
+    clients = []
 
     def start(*roots):
-        told, ready = [], threading.Event()
-
-        def tell(url):
-            told.append(url)
-            ready.set()
-
-        thread = threading.Thread(target=serve, args=(roots, 0, tell), daemon=True)
+        told = queue.Queue()
+        thread = threading.Thread(target=serve, args=(roots, 0, told.put), daemon=True)
         thread.start()
-        threads.append(thread)
-        assert ready.wait(60)
-        return Client(told[0])
+        clients.append(Client(told.get(timeout=60)))
+        SERVERS[clients[-1].token] = (made.get(), thread)
+        return clients[-1]
 
     yield start
-    for server in servers:
-        server.should_exit = True
-    for thread in threads:
-        thread.join(30)
+    for client in clients:
+        if client.token in SERVERS:
+            stop(client)
 
 
 def numbers(index):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from kpig.errors import KpigError, RunError
 from kpig.runs import lock
-from kpig.runs.folder import RunDir, runs_below
+from kpig.runs.folder import RunDir
+from kpig.runs.places import runs_at
 from kpig.scoring import scores
 from kpig.scoring.records import GroupScore
 
@@ -114,7 +115,7 @@ class Shelf:
     def saved(self) -> list[Path]:
         """The comparisons and reports that were given by their folders, in which there is no run."""
         places = [root / name for root in self.roots for name in SAVED]
-        return [one for one in places if _is_page(one) and not any(runs_below(one.parent))]
+        return [one for one in places if _is_page(one) and not runs_at(one.parent)]
 
     def state(self, run: Shelved) -> Progress:
         """How far a run is; that of a finished one is looked up once for files of a stamp."""
@@ -126,7 +127,7 @@ class Shelf:
             return known[1]
 
     def _below(self, root: Path) -> Iterator[Shelved]:
-        for folder in runs_below(root):
+        for folder in runs_at(root):
             number = self._numbers.setdefault(folder.resolve(), len(self._numbers))
             yield Shelved(number, folder, str(Path(root.resolve().name) / folder.relative_to(root)))
 

@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 
-from contrast import faint_texts
+from browser.contrast import faint_texts
+from browser.visits import HOSTILE, THEMES, WIDTHS
 from kpig.compare.comparison import compare
 from kpig.compare.page import write
 from test_compare import write_run
 from test_compare_page import CELLS, TASKS, answer, pattern, with_answers
-from visits import HOSTILE, THEMES, WIDTHS
 
 METHODS = ("kpig", "replay", "sequential")
 COSTS = {"kpig": 12_000, "replay": 6_000, "sequential": 4_000}

@@ -3,8 +3,8 @@
 import pytest
 
 import test_view
-from contrast import faint_texts
-from visits import WIDTHS, Visit
+from browser.contrast import faint_texts
+from browser.visits import WIDTHS, Visit
 
 runs, started = test_view.runs, test_view.started
 

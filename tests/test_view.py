@@ -23,7 +23,7 @@ from kpig.view.guard import HEADERS
 from kpig.view.server import ADDRESS, serve
 from kpig.view.shelf import Shelf, check_plain, last_update
 from test_compare import SCRIPT, scores_of, write_run
-from test_compare_page import TASKS, answer, with_answers
+from test_compare_page import TASKS, answer, task_entry, with_answers
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
@@ -36,7 +36,10 @@ def step_done(run, number):
     scores = scores_of("kpig", 0, 60.0, 40.0, False, "superni-rouge 1")
     step = run / f"steps/{number:02d}"
     step.mkdir(parents=True)
-    kept = scores["steps"][number] | {"version": 1, "cost": scores["cost"]}
+    learned = {
+        task: task_entry(60.0, "seen" if place < number else "later") for place, task in enumerate(TASKS)
+    }
+    kept = scores["steps"][number] | {"version": 1, "cost": scores["cost"], "tasks": learned}
     (step / "scores.json").write_text(json.dumps(kept))
     (step / "DONE").touch()
 

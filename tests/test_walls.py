@@ -29,6 +29,7 @@ FLOORS = (
     {"runs"},
     {"report"},
     {"compare", "sweep", "annotate", "diversify", "pretrain", "session"},
+    {"view"},
     {"cli", "testing"},
     {"__main__"},
 )
@@ -61,6 +62,7 @@ LIGHT_ENTRIES = (
     "kpig.pages",
     "kpig.report",
     "kpig.compare",
+    "kpig.view",
     "kpig.sweep",
     "kpig.sweep.child",
     "kpig.annotate.job",

@@ -24,6 +24,7 @@ COMMANDS = (
     "explain",
     "sweep",
     "compare",
+    "view",
     "annotate",
     "diversify",
     "show",

@@ -51,6 +51,8 @@ def message(arguments: list[str]) -> str:
     if command in CONTINUED:
         more = "" if "--resume" in arguments else " --resume"
         return f"stopped; finished steps and the last checkpoint are kept; continue with: {again}{more}"
+    if command == "view":
+        return "the server has stopped; runs go on without it"
     if kept := REPEATED.get(command):
         return f"stopped; {kept} are kept; continue with the same command: {again}"
     return "stopped; nothing is lost: no file was left half written. Give the same command again"

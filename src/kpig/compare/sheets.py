@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from kpig.compare.budgets import NEAR, Spent, spent
 from kpig.compare.comparison import Comparison
 from kpig.compare.lines import Line
 from kpig.compare.measures import COSTS, MEASURES, Measure
@@ -21,12 +23,36 @@ UNEQUAL = "These runs do not compare; what must be equal differs:"
 
 @dataclass(frozen=True)
 class Sheet:
-    """A title, headings, rows of cells (the first one a label), and the sentences beneath."""
+    """A title, headings, rows of cells (the first one a label), and the sentences beneath.
+
+    `values` are the numbers behind the cells, by which a column sorts; None where there is none.
+    """
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    values: tuple[tuple[float | None, ...], ...] = ()
+
+
+class Cell(NamedTuple):
+    """The text of a cell, and the number that it sorts by."""
+
+    text: str
+    value: float | None = None
+
+
+def _sheet(
+    title: str, headings: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell]]], notes: Sequence[str]
+) -> Sheet:
+    """A sheet of labels and their cells."""
+    return Sheet(
+        title,
+        tuple(headings),
+        tuple((label, *(cell.text for cell in cells)) for label, cells in rows),
+        tuple(notes),
+        tuple(tuple(cell.value for cell in cells) for _, cells in rows),
+    )
 
 
 def sheets(comparison: Comparison) -> list[Sheet]:
@@ -39,15 +65,18 @@ def sheets(comparison: Comparison) -> list[Sheet]:
 def _main(comparison: Comparison) -> Sheet:
     measures = [measure for measure in _measured(comparison) if measure.main]
     rows = [
-        (line.label, *_scores(line, measures), decimal(line.rank, 2), str(len(line.runs)))
+        (
+            line.label,
+            [
+                *_scores(line, measures),
+                Cell(decimal(line.rank, 2), line.rank),
+                Cell(str(len(line.runs)), len(line.runs)),
+            ],
+        )
         for line in comparison.lines
     ]
-    return Sheet(
-        "Scores",
-        ("Method", *map(_heading, measures), "Average rank ↓", "Runs"),
-        tuple(rows),
-        tuple(_main_notes(comparison)),
-    )
+    headings = ("Method", *map(_heading, measures), "Average rank ↓", "Runs")
+    return _sheet("Scores", headings, rows, _main_notes(comparison))
 
 
 def _main_notes(comparison: Comparison) -> list[str]:
@@ -76,16 +105,12 @@ def _differences(comparison: Comparison, others: Sequence[Line]) -> Sheet:
     """Paired differences from the reference in the main measures."""
     measures = [measure for measure in _measured(comparison) if measure.main]
     rows = [
-        (line.label, *(_difference(line.contrasts.get(m.key), m) for m in measures))
+        (line.label, [_difference(line.contrasts.get(m.key), m) for m in measures])
         for line in others
         if line.contrasts
     ]
-    return Sheet(
-        f"Differences from {comparison.reference}",
-        ("Method", *map(_heading, measures)),
-        tuple(rows),
-        tuple(_test_notes(others)),
-    )
+    headings = ("Method", *map(_heading, measures))
+    return _sheet(f"Differences from {comparison.reference}", headings, rows, _test_notes(others))
 
 
 def _test_notes(others: Sequence[Line]) -> list[str]:
@@ -110,28 +135,51 @@ def _test_notes(others: Sequence[Line]) -> list[str]:
 
 def _further(comparison: Comparison) -> Sheet:
     measures = [measure for measure in _measured(comparison) if not measure.main]
-    rows = [(line.label, *_scores(line, measures)) for line in comparison.lines]
-    return Sheet(
+    rows = [(line.label, _scores(line, measures)) for line in comparison.lines]
+    return _sheet(
         "Further scores",
         ("Method", *map(_heading, measures)),
-        tuple(rows),
+        rows,
         (legend({"Average": "average", "Half": "half_listening", "Gain": "gain", "Gap": "wording_gap"}),),
     )
 
 
 def _cost(comparison: Comparison) -> Sheet:
     rows = [
-        (line.label, *(_count(line.estimates[cost.key], cost) for cost in COSTS)) for line in comparison.lines
+        (line.label, [_count(line.estimates[cost.key], cost) for cost in COSTS]) for line in comparison.lines
     ]
-    return Sheet(
+    return _sheet(
         "Cost, mean per run",
         ("Method", *(cost.short for cost in COSTS)),
-        tuple(rows),
+        rows,
         (
-            "Tokens are real ones without padding: trained on (forward and backward), and only read. Gain "
-            "seconds lie within train seconds.",
+            "Tokens are real ones without padding: trained on (forward and backward), and only read. "
+            "Computing: tokens trained on, plus a third of those only read. Gain seconds lie within train "
+            "seconds.",
         ),
     )
+
+
+def budgets(comparison: Comparison) -> Sheet:
+    """What every line costs in both budgets beside the reference, and what it reaches with that."""
+    measures = [measure for measure in _measured(comparison) if measure.main]
+    reference = comparison.reference
+    rows = [
+        (one.line.label, [*_budget(one, reference), *_scores(one.line, measures)])
+        for one in spent(comparison)
+    ]
+    headings = ("Method", "Updates", "Computing", f"Equal to {reference} in", *map(_heading, measures))
+    notes = (
+        "Computing is tokens trained on, plus a third of those only read. In brackets: the ratio to "
+        f"{reference}. Equal means within {NEAR['updates']:.0%} of updates, or {NEAR['computing']:.0%} of "
+        "computing. A method is better only where it is not worse at equal computing either.",
+    )
+    return _sheet("Both budgets", headings, rows, notes)
+
+
+def _budget(one: Spent, reference: str) -> list[Cell]:
+    costs = [Cell(f"{one.cost[key]:,.0f}\n({decimal(one.ratio[key], 2)} x)", one.cost[key]) for key in NEAR]
+    return [*costs, Cell(NONE if one.line.label == reference else one.equal_in)]
 
 
 def _measured(comparison: Comparison) -> list[Measure]:
@@ -143,22 +191,22 @@ def _heading(measure: Measure) -> str:
     return measure.short + ARROWS[measure.better]
 
 
-def _scores(line: Line, measures: Sequence[Measure]) -> list[str]:
+def _scores(line: Line, measures: Sequence[Measure]) -> list[Cell]:
     return [_score(line.estimates[m.key], m.digits, line.contrasts.get(m.key)) for m in measures]
 
 
-def _score(found: Estimate | None, digits: int, contrast: Contrast | None) -> str:
+def _score(found: Estimate | None, digits: int, contrast: Contrast | None) -> Cell:
     if found is None:
-        return NONE
+        return Cell(NONE)
     star = "*" if contrast and contrast.adjusted < LEVEL else ""
-    return _with_interval(found, lambda value: decimal(value, digits), star)
+    return Cell(_with_interval(found, lambda value: decimal(value, digits), star), found.mean)
 
 
-def _difference(contrast: Contrast | None, measure: Measure) -> str:
+def _difference(contrast: Contrast | None, measure: Measure) -> Cell:
     if contrast is None:
-        return NONE
+        return Cell(NONE)
     text = _with_interval(contrast.difference, lambda value: f"{value:+z.{measure.digits}f}")
-    return f"{text}\np {_p(contrast.p)} ({_p(contrast.adjusted)})"
+    return Cell(f"{text}\np {_p(contrast.p)} ({_p(contrast.adjusted)})", contrast.difference.mean)
 
 
 def _with_interval(found: Estimate, write: Callable[[float], str], mark: str = "") -> str:
@@ -174,5 +222,5 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
-def _count(found: Estimate | None, cost: Measure) -> str:
-    return NONE if found is None else f"{found.mean:,.{cost.digits}f}"
+def _count(found: Estimate | None, cost: Measure) -> Cell:
+    return Cell(NONE) if found is None else Cell(f"{found.mean:,.{cost.digits}f}", found.mean)

@@ -65,6 +65,18 @@ def contrasts(values: Mapping[str, Values[Cell]], reference: str) -> dict[str, C
     }
 
 
+def paired_difference(one: Values[Cell], other: Values[Cell]) -> tuple[Estimate, float] | None:
+    """The mean of `one` minus `other` over the cells they share, and its p, for no other pair corrected.
+
+    None where they share no cell.
+    """
+    cells = [cell for cell in one if cell in other]
+    if not cells:
+        return None
+    a, b = [one[cell] for cell in cells], [other[cell] for cell in cells]
+    return _estimate([x - y for x, y in zip(a, b, strict=True)]), paired_permutation_test(a, b, SEED)
+
+
 def bootstrap_interval(
     values: Sequence[float], seed: int, num_resamples: int = NUM_RESAMPLES, level: float = 0.95
 ) -> tuple[float, float]:

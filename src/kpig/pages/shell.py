@@ -22,11 +22,13 @@ def render(
     scripts: Sequence[str] = (),
     libraries: Iterable[Library] | None = None,
     filters: Mapping[str, Callable[..., Any]] | None = None,
+    own: Sequence[str] = (),
 ) -> str:
     """The page of a template that extends `pages/base.html.j2`; whatever is in `values` is shown as text.
 
     `data` are read by the page's scripts: `await kpig.data(name)`. `styles` and `scripts` are files below
     `templates/`, which come after the shell's own. Both libraries are brought along where none are named.
+    `own` is that of `policy`: a page that a server shows may ask it for more.
     """
     from markupsafe import Markup
 
@@ -34,7 +36,7 @@ def render(
     sheets = [_read(name) for name in (BASE_STYLE, *styles)]
     codes = [_read(name) for name in (BASE_SCRIPT, *scripts)]
     shell = {
-        "policy": policy((*codes, *(one.code for one in brought)), sheets),
+        "policy": policy((*codes, *(one.code for one in brought)), sheets, own),
         "styles": list(map(Markup, sheets)),
         "scripts": list(map(Markup, codes)),
         "libraries": {one.name: Markup(one.content) for one in brought},

@@ -5,9 +5,9 @@ Categories sit at numbers with tick texts, so that two labels that look alike st
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
-from kpig.report.colours import COLOURS, UNTUNED_COLOUR
+from kpig.report.colours import UNTUNED_COLOUR
 from kpig.report.text import plot_label
 
 if TYPE_CHECKING:
@@ -27,14 +27,6 @@ MOST_POINTS = 3_000
 
 Trace = dict[str, Any]
 """A series of a figure, in plotly's words."""
-
-
-class PlotGroup(TypedDict):
-    """Plots under one title: how to read them, and the caption and HTML of each."""
-
-    title: str
-    note: str
-    figures: list[tuple[str, str]]
 
 
 def draw(traces: Sequence[Trace], height: int, **layout: Any) -> "Figure":
@@ -58,20 +50,6 @@ def draw(traces: Sequence[Trace], height: int, **layout: Any) -> "Figure":
 
 def _second_axes(layout: Mapping[str, Any]) -> list[str]:
     return [name for name in layout if name in ("xaxis2", "yaxis2")]
-
-
-def to_html(figure: "Figure", number: str) -> str:
-    """The figure as HTML, "group-place" its number; number 0-0 brings plotly.js along."""
-    import plotly.io
-
-    html: str = plotly.io.to_html(
-        figure,
-        full_html=False,
-        include_plotlyjs=number == "0-0",
-        div_id=f"figure-{number}",
-        config={"displayModeBar": False, "responsive": True},
-    )
-    return html
 
 
 def as_data(figure: "Figure") -> dict[str, Any]:
@@ -135,8 +113,3 @@ def thinned(values: Sequence[Any]) -> list[Any]:
     """Every second, third, ... of a series of more than MOST_POINTS; the last stays."""
     every = -(-len(values) // MOST_POINTS) or 1
     return [*values[: len(values) - 1 : every], *values[-1:]]
-
-
-def run_colour(number: int) -> str:
-    """The colour of a run in every plot, by its place among the runs."""
-    return COLOURS[number % len(COLOURS)]

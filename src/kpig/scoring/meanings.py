@@ -404,6 +404,15 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "docs/method.md, section 8",
             ("fwd tokens", "forward tokens"),
         ),
+        "computing": Meaning(
+            "Computing, tokens",
+            "what a run spends on learning, in tokens trained on",
+            "A token that is only read costs about a third of one that is trained on.",
+            "train tokens + forward tokens / 3",
+            "0 or more",
+            "",
+            "docs/method.md, section 8",
+        ),
         "computed_tokens": Meaning(
             "Tokens computed",
             "tokens that passes computed: padding too, and shared ones once",

@@ -1,4 +1,4 @@
-"""The method that a config names: found, its settings checked, made. No torch until it is loaded."""
+"""The method that a config names: found, its settings checked, made. No torch, but for what a third party loads."""
 
 from __future__ import annotations
 

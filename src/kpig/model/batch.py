@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from kpig.config.section import AUTO
 from kpig.model import packing
 from kpig.model.encoding import Encoded
-from kpig.model.packing import AUTO, COSTS, Costs, Pair, RowTokens, num_shared
+from kpig.model.packing import COSTS, Costs, Pair, RowTokens, num_shared
 from kpig.model.rows import Rows, join, pad
 from kpig.records import Example
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kpig.config import TrainSection
+from kpig.config.section import AUTO
 from kpig.errors import ModelError
 from kpig.model import adapters, generation, internals, portions, weights
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, sharing_pays, token_batches
@@ -22,7 +23,7 @@ from kpig.model.encoding import Encoded, Encoder
 from kpig.model.generation import Answer
 from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
-from kpig.model.packing import AUTO, RowTokens
+from kpig.model.packing import RowTokens
 from kpig.model.rows import Rows, pad
 from kpig.model.sharing import Sharing, has_dropout, plain_ids
 from kpig.records import Example

@@ -14,13 +14,13 @@ import torch
 from accelerate import Accelerator
 
 from kpig.config import RunConfig, TrainSection
+from kpig.config.section import AUTO
 from kpig.errors import DivergedError, ModelError, TrainingError, is_out_of_memory
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts.memory import reworded
 from kpig.model import portions
 from kpig.model.generation import NOT_FINITE
 from kpig.model.learner import Learner
-from kpig.model.packing import AUTO
 from kpig.records import Example, Task
 from kpig.training import checkpoint
 from kpig.training.checkpoint import Checkpoint

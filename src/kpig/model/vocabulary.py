@@ -14,7 +14,16 @@ from kpig.model.folder import check_folder, is_adapter, read_json, resolve
 CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")
 """Names in tokenizer_config.json of what takes tokenizer.json as it is; others change something of it."""
 
-KNOWN = frozenset({"backend", "clean_up_tokenization_spaces", "model_max_length", "tokenizer_class"})
+KNOWN = frozenset(
+    {
+        "backend",
+        "clean_up_tokenization_spaces",
+        "is_local",
+        "local_files_only",
+        "model_max_length",
+        "tokenizer_class",
+    }
+)
 """What tokenizer_config.json may say beside the names of special tokens without any change to the ids."""
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")

@@ -16,7 +16,7 @@ from kpig.records import Example, Instruction, KeySpan
 
 TINY = ModelSection(path="tiny")
 QUICK, WHOLE = encoder_of(TINY), loading.load_encoder(TINY)
-PIECES = st.sampled_from("<|end|>,<|pad|>, ,\n,plum,Zürich,数字,é,\u200b,\t\t,7.50,🍐".split(","))
+PIECES = st.sampled_from(
     ["<|end|>", "<|pad|>", " ", "\n", "plum", "Zürich", "数字", "é", "\u200b", "\t\t", "7.50", "🍐"]
 )
 TEXTS = st.lists(PIECES | st.text(max_size=5), max_size=9).map("".join)

@@ -11,8 +11,9 @@ from tokenizers.processors import TemplateProcessing
 
 from conftest import ARCHITECTURES
 from kpig.errors import DataError, ModelError
-from kpig.model.batch import collate, token_batches
+from kpig.model.batch import collate
 from kpig.model.encoding import Encoder
+from kpig.model.portions import token_batches
 from kpig.model.rows import join, pad
 from kpig.records import Example, Instruction, KeySpan
 

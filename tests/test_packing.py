@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from conftest import ARCHITECTURES
 from kpig.config import TrainSection
+from kpig.config.section import AUTO
 from kpig.errors import ModelError
 from kpig.model import packing
 from kpig.model.batch import collate, packed_batches
-from kpig.model.packing import AUTO, common_beginning, laid_out, num_shared, pack, plan, read_after_shared
+from kpig.model.packing import common_beginning, laid_out, num_shared, pack, plan, read_after_shared
 from kpig.model.rows import pad
 from kpig.training import loop
 

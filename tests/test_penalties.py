@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from kpig import config
-from kpig.methods.a_gem import project
 from kpig.methods.base import Clock, Step
 from kpig.methods.chosen import create
 from kpig.methods.ewc import merged
 from kpig.methods.l2 import L2
 from kpig.methods.parts.fisher import diagonal_fisher
-from kpig.methods.parts.gradient import mean_gradient
+from kpig.methods.parts.gradient import mean_gradient, project
 from kpig.model.batch import collate
 from kpig.model.encoding import Encoded
 from kpig.model.learner import Learner

@@ -14,9 +14,10 @@ from kpig import config
 from kpig.methods.base import Step
 from kpig.methods.chosen import create
 from kpig.model import portions, sharing
-from kpig.model.batch import Layout, sharing_pays, token_batches
+from kpig.model.batch import Layout, sharing_pays
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
+from kpig.model.portions import token_batches
 from kpig.records import Gain
 from kpig.tasks import suite
 from kpig.testing import models

@@ -20,7 +20,8 @@ from kpig.progress import Watcher
 from kpig.records import Example, Instruction, KeySpan, Message, Task
 from kpig.runs import job
 from kpig.runs.check import check
-from kpig.runs.diagnose import evaluate_model, prompts_of
+from kpig.runs.diagnose import evaluate_model
+from kpig.runs.prompts import prompts_of
 from kpig.tasks import stream
 from kpig.tasks.show import html
 

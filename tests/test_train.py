@@ -14,10 +14,11 @@ from kpig.errors import RunError, TrainingError
 from kpig.methods.base import Clock, Loss, Method, Step
 from kpig.methods.chosen import create
 from kpig.model import gain
-from kpig.model.batch import collate, token_batches
+from kpig.model.batch import collate
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
 from kpig.model.objective import jsd
+from kpig.model.portions import token_batches
 from kpig.records import Gain
 from kpig.tasks import suite
 from kpig.testing.models import scatter

@@ -4,6 +4,7 @@ Every import counts: at load, inside functions, and under TYPE_CHECKING.
 """
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import kpig
+from kpig.methods import METHODS
 
 PACKAGE = Path(kpig.__file__).parent
 
@@ -51,8 +53,15 @@ LIGHT_ENTRIES = (
     "kpig.scoring.predictions_file",
     "kpig.methods",
     "kpig.methods.chosen",
+    "kpig.methods.tables",
+    *(entry.target.partition(":")[0] for entry in METHODS.values()),
     "kpig.llm",
+    "kpig.model.vocabulary",
     "kpig.runs.check",
+    "kpig.runs.disk",
+    "kpig.runs.memory",
+    "kpig.runs.prompts",
+    "kpig.runs.unseen",
     "kpig.runs.folder",
     "kpig.runs.course",
     "kpig.runs.gate",
@@ -242,3 +251,41 @@ def test_whole_rooms_touch_no_tensor_when_they_are_loaded(room_name):
                 one for found in imports_at_load(ast.parse(path.read_text()).body) for one in parents(found)
             }
             assert at_load.isdisjoint(HEAVY), name
+
+
+LIGHT_COMMANDS = (
+    "--help",
+    "check CONFIG",
+    "check CONFIG --set method.name=ewc",
+    "check CONFIG --set model.path=someone/model-on-the-hub",
+    "check CONFIG --set train.batch_size=0",
+    "show suite",
+    "show CONFIG",
+    "config",
+    "config method.o_lora",
+    "explain",
+    "methods",
+    "init NEW",
+    "gate RUN",
+    "report RUN",
+    "compare RUN",
+)
+"""What is looked at before and after a run. CONFIG learns with the shipped model."""
+
+
+@pytest.mark.parametrize("command", LIGHT_COMMANDS)
+def test_commands_that_compute_with_no_model_end_without_torch_or_transformers(command, tmp_path):
+    """Not only modules as they load: all that a command asks for on its way."""
+    (tmp_path / "my.toml").write_text(
+        '[suite]\nnum_steps = 2\n[model]\npath = "tiny"\n[stream]\npath = "suite"'
+    )
+    shutil.copytree(Path(__file__).parent / "golden" / "old_run", tmp_path / "old_run")
+    places = {"CONFIG": tmp_path / "my.toml", "NEW": tmp_path / "new", "RUN": tmp_path / "old_run"}
+    words = [str(places.get(word, word)) for word in command.split()]
+    code = (
+        "import atexit, sys; from kpig.cli import main; sys.argv[0] = 'kpig'; "
+        f"atexit.register(lambda: print('loaded:', [one for one in {HEAVY} if one in sys.modules])); main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == (1 if "batch_size=0" in command else 0), done.stderr
+    assert done.stdout.endswith("loaded: []\n")

@@ -1,12 +1,13 @@
 """The command `show`: instructions as a reader and as a model sees them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kpig.cli.app import TasksPath, app, model_of, quiet, read_tasks
+from kpig.cli.app import TasksPath, app, model_of, read_tasks
 from kpig.cli.screen import say
 from kpig.errors import UsageError, nearest
 from kpig.files import name_for, publish
@@ -62,7 +63,7 @@ def _prompts(tasks: str, path: str) -> "Callable[[Task], Prompts]":
     section = model_of(tasks, path)
     if section is None:
         return lambda task: []
-    from kpig.runs.diagnose import prompts_of
+    from kpig.runs.prompts import prompts_of
 
-    quiet()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it loads for some tokenizers only
     return prompts_of(section)

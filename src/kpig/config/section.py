@@ -1,6 +1,6 @@
 """What every table of the configuration is, and the kinds of number that stand in them."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -16,6 +16,9 @@ Seed = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
+
+AUTO: Literal["auto"] = "auto"
+"""Leaves a setting to what is there: to counting, or to the machine."""
 
 
 class Section(BaseModel):

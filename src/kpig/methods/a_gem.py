@@ -1,17 +1,18 @@
 """A-GEM: never follow a gradient against that of a batch from memory."""
 
-from collections.abc import Iterable, Mapping
+from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor
 
 from kpig.config import RunConfig
 from kpig.config.section import CountOrAll, cost
 from kpig.methods.base import Clock, Method, Settings
-from kpig.methods.parts.gradient import mean_gradient, wide
 from kpig.methods.parts.memory import Memory
-from kpig.model.learner import Learner
+
+if TYPE_CHECKING:
+    from kpig.model.learner import Learner
 
 
 class AGemSettings(Settings):
@@ -45,29 +46,11 @@ class AGem(Method):
         self.memory = Memory(config.replay.memory_per_task, config.seed)
 
     def shape_gradients(self, learner: Learner, clock: Clock) -> None:
+        from kpig.methods.parts.gradient import mean_gradient, project
+
         if not self.memory.tasks:
             return
         count = self.settings.num_examples or self.num_replayed(clock)
         examples = self.memory.draw(count, clock.rng("memory"))
         if examples:
             project(learner.parameters(), mean_gradient(learner, examples, self.config.train))
-
-
-@torch.no_grad()
-def project(parameters: Mapping[str, torch.nn.Parameter], reference: Mapping[str, Tensor]) -> None:
-    """Remove from the parameters' `.grad`, all taken as one vector, what goes against `reference`.
-
-    Nothing changes where their inner product is not negative.
-    """
-    held = {name: weight.grad for name, weight in parameters.items() if weight.grad is not None}
-    product = _inner((gradient, reference[name]) for name, gradient in held.items())
-    if product >= 0:
-        return
-    share = product / _inner((one, one) for one in reference.values())
-    for name, weight in parameters.items():
-        against = share * reference[name]
-        weight.grad = held[name].sub_(against) if name in held else -against.to(weight.dtype)
-
-
-def _inner(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
-    return sum(float(torch.dot(wide(one).flatten(), wide(other).flatten())) for one, other in pairs)

@@ -1,21 +1,24 @@
 """The one interface behind which every method learns a stream, and the plain data it works with."""
 
+from __future__ import annotations
+
 import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kpig.config import RunConfig
 from kpig.config.section import Section
 from kpig.methods.parts.memory import Memory
-from kpig.model.batch import Batch
-from kpig.model.learner import Learner
-from kpig.model.objective import cross_entropy_sum
 from kpig.records import Example, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kpig.model.batch import Batch
+    from kpig.model.learner import Learner
 
 ROUNDING = 1e-9
 """What a product of whole numbers and ratios may lack to the whole number that it stands for."""
@@ -208,6 +211,8 @@ class Method:
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
         """The loss of one micro-batch; cross-entropy over response tokens unless overridden."""
+        from kpig.model.objective import cross_entropy_sum
+
         logits = learner.response_logits(batch.rows)
         total = cross_entropy_sum(logits, batch.rows.target)
         return Loss(total, {"cross_entropy": total.detach()})

@@ -1,4 +1,4 @@
-"""The method that a config names: found, its settings checked, made. No torch until it is loaded."""
+"""The method that a config names: found, its settings checked, made. Torch loads for a third party only."""
 
 from __future__ import annotations
 

@@ -1,15 +1,20 @@
 """DARE: drop a random part of what a step changed in the weights, rescale the rest."""
 
-from typing import Annotated, Literal
+from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING, Annotated, Literal
+
 from pydantic import Field
-from torch import Tensor
 
 from kpig.config import RunConfig
 from kpig.errors import ConfigError
 from kpig.methods.base import Method, Settings, Step
-from kpig.model.learner import Learner, Weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from kpig.model.learner import Learner, Weights
 
 
 class DareSettings(Settings):
@@ -51,6 +56,8 @@ class Dare(Method):
         self._reference: Weights | None = None
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
+        import torch
+
         _refuse_lora_on_embeddings(learner)
         if self.settings.reference == "previous":
             self._reference = learner.weights()
@@ -77,6 +84,8 @@ class Dare(Method):
 
     def _generator(self, step: int, name: str) -> torch.Generator:
         """Chance of its own for each step and weight, on the CPU, so that every device draws the same."""
+        import torch
+
         seed = self.rng(f"dare/{step}/{name}").getrandbits(63)
         return torch.Generator().manual_seed(seed)
 
@@ -96,6 +105,8 @@ def drop_and_rescale(weight: Tensor, reference: Tensor, drop: float, generator: 
 
     Entries that are dropped equal the reference exactly. The generator is one of the CPU.
     """
+    import torch
+
     kept = (torch.rand(weight.shape, generator=generator) >= drop).to(weight.device)
     wide = torch.promote_types(weight.dtype, torch.float32)
     base = reference.to(wide)

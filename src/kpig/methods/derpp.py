@@ -1,23 +1,26 @@
 """DER++: replay, and hold the outputs on replayed examples to those stored when their task ended."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
 from pydantic import Field
-from torch import Tensor
 
 from kpig.config import RunConfig
 from kpig.config.section import Count, Weight, cost
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Loss, Method, Settings, Step
 from kpig.methods.parts.memory import Memory
-from kpig.model import objective
-from kpig.model.batch import Batch, Logits
-from kpig.model.learner import Learner
 from kpig.records import Example
 
-Stored = dict[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kpig.model.batch import Batch, Logits
+    from kpig.model.learner import Learner
+
+Stored = dict[str, "Tensor"]
 """Of one example with T tokens: "ids" [T, k] int32, "log_probs" [T, k + 1] float32, on the CPU."""
 
 
@@ -61,6 +64,8 @@ class DarkExperienceReplay(Method):
         return self.memory.draw(self.num_replayed(clock), clock.rng("replay"), reword=False)
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
+        from kpig.model import objective
+
         if not batch.replayed.any():
             return super().loss(learner, batch)
         logits = learner.response_logits(batch.rows)  # [N, V]
@@ -94,6 +99,10 @@ class DarkExperienceReplay(Method):
 
     def _outputs(self, batch: Batch, logits: Logits) -> list[Stored]:
         """What is stored of each example: the model's top k now, and the remainder."""
+        import torch
+
+        from kpig.model import objective
+
         ids = logits.rows.topk(min(self.settings.top_k, logits.rows.shape[-1])).indices  # [N, k]
         log_probs = objective.top_log_probs(logits.rows, ids).float().cpu()  # [N, k + 1]
         own = [(batch.example == number).cpu() for number in range(len(batch.examples))]
@@ -102,6 +111,10 @@ class DarkExperienceReplay(Method):
 
     def _divergence(self, batch: Batch, logits: Tensor) -> Tensor:
         """KL(stored || now) at each replayed token, from their logits [P, V], in the order of the batch."""
+        import torch
+
+        from kpig.model import objective
+
         pairs = zip(batch.examples, batch.replayed.tolist(), strict=True)
         stored = [self.stored[example.task][example.id] for example, is_past in pairs if is_past]
         ids = torch.cat([one["ids"] for one in stored]).to(logits.device, torch.int64)  # [P, k]

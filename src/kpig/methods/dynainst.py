@@ -1,7 +1,9 @@
 """DynaInst: a pull to uniform outputs, and replay of what the model is unsure of (Mok et al., ACL 2023)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -10,10 +12,11 @@ from kpig.config.section import Count, CountOrAll, Weight, cost
 from kpig.methods.base import Clock, Loss, Method, Settings
 from kpig.methods.parts.memory import Memory, reworded
 from kpig.methods.parts.selection import leading, proportional
-from kpig.model.batch import Batch, Logits
-from kpig.model.learner import Learner
-from kpig.model.objective import cross_entropy_sum, entropy, mean_by_example, uniform_divergence
 from kpig.records import Example
+
+if TYPE_CHECKING:
+    from kpig.model.batch import Batch, Logits
+    from kpig.model.learner import Learner
 
 
 class DynainstSettings(Settings):
@@ -64,6 +67,8 @@ class Dynainst(Method):
         return [reworded(kept.examples[index], kept.instructions, rng) for kept, index in drawn]
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
+        from kpig.model.objective import cross_entropy_sum, uniform_divergence
+
         if not self.settings.entropy_weight:
             return super().loss(learner, batch)
         logits = learner.response_logits(batch.rows)
@@ -92,6 +97,8 @@ def measure(learner: Learner, examples: Mapping[str, Sequence[Example]]) -> dict
 
 
 def _uncertainties(batch: Batch, logits: Logits) -> list[float]:
+    from kpig.model.objective import entropy, mean_by_example
+
     means: list[float] = mean_by_example(entropy(logits.rows), batch.example, len(batch.examples)).tolist()
     return means
 

@@ -3,8 +3,10 @@
 Shape letters: T tasks, D hidden size.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -15,8 +17,10 @@ from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts import embeddings
 from kpig.methods.parts.memory import Memory, Remembered
 from kpig.methods.parts.selection import leading
-from kpig.model.learner import Learner
 from kpig.records import Example, Instruction
+
+if TYPE_CHECKING:
+    from kpig.model.learner import Learner
 
 
 class DynosaurSettings(Settings):

@@ -1,19 +1,22 @@
 """EWC: a penalty on how far the weights move, each by its importance to past steps."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor
 
 from kpig.config import RunConfig
 from kpig.config.section import Count, Weight, cost
 from kpig.methods.base import Method, Settings, Step
-from kpig.methods.parts.distance import anchor, squared_distance
-from kpig.methods.parts.fisher import diagonal_fisher
 from kpig.methods.parts.memory import pick, reworded
-from kpig.model.learner import Learner, Weights
 from kpig.records import Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kpig.model.learner import Learner, Weights
 
 PUBLISHED = {"citb": 0.01, "trace": 0.5 * 400, "running": 0.5 * 5000}
 """λ of each EWC variant as its public code has it."""
@@ -62,16 +65,22 @@ class Ewc(Method):
         self.fisher: dict[str, Tensor] = {}
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
+        from kpig.methods.parts.distance import anchor
+
         self.anchor = anchor(step, learner)
         return step
 
     def penalty(self, learner: Learner) -> Tensor | None:
+        from kpig.methods.parts.distance import squared_distance
+
         if self.anchor is None:
             return None
         self.fisher = {name: value.to(learner.device) for name, value in self.fisher.items()}
         return self.weight * squared_distance(learner.parameters(), self.anchor, self.fisher)
 
     def end_step(self, step: Step, learner: Learner) -> None:
+        from kpig.methods.parts.fisher import diagonal_fisher
+
         measured = diagonal_fisher(learner, self._examples(step), self.config.train)
         former = {name: value.to(learner.device) for name, value in self.fisher.items()}
         self.fisher = merged(self.settings.variant, former, measured, step.number - 1)

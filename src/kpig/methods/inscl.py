@@ -3,13 +3,15 @@
 Shape letters: I, J instructions, D hidden size.
 """
 
+from __future__ import annotations
+
 import math
 import random
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,8 +22,10 @@ from kpig.methods.parts import embeddings
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.packages import required
 from kpig.methods.parts.selection import split
-from kpig.model.learner import Learner
 from kpig.records import Example, Instruction, Task, wordings
+
+if TYPE_CHECKING:
+    from kpig.model.learner import Learner
 
 
 class InsclSettings(Settings):

@@ -3,8 +3,10 @@
 Shape letters: P prompts, D hidden size.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -14,8 +16,10 @@ from kpig.methods.base import Clock, Method, Settings, Step
 from kpig.methods.parts import clusters, embeddings
 from kpig.methods.parts.memory import Memory
 from kpig.methods.parts.packages import required
-from kpig.model.learner import Learner
 from kpig.records import Example
+
+if TYPE_CHECKING:
+    from kpig.model.learner import Learner
 
 
 class KmeansReplaySettings(Settings):

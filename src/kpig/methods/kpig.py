@@ -1,8 +1,10 @@
 """KPIG: measure who listens; do not learn to answer without being told (docs/method.md, sections 4 to 6)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,11 +13,11 @@ from kpig.config.section import Count, CountOrAll, Share, cost
 from kpig.methods.base import Clock, Loss, Method, Settings, Step
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.selection import chances, lowest, proportional
-from kpig.model import gain
-from kpig.model.batch import Batch
-from kpig.model.learner import Learner, Weights
-from kpig.model.objective import cross_entropy_sum, jsd
 from kpig.records import Example, Gain
+
+if TYPE_CHECKING:
+    from kpig.model.batch import Batch
+    from kpig.model.learner import Learner, Weights
 
 
 class KpigSettings(Settings):
@@ -116,6 +118,8 @@ class Kpig(Method):
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
         """CE of originals + λ · w(task) · JSD of twins, summed over tokens (docs/method.md, section 6)."""
+        from kpig.model.objective import cross_entropy_sum, jsd
+
         if batch.twins is None or batch.both is None:
             return super().loss(learner, batch)
         logits = learner.response_logits(batch.both)
@@ -142,6 +146,8 @@ class Kpig(Method):
         return clock.update == 0 or (self.settings.refresh > 0 and clock.update % self.settings.refresh == 0)
 
     def _measure(self, learner: Learner) -> dict[str, Gain]:
+        from kpig.model import gain
+
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
         selects = self.settings.selection != "uniform" and self.memory.tasks
         weighs = self.settings.weighting == "gain" and self.paired

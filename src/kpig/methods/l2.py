@@ -1,16 +1,20 @@
 """L2: a penalty on how far the weights move from those after the previous step."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
-from torch import Tensor
 
 from kpig.config import RunConfig
 from kpig.config.section import Weight
 from kpig.methods.base import Method, Settings, Step
-from kpig.methods.parts.distance import anchor, squared_distance
-from kpig.model.learner import Learner, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kpig.model.learner import Learner, Weights
 
 
 class L2Settings(Settings):
@@ -35,10 +39,14 @@ class L2(Method):
         self.anchor: Weights | None = None
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
+        from kpig.methods.parts.distance import anchor
+
         self.anchor = anchor(step, learner)
         return step
 
     def penalty(self, learner: Learner) -> Tensor | None:
+        from kpig.methods.parts.distance import squared_distance
+
         if self.anchor is None:
             return None
         return self.settings.weight * squared_distance(learner.parameters(), self.anchor)

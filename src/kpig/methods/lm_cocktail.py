@@ -1,19 +1,23 @@
 """LM-Cocktail: after each step, a weighted mean of tuned, starting and earlier weights."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
 from pydantic import Field
-from torch import Tensor
 
 from kpig.config import RunConfig
 from kpig.config.section import Count, Share, cost
 from kpig.errors import ConfigError
 from kpig.methods.base import Method, Settings, Step
 from kpig.methods.parts.memory import pick
-from kpig.model.learner import Learner, Weights
 from kpig.records import Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kpig.model.learner import Learner, Weights
 
 
 class LmCocktailSettings(Settings):
@@ -100,11 +104,15 @@ class LmCocktail(Method):
 
 def softmax(losses: Sequence[float], temperature: float) -> list[float]:
     """softmax(−loss / temperature)."""
+    import torch
+
     return torch.softmax(-torch.tensor(losses, dtype=torch.float64) / temperature, 0).tolist()
 
 
 def weighted_mean(models: Sequence[Weights], shares: Sequence[float]) -> dict[str, Tensor]:
     """Σ_k share_k θ_k for every weight, in float32 or wider."""
+    import torch
+
     return {
         name: sum(
             (

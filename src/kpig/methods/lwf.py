@@ -1,17 +1,19 @@
 """Learning without forgetting: hold the outputs on current inputs to those of the previous model."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from kpig.config import RunConfig
 from kpig.config.section import Weight
 from kpig.methods.base import Loss, Method, Settings, Step
-from kpig.methods.parts.distance import anchor
-from kpig.model.batch import Batch
-from kpig.model.learner import Learner, Weights
-from kpig.model.objective import cross_entropy_sum, distillation
+
+if TYPE_CHECKING:
+    from kpig.model.batch import Batch
+    from kpig.model.learner import Learner, Weights
 
 
 class LwfSettings(Settings):
@@ -42,10 +44,14 @@ class Lwf(Method):
         self._previous: Weights | None = None
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
+        from kpig.methods.parts.distance import anchor
+
         self._previous = anchor(step, learner)
         return step
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
+        from kpig.model.objective import cross_entropy_sum, distillation
+
         if self._previous is None:
             return super().loss(learner, batch)
         logits = learner.response_logits(batch.rows)

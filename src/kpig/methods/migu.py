@@ -1,23 +1,26 @@
 """MIGU: update only the output units that answer most strongly to the present data."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from kpig.config import RunConfig
-from kpig.config.section import Share
+from kpig.config.section import AUTO, Share
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Loss, Method, Settings, Step
-from kpig.model.batch import Batch
-from kpig.model.learner import Learner
-from kpig.model.packing import AUTO
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers.pytorch_utils import Conv1D
+
+    from kpig.model.batch import Batch
+    from kpig.model.learner import Learner
 
 
 class MiguSettings(Settings):
@@ -74,6 +77,8 @@ class Migu(Method):
             return super().loss(learner, batch)
 
     def shape_gradients(self, learner: Learner, clock: Clock) -> None:
+        import torch
+
         layers = linear_layers(learner)
         for name, magnitudes in self.magnitudes.items():
             rest = torch.ones_like(magnitudes, dtype=torch.bool)
@@ -102,6 +107,9 @@ class Migu(Method):
 
 def linear_layers(learner: Learner) -> dict[str, nn.Linear | Conv1D]:
     """The linear layers whose weight is trained, by name; none that shares it with the input embedding."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
     shared = learner.model.get_input_embeddings().weight
     return {
         name: module
@@ -114,6 +122,8 @@ def linear_layers(learner: Learner) -> dict[str, nn.Linear | Conv1D]:
 
 def unit_gradients(layer: nn.Linear | Conv1D) -> Iterator[Tensor]:
     """Views of the gradients of weight and bias, output units first. Conv1D stores them last."""
+    from transformers.pytorch_utils import Conv1D
+
     if layer.weight.grad is not None:
         yield layer.weight.grad.T if isinstance(layer, Conv1D) else layer.weight.grad
     if layer.bias is not None and layer.bias.grad is not None:

@@ -1,19 +1,23 @@
 """O-LoRA: every step learns in low-rank directions of its own, orthogonal to those of earlier steps."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from __future__ import annotations
 
-import torch
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
 from pydantic import Field
-from torch import Tensor
 
 from kpig.config import RunConfig
 from kpig.config.section import CountOrAll, Weight
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Method, Settings, Step
 from kpig.model.folder import is_adapter, resolve
-from kpig.model.learner import Learner
 from kpig.records import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kpig.model.learner import Learner
 
 
 class OLoraSettings(Settings):
@@ -102,6 +106,8 @@ class OLora(Method):
 
     def penalty(self, learner: Learner) -> Tensor | None:
         """λ₁ Σ |A_old A_newᵀ| + λ₂ Σ (‖A_new‖ + ‖B_new‖) over the adapted layers; None where both are 0."""
+        import torch
+
         terms = []
         for a, b in _pairs(learner):
             own = self._block(a)

@@ -1,7 +1,10 @@
 """Periodic replay: the past comes back in whole batches, every few updates."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -9,8 +12,10 @@ from kpig.config import RunConfig
 from kpig.config.section import Count
 from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts.memory import Memory
-from kpig.model.learner import Learner
 from kpig.records import Example
+
+if TYPE_CHECKING:
+    from kpig.model.learner import Learner
 
 
 class PeriodicReplaySettings(Settings):

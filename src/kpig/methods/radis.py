@@ -1,10 +1,12 @@
 """RaDis (Wu et al., 2024): rationale distillation, the starting model explains what is learned."""
 
+from __future__ import annotations
+
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -14,8 +16,10 @@ from kpig.errors import DataError
 from kpig.methods.base import Method, Step
 from kpig.methods.parts.memory import pick
 from kpig.methods.parts.writer import Draft, Writer, WriterSettings, fits, greedy
-from kpig.model.learner import Learner
 from kpig.records import Example, Instruction, Task, wordings
+
+if TYPE_CHECKING:
+    from kpig.model.learner import Learner
 
 REQUEST = "Below are a task, an input and the right response. Explain in a few sentences why it is right."
 """[D] The paper's own words were not at hand."""

@@ -1,12 +1,17 @@
 """Methods that mix examples of past tasks into every update."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kpig.config import RunConfig
 from kpig.methods.base import Clock, Method
 from kpig.methods.parts.memory import Memory
-from kpig.model.learner import Learner
 from kpig.records import Example
+
+if TYPE_CHECKING:
+    from kpig.model.learner import Learner
 
 
 class Replay(Method):

@@ -1,11 +1,13 @@
 """Self-synthesized rehearsal: a model writes the examples that are replayed (Huang et al., ACL 2024)."""
 
+from __future__ import annotations
+
 import math
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -17,9 +19,11 @@ from kpig.methods.parts import clusters
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.packages import required
 from kpig.methods.parts.writer import Draft, Writer, WriterSettings, fits, greedy
-from kpig.model.learner import Learner
 from kpig.records import Example, Task
 from kpig.tasks.matching import rouge_l
+
+if TYPE_CHECKING:
+    from kpig.model.learner import Learner
 
 INPUT, OUTPUT = "Input:", "Output:"
 """As in the released prompt."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kpig.model import packing
+from kpig.config.section import AUTO
+from kpig.model import packing, portions
 from kpig.model.encoding import Encoded
-from kpig.model.packing import AUTO, COSTS, Costs, Pair, RowTokens, num_shared
+from kpig.model.packing import COSTS, Costs, Pair, RowTokens, num_shared
 from kpig.model.rows import Rows, join, pad
 from kpig.records import Example
 
@@ -219,30 +220,6 @@ def _num_new(item: Encoded, last: Encoded | None, twins: bool) -> int:
     return own + len(item.masked_prompt) + len(item.response) - num_shared(beginning, item.masked_prompt)
 
 
-def token_batches(
-    lengths: Sequence[int], max_tokens: int, least_real: float = 0.0, pass_tokens: int = 0
-) -> list[list[int]]:
-    """Indices grouped by similar length so that rows × longest row stays within `max_tokens` per group.
-
-    A row longer than the budget makes a group of its own. A group ends too where with the next row a share
-    of less than `least_real` of its tokens would be real, and the padding more than the `pass_tokens` that a
-    further group costs. Longest first, so that memory runs out early.
-    """
-    groups: list[list[int]] = []
-    longest, real = 0, 0
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        padded = (len(groups[-1]) + 1) * longest if groups else 0
-        padding = padded - real - lengths[index]
-        is_real_enough = padding <= max(pass_tokens, (1 - least_real) * padded)
-        if groups and padded <= max_tokens and is_real_enough:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-            longest, real = lengths[index], 0
-        real += lengths[index]
-    return groups
-
-
 def sharing_pays(encoded: Sequence[Encoded], layout: Layout) -> bool:
     """Whether shared rows of a layout cost less than a row for each example, by the count of their tokens."""
     shared, alone = replace(layout, row_tokens=AUTO), replace(layout, row_tokens=0)
@@ -269,7 +246,7 @@ def _grouped(encoded: Sequence[Encoded], layout: Layout) -> list[list[int]]:
     if layout.row_tokens:
         return packed_batches(encoded, layout.max_tokens, layout.twins)
     lengths = [item.num_tokens * (2 if layout.twins else 1) for item in encoded]
-    return token_batches(lengths, layout.max_tokens, LEAST_REAL, layout.costs.further_pass)
+    return portions.token_batches(lengths, layout.max_tokens, LEAST_REAL, layout.costs.further_pass)
 
 
 def _originals(encoded: Sequence[Encoded]) -> list[Pair]:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from kpig.config.section import AUTO
 from kpig.errors import ModelError
 from kpig.model.batch import Batch, Logits
 from kpig.model.generation import NOT_FINITE
 from kpig.model.learner import Learner
 from kpig.model.objective import mean_by_example, token_log_probs
-from kpig.model.packing import AUTO, RowTokens
+from kpig.model.packing import RowTokens
 from kpig.records import Example, Gain
 
 

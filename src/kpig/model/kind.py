@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 NUMBERS_OF_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -18,6 +19,25 @@ LENGTHS = (
     "context_length",
 )
 """The keys by which architectures name the most tokens of a row; the first that says a number holds."""
+
+STATED = (
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "vocab_size",
+)
+"""Numbers of a model that its config.json may leave to a default of its architecture."""
+
+STATES_ALL = {
+    "llama": STATED,
+    "mistral": STATED,
+    "qwen2": STATED,
+    "qwen3": (*STATED, "head_dim"),
+}
+"""Architectures of which config.json tells these numbers by the names that transformers has for them."""
 
 ATTENTIONS = ("eager", "sdpa")
 """What transformers may compute attention with, so that the masks of kpig reach it."""
@@ -50,6 +70,15 @@ def num_layers(config: Mapping[str, Any]) -> int:
     """How many layers a config.json asks for; 0 where it does not say."""
     found = [config.get(key) for key in NUMBERS_OF_LAYERS]
     return max((number for number in found if isinstance(number, int)), default=0)
+
+
+def stated(config: Mapping[str, Any]) -> Any:
+    """What a config.json tells, as attributes, where transformers would add nothing to it; else None."""
+    wanted = STATES_ALL.get(str(config.get("model_type")), ())
+    found = [config.get(name) for name in wanted]
+    if not wanted or config.get("auto_map") or not all(type(one) is int and one > 0 for one in found):
+        return None
+    return SimpleNamespace(**config)
 
 
 def length_limit(config: Any) -> int | None:

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from kpig.config import TrainSection
+from kpig.config.section import AUTO
 from kpig.errors import ModelError
 from kpig.model import adapters, generation, internals, portions, weights
-from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, sharing_pays, token_batches
+from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.generation import Answer
 from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
-from kpig.model.packing import AUTO, RowTokens
+from kpig.model.packing import RowTokens
 from kpig.model.rows import Rows, pad
 from kpig.model.sharing import Sharing, has_dropout, plain_ids
 from kpig.records import Example
@@ -235,7 +236,7 @@ class Learner:
         """
         vectors: dict[int, Tensor] = {}
         with self.evaluating():
-            for group in token_batches([len(prompt) for prompt in prompts], max_tokens):
+            for group in portions.token_batches([len(prompt) for prompt in prompts], max_tokens):
                 rows = pad([((), prompts[index]) for index in group], self.pad_id).to(self.device)
                 hidden = internals.last_hidden(self._core, rows).float()
                 mask = rows.attention_mask.unsqueeze(-1)
@@ -287,7 +288,7 @@ class Learner:
         `tokens_per_batch` are padded tokens, answers included; 0: what suits the device.
         """
         lengths = [len(prompt) + max_new_tokens for prompt in prompts]
-        return token_batches(lengths, portions.generation(self.device, tokens_per_batch))
+        return portions.token_batches(lengths, portions.generation(self.device, tokens_per_batch))
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:

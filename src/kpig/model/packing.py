@@ -15,12 +15,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from kpig.config.section import AUTO
 from kpig.model.rows import Rows
 
 Ids = Sequence[int]
 Pair = tuple[Ids, Ids]
 
-AUTO: Literal["auto"] = "auto"
 RowTokens = int | Literal["auto"]
 """How long shared rows may be, in tokens; "auto" leaves it to counting what each length would cost."""
 

@@ -1,11 +1,13 @@
 """How many padded tokens go through the model at once, where the user has not said: fewer on a CPU.
 
-Results are the same up to rounding. Each number comes in two: on a CPU, and on other devices.
+Results are the same up to rounding. Each number comes in two: on a CPU, and on other devices. No torch.
 """
 
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from kpig.model.packing import Costs
+if TYPE_CHECKING:
+    from kpig.model.packing import Costs
 
 TRAINING = (1024, 8192)
 """One forward and backward pass. On a CPU 512, 1024 and 2048 tokens in rows of 128 took 0.69, 0.58 and 0.60
@@ -30,26 +32,60 @@ REACH = 3
 float32, measured at width 576 on a CPU (docs/performance.md)."""
 
 
-def training(device: torch.device, asked: int = 0) -> int:
+class Device(Protocol):
+    """Where a model computes, as far as portions depend on it; such as torch.device."""
+
+    @property
+    def type(self) -> str:
+        """One of cpu, cuda and mps."""
+
+
+def training(device: Device, asked: int = 0) -> int:
     """Tokens of one forward and backward pass; `asked`, unless it is 0."""
     return asked or _suiting(device, TRAINING)
 
 
-def forward(device: torch.device) -> int:
+def forward(device: Device) -> int:
     """Tokens of one forward pass."""
     return _suiting(device, FORWARD)
 
 
-def costs(device: torch.device, width: int) -> Costs:
+def costs(device: Device, width: int) -> "Costs":
     """What passes of a model of that width cost, in tokens."""
+    from kpig.model.packing import Costs
+
     return Costs(REACH * width, _suiting(device, FURTHER_PASS))
 
 
-def generation(device: torch.device, asked: int = 0) -> int:
+def generation(device: Device, asked: int = 0) -> int:
     """Tokens of prompts and answers that are generated side by side; `asked`, unless it is 0."""
     return asked or _suiting(device, GENERATION)
 
 
-def _suiting(device: torch.device, tokens: tuple[int, int]) -> int:
+def _suiting(device: Device, tokens: tuple[int, int]) -> int:
     on_cpu, elsewhere = tokens
     return on_cpu if device.type == "cpu" else elsewhere
+
+
+def token_batches(
+    lengths: Sequence[int], max_tokens: int, least_real: float = 0.0, pass_tokens: int = 0
+) -> list[list[int]]:
+    """Indices grouped by similar length so that rows × longest row stays within `max_tokens` per group.
+
+    A row longer than the budget makes a group of its own. A group ends too where with the next row a share
+    of less than `least_real` of its tokens would be real, and the padding more than the `pass_tokens` that a
+    further group costs. Longest first, so that memory runs out early.
+    """
+    groups: list[list[int]] = []
+    longest, real = 0, 0
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        padded = (len(groups[-1]) + 1) * longest if groups else 0
+        padding = padded - real - lengths[index]
+        is_real_enough = padding <= max(pass_tokens, (1 - least_real) * padded)
+        if groups and padded <= max_tokens and is_real_enough:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+            longest, real = lengths[index], 0
+        real += lengths[index]
+    return groups

@@ -6,12 +6,12 @@ from typing import Annotated
 from pydantic import Field
 
 from kpig.config import RunConfig
+from kpig.config.section import AUTO
 from kpig.errors import ConfigError
 from kpig.methods.base import Loss, Method, Settings
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner
 from kpig.model.objective import cross_entropy_sum
-from kpig.model.packing import AUTO
 from kpig.records import Task
 
 

@@ -1,6 +1,6 @@
 """What can be found wrong with a config before a model loads, and what is sound but may surprise.
 
-Torch loads to ask the method about its settings and the stream.
+Torch loads where LoRA is to be put on a model, and for a method of a third party.
 """
 
 from collections import Counter

@@ -4,11 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-import torch
-
 from kpig.config import ModelSection, RunConfig
 from kpig.errors import ModelError
-from kpig.model import loading
 from kpig.model.folder import is_adapter, is_local, num_weights, resolve
 from kpig.records import Stream
 
@@ -17,6 +14,9 @@ MOMENTS = 2
 
 WHILE_WRITTEN = 2
 """Checkpoints that lie on the disk while one takes the other's place."""
+
+NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Of a number, by `model.dtype`."""
 
 ADAPTER_BYTES = 4
 """Of a trained number of an adapter: PEFT holds them in float32."""
@@ -63,8 +63,9 @@ def trained_bytes(section: ModelSection) -> int | None:
     if is_adapter(path):
         return num_weights(Path(path))[1] * ADAPTER_BYTES
     if section.adapter == "none":
-        dtype: torch.dtype = getattr(torch, section.dtype)
-        return num_weights(Path(path))[1] * dtype.itemsize
+        return num_weights(Path(path))[1] * NUMBER_BYTES[section.dtype]
+    from kpig.model import loading
+
     try:
         model = loading.outline(section)
     except ModelError:  # some models can be built with numbers only

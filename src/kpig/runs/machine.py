@@ -3,17 +3,35 @@
 What it needs of torch and the hub loads late.
 """
 
+import sys
+from pathlib import Path
+
 from kpig.config import TINY, ModelSection, RunConfig
 from kpig.errors import ModelError, RunError, nearest
 from kpig.model.folder import is_adapter, is_local, resolve
 
+NVIDIA, AMD, IN_WINDOWS = Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg")
+"""What a Linux machine has of a driver that torch could compute with, the last in a Windows machine's."""
+
+
+def has_cuda() -> bool:
+    """Whether there is a GPU that torch calls "cuda"; it is not loaded to tell that there is no driver."""
+    drivers = (NVIDIA, AMD, IN_WINDOWS)
+    if sys.platform == "darwin" or (sys.platform == "linux" and not any(one.exists() for one in drivers)):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
 
 def choose_device(name: str) -> str:
     """The device to use: as named, or with "auto" a GPU where there is one. RunError where it is missing."""
+    if name == "auto":
+        return "cuda" if has_cuda() else "cpu"
+    if name == "cpu":
+        return name
     import torch
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
     if (name == "cuda" and not torch.cuda.is_available()) or (
         name == "mps" and not torch.backends.mps.is_available()
     ):
@@ -52,12 +70,12 @@ def cautions(section: ModelSection) -> list[str]:
 
 def _hub_problem(name: str) -> str:
     """Why a name that is no folder cannot be fetched either; "" where it may be."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import HFValidationError
-
     path = resolve(name)
     if is_local(path):
         return ""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
+
     advice = "give a folder with config.json and *.safetensors, 'tiny', or the name of a model on the hub"
     try:
         if _is_fetched(path) or not constants.is_offline_mode():

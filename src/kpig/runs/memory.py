@@ -8,18 +8,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import psutil
-import torch
 
 from kpig.config import ModelSection, RunConfig
 from kpig.methods import chosen
 from kpig.methods.base import Method
-from kpig.model import loading, portions
-from kpig.model.batch import token_batches
+from kpig.model import portions, vocabulary
 from kpig.model.encoding import Encoder
 from kpig.model.folder import base_of_adapter, is_adapter, is_local, num_weights, resolve
 from kpig.records import Example, Stream
-from kpig.runs.disk import MOMENTS, size, trained_bytes
-from kpig.training import loop
+from kpig.runs import machine
+from kpig.runs.disk import MOMENTS, NUMBER_BYTES, size, trained_bytes
+from kpig.training.precision import precision
 
 NUM_SAMPLED = 256
 """Training examples whose tokens are counted, evenly chosen. Chosen: it takes less than a second."""
@@ -155,7 +154,7 @@ def of_run(config: RunConfig, tasks: Stream) -> Memory | None:
     if shape is None or not examples:
         return None
     method = chosen.create(config)
-    encoder = loading.load_encoder(config.model)
+    encoder = vocabulary.encoder_of(config.model)
     loads = _loads(config, method, encoder, examples[:: max(1, len(examples) // NUM_SAMPLED)])
     starts_bare = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
     copies = int(method.needs_initial and not starts_bare) + int(config.train.keep_best)
@@ -189,7 +188,7 @@ def shape_of(section: ModelSection) -> Shape | None:
     base = base_of_adapter(path) if is_adapter(path) else path
     if not is_local(base):
         return None
-    config = loading.text_config(section)
+    config = vocabulary.shape(section)
     names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
     if any(not isinstance(getattr(config, name, None), int) for name in names):
         return None
@@ -203,7 +202,6 @@ def shape_of(section: ModelSection) -> Shape | None:
     trained = trained_bytes(section)
     if trained is None:
         return None
-    dtype: torch.dtype = getattr(torch, section.dtype)
     own = weights if section.adapter == "none" else trained // 4
     return Shape(
         weights=weights,
@@ -214,8 +212,8 @@ def shape_of(section: ModelSection) -> Shape | None:
         inner=inner * (getattr(config, "num_experts_per_tok", None) or 1),
         gated=feeding > MOST_UNGATED,
         vocabulary=config.vocab_size,
-        weight_bytes=dtype.itemsize,
-        trained_bytes=dtype.itemsize if section.adapter == "none" else 4,
+        weight_bytes=NUMBER_BYTES[section.dtype],
+        trained_bytes=NUMBER_BYTES[section.dtype] if section.adapter == "none" else 4,
     )
 
 
@@ -229,7 +227,7 @@ def _loads(config: RunConfig, method: Method, encoder: Encoder, examples: Sequen
     longest += [longest[0]] * (num_read - len(longest))
     twice = 2 if method.paired else 1
     lengths = [one.num_tokens * twice for one in longest]
-    groups = token_batches(lengths, portions.training(device, train.tokens_per_micro_batch))
+    groups = portions.token_batches(lengths, portions.training(device, train.tokens_per_micro_batch))
     most = config.evaluate.max_new_tokens
     generated = portions.generation(device, config.evaluate.tokens_per_batch)
     loads = []
@@ -257,19 +255,28 @@ def _program(config: RunConfig) -> int:
 
 
 def _is_half(config: RunConfig) -> bool:
-    return config.model.dtype != "float32" or loop.precision(config.train, _device(config)) == "bf16"
+    return config.model.dtype != "float32" or precision(config.train, _device(config)) == "bf16"
 
 
-def _device(config: RunConfig) -> torch.device:
+@dataclass(frozen=True)
+class _Device:
+    """One, as `kpig.model.portions` asks for it."""
+
+    type: str
+
+
+def _device(config: RunConfig) -> _Device:
     """Where a run of the config computes, as far as this machine has it."""
     name = config.train.device
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    return _Device(name if name != "auto" else "cuda" if machine.has_cuda() else "cpu")
 
 
-def _free(device: torch.device) -> int | None:
+def _free(device: _Device) -> int | None:
     """Bytes that are free on a device; None where it does not tell."""
     if device.type == "cpu":
         return int(psutil.virtual_memory().available)
-    if device.type == "cuda" and torch.cuda.is_available():
+    if device.type == "cuda" and machine.has_cuda():
+        import torch
+
         return int(torch.cuda.mem_get_info()[0])
     return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kpig.config import RunConfig
 from kpig.errors import ModelError, some
-from kpig.model import adapters, loading
+from kpig.model import vocabulary
 from kpig.model.encoding import Encoder
 from kpig.model.folder import is_adapter, is_local, resolve
 from kpig.records import Example, Stream, Task
@@ -63,7 +63,7 @@ def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """
     if not is_local(resolve(config.model.path)):
         return []
-    encoder = loading.load_encoder(config.model)
+    encoder = vocabulary.encoder_of(config.model)
     chosen, left = _longest(encoder, tasks, config)
     found = replace(_counted(encoder, chosen, config), at_least=left > 0)
     sizes = replace(found, num_examples=_num_examples(tasks), num_test=sum(map(_num_test, _all(tasks))))
@@ -87,6 +87,8 @@ def _left_out(config: RunConfig) -> list[str]:
     fresh = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
     if not fresh or config.model.lora_targets:
         return []
+    from kpig.model import adapters, loading
+
     try:
         return adapters.left_out(loading.outline(config.model))
     except ModelError:  # some models can be built with numbers only; the run itself tells

@@ -14,18 +14,19 @@ import torch
 from accelerate import Accelerator
 
 from kpig.config import RunConfig, TrainSection
+from kpig.config.section import AUTO
 from kpig.errors import DivergedError, ModelError, TrainingError, is_out_of_memory
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts.memory import reworded
 from kpig.model import portions
 from kpig.model.generation import NOT_FINITE
 from kpig.model.learner import Learner
-from kpig.model.packing import AUTO
 from kpig.records import Example, Task
 from kpig.training import checkpoint
 from kpig.training.checkpoint import Checkpoint
 from kpig.training.passes import Passes, require_finite, require_own_names
 from kpig.training.penalty_watch import ratios, watch_over
+from kpig.training.precision import precision
 from kpig.training.soundness import Soundness
 from kpig.training.validation import Validation
 
@@ -209,13 +210,6 @@ def clock_at(config: RunConfig, step: Step, update: int) -> Clock:
     if step.bounds:
         size = step.bounds[update + 1] - step.bounds[update]
     return Clock(config.seed, step.number, update, step.num_updates, size, step.bounds)
-
-
-def precision(settings: TrainSection, device: torch.device) -> str:
-    """Accelerate's name for the arithmetic: bfloat16 where asked for, or by itself on GPUs that have it."""
-    if settings.precision == "auto":
-        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
-    return "bf16" if settings.precision == "bfloat16" else "no"
 
 
 def _update(

@@ -3,12 +3,17 @@
 Shape letters: P prompts, D hidden size.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kpig.model.learner import Learner
 from kpig.records import Example, Instruction
+
+if TYPE_CHECKING:
+    from kpig.model.learner import Learner
 
 
 def of_examples(learner: Learner, examples: Sequence[Example]) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""The gradient of the loss on chosen examples, apart from the gradients that training collects."""
+"""The gradient of the loss on chosen examples, and the projection of another gradient on it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -34,3 +34,23 @@ def mean_gradient(learner: Learner, examples: Sequence[Example], settings: Train
 def wide(tensor: Tensor) -> Tensor:
     """The tensor in float32, or in float64 where it is so already."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+@torch.no_grad()
+def project(parameters: Mapping[str, torch.nn.Parameter], reference: Mapping[str, Tensor]) -> None:
+    """Remove from the parameters' `.grad`, all taken as one vector, what goes against `reference`.
+
+    Nothing changes where their inner product is not negative.
+    """
+    held = {name: weight.grad for name, weight in parameters.items() if weight.grad is not None}
+    product = _inner((gradient, reference[name]) for name, gradient in held.items())
+    if product >= 0:
+        return
+    share = product / _inner((one, one) for one in reference.values())
+    for name, weight in parameters.items():
+        against = share * reference[name]
+        weight.grad = held[name].sub_(against) if name in held else -against.to(weight.dtype)
+
+
+def _inner(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    return sum(float(torch.dot(wide(one).flatten(), wide(other).flatten())) for one, other in pairs)

@@ -1,8 +1,11 @@
 """Who writes texts for a method: the starting model of the learner, or a text backend."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -20,8 +23,10 @@ from kpig.llm import (
     settings_from,
 )
 from kpig.methods.base import Settings
-from kpig.model.learner import Learner
 from kpig.records import Example, Instruction
+
+if TYPE_CHECKING:
+    from kpig.model.learner import Learner
 
 LEARNER = "learner"
 

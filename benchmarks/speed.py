@@ -1,6 +1,6 @@
 """How fast kpig is on this machine: the tables of docs/performance.md in one command.
 
-    python benchmarks/speed.py [updates] [gain] [divergence] [check] [--model FOLDER] [--tasks FOLDER]
+    python benchmarks/speed.py [updates] [lengths] [gain] [divergence] [check] [--model DIR] [--tasks DIR]
 
 CPU seconds of one process on one thread. The arms of a table take turns; figures are medians over --rounds
 turns, after one that does not count. `updates` sets one update of plain tuning beside TRL's SFTTrainer, where
@@ -26,6 +26,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from kpig import config
 from kpig.config import ModelSection
@@ -53,7 +54,10 @@ ARMS = (
     ("KPIG, own rows", "kpig", 0),
     ("KPIG", "kpig", "auto"),
 )
-SECTIONS = ("updates", "gain", "divergence", "check")
+SECTIONS = ("updates", "lengths", "gain", "divergence", "check")
+SHAPES = ((4, 128), (8, 128), (16, 128), (4, 256), (2, 512), (1, 1024))
+"""Rows and their length: how many tokens a pass takes, and how long rows may be."""
+
 Arm = Callable[[], Mapping[str, float]]
 
 
@@ -78,7 +82,12 @@ def main() -> None:
         print(f"matrix products, GFLOP per CPU second: {', '.join(told)}\n", flush=True)
         for kind in given.kinds:
             updates(given, kind, rates)
-    for name, section in {"gain": gains, "divergence": divergence, "check": check}.items():
+    for name, section in {
+        "lengths": lengths,
+        "gain": gains,
+        "divergence": divergence,
+        "check": check,
+    }.items():
         if name in sections:
             section(given)
 
@@ -110,9 +119,13 @@ def updates(given: argparse.Namespace, kind: str, rates: Mapping[str, float]) ->
     show(f"{kind}: one update of {given.examples} examples, {given.together} of a task together", found)
     plain = median(found["plain"], "seconds")
     tokens = median(found["plain"], "computed")
-    size = sum(weight.numel() for weight in learner.model.parameters())
-    share = 6 * size * tokens / plain / rates[precision]
-    print(f"plain: {share:.0%} of the {precision} matrix rate (6 operations per weight and computed token)\n")
+    body = sum(weight.numel() for weight in learner.model.parameters() if weight.dim() > 1)
+    body -= learner.model.get_input_embeddings().weight.numel()
+    operations = 6 if adapter == "none" else 4
+    share = operations * body * tokens / plain / rates[precision]
+    print(
+        f"plain: {share:.0%} of the {precision} matrix rate, of a weight and token {operations} operations\n"
+    )
 
 
 class Weights:
@@ -295,6 +308,36 @@ def in_turn(title: str, arms: Mapping[str, Arm], rounds: int) -> None:
 
 
 # What else costs
+
+
+def lengths(given: argparse.Namespace) -> None:
+    """A forward and backward pass over rows of other numbers and lengths, of a model of the first 6 layers.
+
+    What `kpig.model.portions` has of them; masks as shared rows have them.
+    """
+    shape = AutoConfig.from_pretrained(given.model)
+    shape.num_hidden_layers = 6
+    model = AutoModelForCausalLM.from_config(shape).train()
+
+    def arm(num_rows: int, length: int, precision: str) -> Mapping[str, float]:
+        ids = torch.randint(3, shape.vocab_size, (num_rows, length))
+        mask = torch.ones(num_rows, 1, length, length, dtype=torch.bool).tril()
+        mask[:, :, length // 2 :, 5:10] = False
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+        loss = hidden[:, :8].float().pow(2).mean()
+        loss.backward()
+        model.zero_grad(set_to_none=False)
+        return {"computed": num_rows * length, "loss": float(loss.detach())}
+
+    for precision in ("bfloat16", "float32"):
+        arms = {
+            f"{rows} x {length}": lambda rows=rows, length=length, precision=precision: arm(
+                rows, length, precision
+            )
+            for rows, length in SHAPES
+        }
+        in_turn(f"Rows x length, 6 layers, {precision}", arms, given.rounds)
 
 
 def gains(given: argparse.Namespace) -> None:

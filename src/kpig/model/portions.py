@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from kpig.model.packing import Costs
 
 TRAINING = (1024, 8192)
-"""One forward and backward pass. On a CPU 512, 1024 and 2048 tokens in rows of 128 took 0.69, 0.58 and 0.60
-seconds per 1024 in bfloat16, 1.60, 1.55 and 1.56 in float32 (docs/performance.md), and less is padding in
+"""One forward and backward pass. On a CPU 512, 1024 and 2048 tokens in rows of 128 took 0.70, 0.65 and 0.60
+seconds per 1024 in bfloat16, 1.60, 1.50 and 1.56 in float32 (docs/performance.md), and less is padding in
 small batches. 8192 elsewhere was chosen, not measured."""
 
 FORWARD = (4096, 16384)
 """One forward pass, which keeps no activations. On a CPU 4096 took 4.1 to 4.8 s where 16384 took 5.3 to
-7.0 s, and 2048 was no faster (same entry). 16384 elsewhere was chosen, not measured."""
+7.0 s, and 2048 was no faster (docs/log/speed.md, "Smaller batches are faster on a CPU"). 16384 elsewhere was
+chosen, not measured."""
 
 GENERATION = (4096, 32768)
 """Prompts and answers side by side. On a CPU 4096 took 12.3 s where 32768 took 29.0 s and 8192 14.6 s (same
@@ -24,11 +25,11 @@ entry); 32768 elsewhere was chosen, not measured."""
 
 FURTHER_PASS = (128, 2048)
 """What one more forward and backward pass costs beside its tokens, in tokens: all weights and gradients are
-read once more, and a GPU is started anew for every layer. On a CPU 30 tokens in float32 and 210 in bfloat16
-(docs/performance.md); elsewhere chosen, not measured."""
+read once more, and a GPU is started anew for every layer. On a CPU about 70 tokens in float32 and 80 in
+bfloat16 without the optimizer's step (docs/performance.md); both were chosen."""
 
 REACH = 3
-"""Attention costs as much as all else in rows of so many times a model's width: 2.1 in bfloat16 and 4.3 in
+"""Attention costs as much as all else in rows of so many times a model's width: 2.8 in bfloat16 and 4.3 in
 float32, measured at width 576 on a CPU (docs/performance.md)."""
 
 

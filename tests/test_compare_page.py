@@ -8,6 +8,9 @@ import gzip
 import itertools
 import json
 import re
+import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -373,3 +376,16 @@ def test_a_page_of_many_answers_is_small(tmp_path):
         ]
         with_answers(write_run(tmp_path / method, method), rows)
     assert len(page(compare([tmp_path]))) < 2_700_000
+
+
+def test_the_command_of_the_docs_writes_the_page(runs):
+    text = (Path(__file__).parents[1] / "docs/compare.md").read_text(encoding="utf-8")
+    command = next(shlex.split(line) for line in text.splitlines() if line.startswith("kpig compare"))
+    runs.rename(runs.parent / "sweep")
+    (runs.parent / "runs").mkdir()
+    (runs.parent / "sweep").rename(runs.parent / "runs/sweep")
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=runs.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 methods or settings in 12 runs" in (runs.parent / "runs/compared/compare.html").read_text()

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -164,6 +165,7 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_is_and_anew_when_a_step_is_don
     first = client.get(f"/run/{number}/page")
     assert first[0] == 200
     step_done(runs / "going", 1)
+    assert client.get(f"/run/{number}/page")[2] != first[2]
     later = client.get(f"/run/{number}/")[2]
     assert "1 of 3 steps" in later
     stamp = re.compile(r'data-stamp="(\w+)"')
@@ -191,11 +193,12 @@ def test_a_page_is_built_again_only_when_its_files_have_changed(monkeypatch):
         now[0] += 2.0
         return f"page {len(made)}"
 
-    assert [builder.page(1, "old", make), builder.page(1, "old", make)] == ["page 1", "page 1"]
-    assert builder.page(1, "new", make) == "page 1", "it has just been built"
+    assert [builder.page(1, "old", make, "a"), builder.page(1, "old", make, "a")] == ["page 1", "page 1"]
+    assert builder.page(1, "old", make, "b") == "page 1", "further updates wait a while"
     now[0] += 6.1
-    assert builder.page(1, "old", make) == "page 1"
-    assert builder.page(1, "new", make) == "page 2"
+    assert builder.page(1, "old", make, "a") == "page 1"
+    assert builder.page(1, "old", make, "b") == "page 2"
+    assert builder.page(1, "new", make, "b") == "page 3", "a step that is done does not wait"
     for number in range(2, 20):
         builder.page(number, "old", make)
     assert len(builder._kept) == 8
@@ -434,9 +437,18 @@ def test_a_folder_that_is_not_there_and_a_port_that_is_taken_are_told(tmp_path):
             serve([tmp_path], taken.getsockname()[1], print)
 
 
-def test_the_command_serves_until_it_is_stopped_and_its_help_loads_no_server(runs):
-    command = [sys.executable, "-m", "kpig", "view", str(runs)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+def documented(first):
+    """The words of the command in docs/compare.md that begins so, after `python -m`."""
+    page = (Path(__file__).parents[1] / "docs/compare.md").read_text(encoding="utf-8")
+    return next(shlex.split(line) for line in page.splitlines() if line.startswith(first))
+
+
+def test_the_command_serves_until_it_is_stopped_and_its_help_loads_no_server(tmp_path):
+    write_run(tmp_path / "runs/sweep/kpig")
+    command = [sys.executable, "-m", *documented("kpig view")]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             url = re.search(r"http://\S+/", process.stdout.readline())[0]
             assert Client(url).get("/")[0] == 200

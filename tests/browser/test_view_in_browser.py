@@ -58,6 +58,7 @@ def test_a_report_comes_anew_when_a_step_is_done_and_stays_where_it_was_read(win
         f"{frame}.contentDocument?.readyState === 'complete' && {frame}.contentWindow.scrollY === 300", 60
     )
     assert "1 of 3 steps" in one.page.inner_text("#live")
+    assert "on the tasks it learned" in one.page.frame_locator("#shown").locator("#content").inner_text()
     assert one.errors == [] and all(url.startswith(url_of(client)) for url in one.asked)
     one.picture("view-run", full=False)
 

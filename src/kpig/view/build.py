@@ -18,16 +18,17 @@ MOST_KEPT = 8
 """Pages in memory. Chosen: a page has 3 to 8 MB."""
 
 REST = 3.0
-"""A page whose run goes on is built again at the earliest after so many times what it took. Chosen: the run
-that is looked at keeps three quarters of a core."""
+"""A page is built again for further updates alone at the earliest after so many times what it took. Chosen:
+the run that is looked at keeps three quarters of a core."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """A page, the stamp of the files it was built from, when it was, and what it took in seconds."""
+    """A page, the stamps of the files it was built from, when it was, and what it took in seconds."""
 
     text: str
     stamp: Hashable
+    growing: Hashable
     at: float
     seconds: float
 
@@ -39,26 +40,30 @@ class Builder:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _kept: "OrderedDict[Hashable, Built]" = field(default_factory=OrderedDict)
 
-    def page(self, name: Hashable, stamp: Hashable, make: Callable[[], str]) -> str:
-        """The page of a name for files of a stamp. Raises what making it raises."""
+    def page(self, name: Hashable, stamp: Hashable, make: Callable[[], str], growing: Hashable = None) -> str:
+        """The page of a name for files of a stamp. Raises what making it raises.
+
+        `growing` is the stamp of a file that changes all the time: for that alone the page takes its rest.
+        """
         with self._lock:
             known = self._kept.pop(name, None)
-            if known is None or (known.stamp != stamp and not _is_fresh(known)):
+            if known is None or known.stamp != stamp or (known.growing != growing and _is_rested(known)):
                 start = time.monotonic()
-                known = Built(make(), stamp, time.monotonic(), time.monotonic() - start)
+                text = make()
+                known = Built(text, stamp, growing, time.monotonic(), time.monotonic() - start)
             self._kept[name] = known
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
             return known.text
 
 
-def _is_fresh(known: Built) -> bool:
-    return time.monotonic() - known.at < REST * known.seconds
+def _is_rested(known: Built) -> bool:
+    return time.monotonic() - known.at >= REST * known.seconds
 
 
 def run_page(builder: Builder, run: Shelved) -> str:
     """The report of a run, finished or not. RunError where it cannot be shown."""
-    return builder.page(run.number, (run.stamp(), run.events_stamp()), lambda: _report(run.path))
+    return builder.page(run.number, run.stamp(), lambda: _report(run.path), run.events_stamp())
 
 
 def comparison_page(builder: Builder, runs: Sequence[Shelved]) -> str:

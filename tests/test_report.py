@@ -524,6 +524,34 @@ def test_the_page_of_an_unfinished_run_goes_where_it_is_asked_for_and_says_how_f
     assert "at step 3 of 4" in (tmp_path / "page/report.md").read_text()
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_step_that_repeats_a_task_is_part_of_the_page_of_an_unfinished_run(tmp_path, is_told):
+    learned = (("a",), ("b",), ("a",), ("c",))
+    run = going_on(tmp_path / "run", 3, learned)
+    if is_told:
+        planned = [
+            {"step": 1 + i, "tasks": [{"task": one} for one in step]} for i, step in enumerate(learned)
+        ]
+        (run / "stream.json").write_text(json.dumps({"name": "s", "digest": "d", "steps": planned}))
+    begun = report.read_begun(run)
+    assert len(begun.scores.matrix[-1]) == 3
+    assert not is_told or begun.scores.matrix[-1][2] == begun.scores.matrix[-1][0]
+    told(run, "--out", tmp_path / "page")
+    assert "at step 4 of 4" in (tmp_path / "page/report.html").read_text()
+
+
+def test_a_metric_that_a_run_names_is_not_imported_to_show_it(tmp_path, monkeypatch):
+    marker = tmp_path / "imported"
+    (tmp_path / "strangers.py").write_text(f"open({str(marker)!r}, 'w')\ndef metric(*_): return 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = write_run(tmp_path / "run")
+    for path in (run / "scores.json", *run.rglob("steps/*/scores.json")):
+        path.write_text(path.read_text().replace('"accuracy"', '"strangers:metric"'))
+    _, page, _ = written([report.read_run(run)], tmp_path)
+    assert "strangers:metric is imported by kpig run and eval only" in html.unescape(page)
+    assert not marker.exists() and "strangers" not in sys.modules
+
+
 @pytest.mark.parametrize("num_done", [0, 1])
 def test_the_page_of_a_run_that_has_hardly_begun_is_made_too(tmp_path, num_done):
     run = going_on(tmp_path / "run", num_done, (("a",), ("b",)))

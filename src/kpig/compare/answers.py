@@ -11,7 +11,6 @@ from kpig.records import NEW_WORDING, Prediction
 from kpig.report.text import shortened
 from kpig.runs.folder import RunDir
 from kpig.scoring import metrics, predictions
-from kpig.tasks.measures import is_own
 
 MOST_READ = 200_000
 """Answers whose scores a page holds at most. Chosen: their scores are about 1 MB of the page, and they are
@@ -93,11 +92,7 @@ def _scored(run: Run) -> Iterator[tuple[Prediction, float | None]]:
             by_task.setdefault(one.task, []).append(one)
         for name, rows in by_task.items():
             metric = last.tasks[name].metric if name in last.tasks else "rougeL"
-            yield from zip(rows, _scores(rows, metric), strict=True)
-
-
-def _scores(rows: Sequence[Prediction], metric: str) -> Sequence[float | None]:
-    return [None] * len(rows) if is_own(metric) else metrics.example_scores(rows, metric)
+            yield from zip(rows, metrics.shown_scores(rows, metric), strict=True)
 
 
 def as_data(answers: Answers, lines: Sequence[Line]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from kpig.records import Prediction
 from kpig.report.record import RunRecord
 from kpig.runs.folder import RunDir
 from kpig.scoring import metrics, predictions
+from kpig.tasks.measures import is_own
 
 
 class Answer(NamedTuple):
@@ -44,8 +45,10 @@ def read(run: RunRecord) -> Answered:
 
 
 def _scores(rows: Sequence[Prediction], metric: str) -> tuple[Sequence[float | None], str]:
-    """The metric of each answer; a metric of the user's own may not be at hand where the report is made."""
+    """The metric of each answer, and why there is none where there is none."""
+    why = f"the metric {metric} is imported by kpig run and eval only" if is_own(metric) else ""
     try:
-        return metrics.example_scores(rows, metric), ""
+        scores = metrics.shown_scores(rows, metric)
     except ConfigError as error:
-        return [None] * len(rows), f"answers to {rows[0].task} have no score of their own here: {error}"
+        scores, why = [None] * len(rows), str(error)
+    return scores, f"answers to {rows[0].task} have no score of their own here: {why}" if why else ""

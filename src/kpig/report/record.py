@@ -67,20 +67,33 @@ def read_begun(path: Path) -> RunRecord:
     steps = [step for step, _ in done]
     config = _read_config(run.path / "config.toml")
     method, seed = config.get("method", {}).get("name", "?"), config.get("seed", 0)
-    learned = _learned(steps)
+    learned = _learned(steps, run.read("stream.json"))
     result = scores.run_scores(str(method), int(seed), steps, learned, done[-1][1]) if learned else None
     return _record(run, result or _untuned(str(method), int(seed), steps, done[-1][1]), why)
 
 
-def _learned(steps: Sequence[StepScores]) -> list[list[str]]:
-    """The tasks that each step after the first is the first to have among the seen ones."""
+def _learned(steps: Sequence[StepScores], stream: Mapping[str, Any]) -> list[list[str]]:
+    """The tasks of each step after the first: as the stream has them, whose steps may repeat a task.
+
+    Where the file of the stream does not say, those that the step is the first to have among the seen ones.
+    """
+    planned = stream.get("steps")
     known: set[str] = set()
     found = []
-    for step in steps[1:]:
+    for number, step in enumerate(steps[1:]):
         seen = [name for name, score in step.tasks.items() if score.group == SEEN]
-        found.append([name for name in seen if name not in known])
+        told = _named(planned[number]) if isinstance(planned, list) and number < len(planned) else set()
+        names = [name for name in seen if name in told] or [name for name in seen if name not in known]
+        found.append(names or seen)
         known.update(seen)
     return found
+
+
+def _named(step: Any) -> set[str]:
+    """The names of a step's tasks in the file of the stream, as far as it has the shape that kpig writes."""
+    tasks = step.get("tasks") if isinstance(step, dict) else None
+    names = [one.get("task") for one in tasks if isinstance(one, dict)] if isinstance(tasks, list) else []
+    return {name for name in names if isinstance(name, str)}
 
 
 def _untuned(method: str, seed: int, steps: Sequence[StepScores], cost: Cost) -> RunScores:

@@ -9,7 +9,7 @@ from kpig.records import Prediction
 from kpig.scoring.records import GroupScore, TaskScore
 from kpig.tasks.constraints import KINDS, UNDECIDED
 from kpig.tasks.matching import refuse_empty
-from kpig.tasks.measures import measure
+from kpig.tasks.measures import is_own, measure
 
 SCORER = "superni-rouge 1"
 """Names the formulas of kpig.tasks.matching: scores by different scorers do not compare."""
@@ -31,6 +31,15 @@ def example_scores(predictions: Sequence[Prediction], metric: str) -> list[float
     """The metric of each prediction, within [0, 1]: their mean is the P-score / 100. ConfigError as there."""
     measured = _kept(metric) or _computed(metric)
     return [measured(prediction) for prediction in predictions]
+
+
+def shown_scores(predictions: Sequence[Prediction], metric: str) -> Sequence[float | None]:
+    """As `example_scores`, for pages made from a run's files; None throughout for a metric of the user's own.
+
+    The name of such a metric says what is imported. A run that comes from someone else may not choose that.
+    ConfigError for a metric that there is not.
+    """
+    return [None] * len(predictions) if is_own(metric) else example_scores(predictions, metric)
 
 
 def _kept(metric: str) -> Callable[[Prediction], float] | None:

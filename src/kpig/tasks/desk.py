@@ -158,7 +158,7 @@ def rows(
     month: int, task: str, system: str, make: Callable[[random.Random], Row]
 ) -> Iterator[dict[str, object]]:
     """A task's examples, no message twice; the last ones are for testing."""
-    chance, seen = random.Random(f"support desk, {task}"), set()
+    chance, seen = random.Random(f"support desk, {task}"), set[str]()
     while len(seen) < NUM_EXAMPLES:
         message, answer = make(chance)
         if message in seen:

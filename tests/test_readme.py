@@ -10,7 +10,7 @@ import pytest
 
 import prose
 from forked import kpig
-from test_pages import LANGUAGES, Reader, found_in, is_own
+from test_doc_blocks import LANGUAGES, Reader, found_in, is_own
 from test_style import MOST_CHARACTERS, MOST_SEMICOLONS, MOST_WORDS
 
 ROOT = Path(__file__).parents[1]

@@ -22,11 +22,6 @@ class Measure:
     main: bool = False
 
 
-def computing(cost: Cost) -> float:
-    """Tokens trained on, plus a third of those only read (docs/method.md, section 8)."""
-    return cost.train_tokens + cost.forward_tokens / 3
-
-
 def _seen(read: Callable[[GroupScore], float | None]) -> Callable[[RunScores], float | None]:
     return lambda scores: scores.final.seen and read(scores.final.seen)
 
@@ -95,7 +90,7 @@ COSTS = (
         _cost(lambda c: c.forward_tokens),
         digits=0,
     ),
-    Measure("computing", "Computing, tokens", "Computing", "", _cost(computing), digits=0),
+    Measure("computing", "Computing, tokens", "Computing", "", _cost(lambda cost: cost.computing), digits=0),
     Measure(
         "replayed_examples",
         "Replayed examples",

@@ -146,7 +146,7 @@ class Cost:
 
     @property
     def computing(self) -> float:
-        """Tokens trained on, and a third of those only read: without gradients they cost so much less."""
+        """Tokens trained on, plus a third of those only read (docs/method.md, section 8)."""
         return self.train_tokens + self.forward_tokens / 3
 
 

@@ -100,6 +100,8 @@ def prepare(settings: "RunConfig") -> None:
 
 def findings(records: "Sequence[RunRecord]") -> Iterator[str]:
     """What the scores of these runs say, a sentence each, whoever they favour."""
+    from kpig.scoring.metrics import computing
+
     seen = {record.name: record.scores.final.seen for record in records if record.scores.final.seen}
     if len(seen) > 1:
         best = max(seen, key=lambda name: seen[name].p_score)
@@ -108,7 +110,7 @@ def findings(records: "Sequence[RunRecord]") -> Iterator[str]:
     if len(rates) > 1:
         least, most = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
         yield f"Half-listens least: {least}, {rates[least]:.1f} %; most: {most}, {rates[most]:.1f} %."
-    costs = {record.name: record.scores.cost.computing for record in records}
+    costs = {record.name: computing(record.scores.cost) for record in records}
     if {"kpig", "replay"} <= set(costs):
         times = costs["kpig"] / costs["replay"]
         yield f"kpig took {times:.1f} times the computing of replay. Replay given as much may be ahead."

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kpig.scoring.metrics import computing
 from kpig.scoring.records import Cost, Final, GroupScore, RunScores
 
 
@@ -90,7 +91,7 @@ COSTS = (
         _cost(lambda c: c.forward_tokens),
         digits=0,
     ),
-    Measure("computing", "Computing, tokens", "Computing", "", _cost(lambda cost: cost.computing), digits=0),
+    Measure("computing", "Computing, tokens", "Computing", "", _cost(computing), digits=0),
     Measure(
         "replayed_examples",
         "Replayed examples",

@@ -8,6 +8,7 @@ from kpig.rendering import plain
 from kpig.report.record import RunRecord, distinct, scorers
 from kpig.report.text import NONE, compact, decimal, pair
 from kpig.scoring.meanings import legend
+from kpig.scoring.metrics import computing
 from kpig.scoring.records import Cost, Final, GroupNewWording, GroupScore, NewWording, StepScores, TaskScore
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ BRIEF = (
     ),
     Column("Mean gain, seen", "\ngain", "higher", lambda r: decimal(r.seen and r.seen.gain, 2)),
     Column("Updates", "\nupdates", "", _cost(lambda cost: compact(cost.updates))),
-    Column("Computing", "com-\nputing", "", _cost(lambda cost: compact(cost.computing))),
+    Column("Computing", "com-\nputing", "", _cost(lambda cost: compact(computing(cost)))),
     Column("Training minutes", "\nminutes", "", _cost(lambda cost: decimal(cost.train_seconds / 60))),
 )
 """What a first look needs, on the tasks that were learned, for a terminal of 80 columns."""

@@ -144,11 +144,6 @@ class Cost:
     train_seconds: float
     eval_seconds: float
 
-    @property
-    def computing(self) -> float:
-        """Tokens trained on, plus a third of those only read (docs/method.md, section 8)."""
-        return self.train_tokens + self.forward_tokens / 3
-
 
 @final
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Sequential tuning, uniform replay and KPIG's parts on quickstart-size streams of the built-in suite.
+"""Sequential tuning, uniform replay and KPIG's parts on the built-in suite, as long as examples/suite.toml.
 
     python benchmarks/ablation.py --seeds 0 1 2 --out runs/ablation
 
@@ -13,11 +13,14 @@ from pathlib import Path
 from statistics import fmean
 
 from kpig import config
-from kpig.cli import quickstart
 from kpig.compare.statistics import bootstrap_interval
 from kpig.runs import job
 from kpig.scoring.records import RunScores
 from kpig.scoring.significance import paired_permutation_test
+
+_EXAMPLE = config.read_table(Path(__file__).parents[1] / "examples" / "suite.toml")
+SUITE_SIZE = {name: _EXAMPLE[name] for name in ("train", "evaluate")}
+"""How long each step trains, and what is measured."""
 
 VARIANTS: dict[str, dict] = {
     "sequential": {"name": "sequential"},
@@ -74,7 +77,7 @@ def main() -> None:
 
 def one_run(variant: str, seed: int, out: Path) -> RunScores:
     """Scores of one variant on the stream of one seed."""
-    settings = quickstart.SETTINGS | {"seed": seed, "suite": {"seed": seed}, "method": VARIANTS[variant]}
+    settings = SUITE_SIZE | {"seed": seed, "suite": {"seed": seed}, "method": VARIANTS[variant]}
     folder = out / f"{variant}-{seed}"
     return job.run(config.build(settings), folder, resume=folder.exists())
 

@@ -2,8 +2,8 @@
 
     python benchmarks/diversity.py --seeds 0 1 2 --out runs/diversity
 
-The suite's stream, written as task files with one wording per task, learned by uniform replay at
-quickstart size in three ways: that one wording; with up to 20 variants made offline (breadth: general
+The suite's stream, written as task files with one wording per task, learned by uniform replay for as long
+as examples/suite.toml in three ways: that one wording; with up to 20 variants made offline (breadth: general
 description changes, key parts stay); with the suite's four own wordings, in which key parts change too.
 All are scored under the seed wording and under the suite's evaluation wording, in which all parts differ.
 """
@@ -13,10 +13,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ablation import MEASURES, with_interval
+from ablation import MEASURES, SUITE_SIZE, with_interval
 
 from kpig import config, diversify
-from kpig.cli import quickstart
 from kpig.records import Constraint, Instruction, KeySpan, Task
 from kpig.runs import job
 from kpig.scoring.records import RunScores
@@ -65,7 +64,7 @@ def one_run(arm: str, seed: int, out: Path) -> RunScores:
     data = folder.with_name(folder.name + "-tasks")
     if not data.exists():
         write_tasks(arm, seed, data)
-    settings = quickstart.SETTINGS | {
+    settings = SUITE_SIZE | {
         "seed": seed,
         "method": {"name": "replay"},
         "stream": {"path": str(data / "stream"), "held_out": str(data / "held_out")},

@@ -12,7 +12,7 @@ is listed as added and is no difference. Nothing of kpig is imported here, so ol
 recorded too.
 
 The sizes are small, so that all runs take about ten minutes of one core; --full takes those of
-`kpig quickstart`. Numbers are the same to the bit only on one machine with one set of packages.
+examples/suite.toml. Numbers are the same to the bit only on one machine with one set of packages.
 """
 
 import argparse
@@ -36,7 +36,7 @@ FULL, LORA = "full", "lora"
 LEFT_OUT = {"pretrain": (FULL, LORA), "o_lora": (FULL,), "lm_cocktail": (LORA,)}
 """What is not run: `pretrain` learns no stream, the others refuse this kind of tuning."""
 
-QUICKSTART = {
+SUITE_SIZE = {
     "train.device": "cpu",
     "train.updates_per_step": 100,
     "train.batch_size": 16,
@@ -105,7 +105,7 @@ class Row:
     def config(self, seed: int, full: bool) -> str:
         """The TOML of the run."""
         own = ({} if full else SMALL_METHOD.get(self.method, {})) | self.settings
-        found = {"seed": seed, "method.name": self.method} | QUICKSTART | ({} if full else SMALL)
+        found = {"seed": seed, "method.name": self.method} | SUITE_SIZE | ({} if full else SMALL)
         found |= {"model.adapter": "lora"} if self.tuning == LORA else {}
         found |= {f"method.{self.method}.{key}": value for key, value in own.items()}
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in found.items())
@@ -130,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, required=True, help="the record, written after every run")
     one.add_argument("--work", type=Path, help="keep the run folders here; else they are deleted")
     one.add_argument("--methods", help="only these, with commas")
-    one.add_argument("--full", action="store_true", help="the quickstart's own sizes")
+    one.add_argument("--full", action="store_true", help="the sizes of examples/suite.toml")
     one.add_argument("--seed", type=int, default=0)
     two = commands.add_parser("compare", help="say for each run what differs; exit code 1 if any")
     two.add_argument("one", type=Path)

@@ -15,10 +15,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SMALL = (
-    "suite.num_steps=1",
-    "suite.num_train=8",
-    "suite.num_test=1",
-    "suite.num_held_out=1",
+    "stream.max_steps=1",
+    "stream.train_per_task=8",
+    "stream.test_per_task=1",
     "train.updates_per_step=1",
     "train.batch_size=2",
     "evaluate.max_new_tokens=4",

@@ -1,5 +1,6 @@
 """The README is true: its commands exist, its Python runs, its files are there."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import prose
 from forked import kpig
+from test_doc_blocks import LANGUAGES, Reader, found_in, is_own
+from test_style import MOST_CHARACTERS, MOST_SEMICOLONS, MOST_WORDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,6 +30,33 @@ def test_the_python_of_the_readme_runs(tmp_path):
     p_score, forgetting = map(float, result.stdout.split())
     assert 0 <= p_score <= 100 and -100 <= forgetting <= 100
     assert len(code.strip().splitlines()) <= 12
+
+
+def test_a_newcomer_who_does_what_the_readme_says_gets_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    followed = [block for block in found_in(ROOT / "README.md") if is_own(block)]
+    reader = Reader(tmp_path)
+    for block in followed:
+        if block.language != "python":
+            reader.follow(block)
+    assert {block.language for block in followed} - {""} == set(LANGUAGES) - {"json"}
+    scores = json.loads((tmp_path / "runs/desk/scores.json").read_text())
+    assert len(scores["steps"]) == 3 and (tmp_path / "served/model.safetensors").is_file()
+
+
+def test_the_readme_takes_thirty_seconds():
+    """Sentences as on the pages; no wide table, and no aside inside an aside."""
+    text = prose.without_code(README)
+    assert prose.mean_length(README) < MOST_WORDS and prose.semicolons(README) <= MOST_SEMICOLONS
+    assert prose.long_lines(README, MOST_CHARACTERS) == [] and prose.glued_lists(README) == []
+    assert max(line.count("|") for line in text.splitlines()) <= 5
+    assert re.findall(r"\([^()]*\([^()]*\)[^()]*\)", re.sub(r"\]\([^)]*\)", "]", text)) == []
+
+
+def test_the_pictures_of_the_readme_are_there():
+    named = re.findall(r'(?:srcset|src)="([^"]+)"', README)
+    assert len(named) == 2 and all((ROOT / name).read_bytes().startswith(b"\x89PNG") for name in named)
+    assert len(re.findall(r'alt="[^"]{40,}"', README)) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kpig.scoring.metrics import computing
 from kpig.scoring.records import Cost, Final, GroupScore, RunScores
 
 
@@ -20,11 +21,6 @@ class Measure:
     read: Callable[[RunScores], float | None]
     digits: int = 1
     main: bool = False
-
-
-def computing(cost: Cost) -> float:
-    """Tokens trained on, plus a third of those only read (docs/method.md, section 8)."""
-    return cost.train_tokens + cost.forward_tokens / 3
 
 
 def _seen(read: Callable[[GroupScore], float | None]) -> Callable[[RunScores], float | None]:

@@ -8,6 +8,7 @@ from kpig.rendering import plain
 from kpig.report.record import RunRecord, distinct, scorers
 from kpig.report.text import NONE, compact, decimal, pair
 from kpig.scoring.meanings import legend
+from kpig.scoring.metrics import computing
 from kpig.scoring.records import Cost, Final, GroupNewWording, GroupScore, NewWording, StepScores, TaskScore
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ LEGEND = {
     "gain": "gain",
 }
 """The short headings of the terminal's table, by the numbers that they stand for."""
+
+BRIEF_LEGEND = {
+    "P": "p_score",
+    "V": "v_score",
+    "forgets": "forgetting",
+    "half-listens": "half_listening",
+    "gain": "gain",
+}
+"""Those of the brief table."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,23 @@ COLUMNS = (
     Column("Training minutes", "\nmin", "", _cost(lambda cost: decimal(cost.train_seconds / 60))),
 )
 
+BRIEF = (
+    Column("P-score, seen", "\nP", "higher", lambda r: p_score(r.seen)),
+    Column("V-score, seen", "\nV", "lower", lambda r: v_score(r.seen)),
+    Column("Forgetting", "\nforgets", "lower", _final(lambda final: final.forgetting)),
+    Column(
+        "Half-listening %, seen",
+        "half-\nlistens",
+        "lower",
+        lambda r: decimal(r.seen and r.seen.half_listening),
+    ),
+    Column("Mean gain, seen", "\ngain", "higher", lambda r: decimal(r.seen and r.seen.gain, 2)),
+    Column("Updates", "\nupdates", "", _cost(lambda cost: compact(cost.updates))),
+    Column("Computing", "com-\nputing", "", _cost(lambda cost: compact(computing(cost)))),
+    Column("Training minutes", "\nminutes", "", _cost(lambda cost: decimal(cost.train_seconds / 60))),
+)
+"""What a first look needs, on the tasks that were learned, for a terminal of 80 columns."""
+
 
 def comparison_rows(runs: Sequence[RunRecord]) -> list[Row]:
     """The untuned model, once per distinct start, then the runs."""
@@ -133,19 +160,39 @@ def _alike(one: StepScores, other: StepScores) -> bool:
 
 def terminal_table(runs: Sequence[RunRecord]) -> "Table":
     """One row per run beneath the untuned model, for a terminal of 100 columns or more."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     runs = distinct(runs)
-    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=0, caption_justify="left")
-    table.add_column("method", overflow="fold")
-    for column in COLUMNS:
-        table.add_column(column.short, justify="right", no_wrap=True)
-    for row in comparison_rows(runs):
-        table.add_row(Text(plain(row.name)), *(column.text(row) for column in COLUMNS))
+    table = _drawn(runs, COLUMNS, padding=0)
     table.caption = Text(
         f"{legend(LEGEND)} In half, seen/held-out. Cost: updates, train tokens, forward-only tokens, "
         f"minutes of training. Scorer: {scorers(runs)}. More of a number: kpig explain NAME."
     )
+    return table
+
+
+def brief_table(runs: Sequence[RunRecord]) -> "Table":
+    """The columns of BRIEF, for a terminal of 80 columns or more."""
+    from rich.text import Text
+
+    table = _drawn(distinct(runs), BRIEF, padding=(0, 1))
+    table.caption = Text(
+        f"On tasks that were learned. {legend(BRIEF_LEGEND)} computing: tokens trained on, and a third of "
+        "those only read."
+    )
+    return table
+
+
+def _drawn(runs: Sequence[RunRecord], columns: Sequence[Column], padding: int | tuple[int, int]) -> "Table":
+    """One row per run beneath the untuned model."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=padding, caption_justify="left")
+    table.add_column("method", overflow="fold")
+    for column in columns:
+        table.add_column(column.short, justify="right", no_wrap=True)
+    for row in comparison_rows(runs):
+        table.add_row(Text(plain(row.name)), *(column.text(row) for column in columns))
     return table

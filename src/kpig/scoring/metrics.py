@@ -6,7 +6,7 @@ from statistics import fmean
 
 from kpig.errors import ConfigError
 from kpig.records import Prediction
-from kpig.scoring.records import GroupScore, TaskScore
+from kpig.scoring.records import Cost, GroupScore, TaskScore
 from kpig.tasks.constraints import KINDS, UNDECIDED
 from kpig.tasks.matching import refuse_empty
 from kpig.tasks.measures import is_own, measure
@@ -173,6 +173,11 @@ def forward_transfer(matrix: Matrix) -> float | None:
     return _mean_of_known(
         _difference(matrix[i - 1][i - 1], untuned[i - 1]) for i in range(2, len(untuned) + 1)
     )
+
+
+def computing(cost: Cost) -> float:
+    """Tokens trained on, plus a third of those only read (docs/method.md, section 8)."""
+    return cost.train_tokens + cost.forward_tokens / 3
 
 
 def _checked(matrix: Matrix) -> Matrix:

@@ -24,6 +24,10 @@ MAX_CACHED = 200_000
 """Texts kept encoded, for an example comes again in every epoch and evaluation: a bound on memory. Chosen,
 not measured."""
 
+MAX_ANSWERS = 4_096
+"""Responses whose ids are kept apart from the prompts', the first that come: labels are the same few texts in
+many examples. Chosen."""
+
 SHARE_EVICTED = 16
 """One part in so many goes at the bound, the oldest first: one by one, each would be sought behind the gaps
 that those before it left. Chosen."""
@@ -100,6 +104,7 @@ class Encoder:
         self._num_rows = len(tokenizer) if num_rows is None else num_rows
         self._cache: dict[Hashable, Encoded] = {}
         self._beginnings: dict[tuple[str, bool], tuple[int, ...]] = {}
+        self._answers: dict[str, tuple[int, ...]] = {}
         self._numbers = tuple(range(len(tokenizer)))
 
     def encode(self, example: Example, num_reserved: int = 0) -> Encoded:
@@ -189,7 +194,12 @@ class Encoder:
         They depend on no prompt, so that twins share them: prompts all end with the same text. A special
         token spelled out in a task's text stays text: it cannot end a response early.
         """
-        return self._known((*self._continuing(f"{self._turn.lead}{response}"), self.end_id))
+        if (known := self._answers.get(response)) is not None:
+            return known
+        found = self._known((*self._continuing(f"{self._turn.lead}{response}"), self.end_id))
+        if len(self._answers) < MAX_ANSWERS:
+            self._answers[response] = found
+        return found
 
     def _continuing(self, text: str) -> tuple[int, ...]:
         """Ids of a text behind the end of a prompt: those of prompt and text in one, less the prompt's own.

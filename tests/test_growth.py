@@ -14,6 +14,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from kpig.annotate import by_llm
 from kpig.errors import MOST_COMPARED, DataError, nearest
 from kpig.llm import Answer
+from kpig.model import encoding
+from kpig.model.encoding import Encoder
 from kpig.records import Example, Instruction, KeySpan, Task
 from kpig.report import record
 from kpig.tasks import matching, stream
@@ -224,3 +226,39 @@ def test_every_line_of_the_benchmark_runs(tmp_path, monkeypatch):
         folder.mkdir()
         make(folder, size // 10)()
         assert name.islower()
+
+
+# --- encoded examples ------------------------------------------------------------------------------
+
+
+def encoded_many(encoder, count, start=0):
+    """Examples with inputs of their own, encoded."""
+    rng = random.Random(start)
+    words = [f"word{number}" for number in range(300)]
+    return [
+        encoder.encode(Example(str(n), "t", SEED, " ".join(rng.choices(words, k=30)), ("plum pear",)))
+        for n in range(start, start + count)
+    ]
+
+
+def test_an_encoded_example_takes_about_8_bytes_for_a_token(tokenizer):
+    encoder = Encoder(tokenizer, 512)
+    encoded_many(encoder, 3)
+    tracemalloc.start()
+    found = encoded_many(encoder, 500, start=10)
+    held = tracemalloc.get_traced_memory()[0] / len(found)
+    tracemalloc.stop()
+    mean = sum(one.num_tokens for one in found) / len(found)
+    texts = sum(len(one.text) + len(one.example.input) for one in found) / len(found)
+    assert held < 10 * mean + texts + 1_200
+
+
+def test_what_is_kept_encoded_is_bounded_and_the_newest_stays(tokenizer, monkeypatch):
+    monkeypatch.setattr(encoding, "MAX_CACHED", 37)
+    encoder = Encoder(tokenizer, 512)
+    sizes = []
+    for start in range(0, 200, 5):
+        found = encoded_many(encoder, 5, start)
+        assert encoder.encode(found[-1].example).prompt is found[-1].prompt, "no second tokenizing"
+        sizes.append(len(encoder._cache))
+    assert max(sizes) <= 37 and min(sizes[8:]) >= 33, "a few go at a time, never all"

@@ -13,7 +13,7 @@ from kpig.config import EvaluateSection, ModelSection, RunConfig, dump
 from kpig.config.tree import build, load
 from kpig.errors import ConfigError, ModelError
 from kpig.methods.parts.memory import Memory
-from kpig.model import loading
+from kpig.model import loading, vocabulary
 from kpig.model.encoding import Encoder, plain_prompt
 from kpig.pretrain import mixture
 from kpig.progress import Watcher
@@ -104,7 +104,7 @@ def test_a_template_without_a_system_role_gets_it_in_front_of_the_first_user_tur
 
 def test_show_gives_the_prompt_its_twin_and_the_messages_that_render_to_it(monkeypatch):
     found = encoder(OPEN)
-    monkeypatch.setattr(loading, "load_encoder", lambda section: found)
+    monkeypatch.setattr(vocabulary, "encoder_of", lambda section: found)
     shown = dict(prompts_of(ModelSection())(Task("t", (PARTED,), (example(),), (), "rougeL")))
     assert list(shown) == ["prompt, exactly", "prompt of the masked twin", "messages to send"]
     sent = found.tokenizer.apply_chat_template(

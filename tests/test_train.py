@@ -100,6 +100,32 @@ def test_every_epoch_covers_each_current_example_once_in_a_new_order():
     assert wordings == set(TASKS[0].instructions)
 
 
+class LookedUp(tuple):
+    """Examples of which single ones may be asked for, but not all."""
+
+    def __iter__(self):
+        raise AssertionError("an update looks at its own examples only")
+
+
+@pytest.mark.parametrize(("counts", "group_size"), [((5, 0, 7, 1), 1), ((3, 11, 0, 0, 2), 3), ((1,), 2)])
+def test_an_update_takes_its_examples_from_the_tasks_without_making_a_list_of_all(counts, group_size):
+    tasks = [replace_train(TASKS[0], f"t{n}", count) for n, count in enumerate(counts)]
+    step, total = step_of(1, *tasks), sum(counts)
+    pool = [one for task in tasks for one in list(tuple.__iter__(task.train))]
+    for update in range(4):
+        clock = clock_at(update, 1, 3)
+        positions = range(update * 3, update * 3 + 3)
+        orders = [loop._order(counts, group_size, f"{clock.seed}/order/1/{at // total}") for at in positions]
+        expected = [pool[order[at % total]].id for order, at in zip(orders, positions, strict=True)]
+        assert [one.id for one in loop.current_examples(step, clock, group_size)] == expected
+
+
+def replace_train(task, name, count):
+    """The task under a name, with so many training examples that are looked up one by one."""
+    found = [dataclasses.replace(task.train[0], id=f"{name}-{n}", task=name) for n in range(count)]
+    return dataclasses.replace(task, name=name, train=LookedUp(found))
+
+
 def test_current_examples_depend_on_seed_step_and_update_alone():
     step = step_of(1, *TASKS)
     one = loop.current_examples(step, clock_at(3))

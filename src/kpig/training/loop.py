@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -151,13 +152,16 @@ def current_examples(step: Step, clock: Clock, group_size: int = 1) -> list[Exam
 
     With a `group_size` of more than 1, that many examples of a task follow each other.
     """
-    pool = [(task, example) for task in step.tasks for example in task.train]
     sizes = tuple(len(task.train) for task in step.tasks)
+    firsts = list(itertools.accumulate(sizes, initial=0))
     start = clock.current_before(clock.update)
     chosen = []
     for position in range(start, start + clock.num_current):
-        epoch, index = divmod(position, len(pool))
-        task, example = pool[_order(sizes, group_size, f"{clock.seed}/order/{clock.step}/{epoch}")[index]]
+        epoch, index = divmod(position, firsts[-1])
+        number = _order(sizes, group_size, f"{clock.seed}/order/{clock.step}/{epoch}")[index]
+        at = bisect_right(firsts, number) - 1
+        task = step.tasks[at]
+        example = task.train[number - firsts[at]]
         rng = random.Random(f"{clock.seed}/wording/{clock.step}/{position}")
         chosen.append(reworded(example, task.instructions, rng))
     return chosen

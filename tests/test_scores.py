@@ -16,8 +16,11 @@ both files of the evaluations moved up beside the run.
 """
 
 import ast
+import base64
+import gzip
 import json
 import math
+import re
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import get_type_hints
@@ -95,7 +98,9 @@ def test_the_predictions_of_a_step_are_written_as_the_old_code_wrote_them(tmp_pa
 def test_a_run_of_the_old_code_is_reported(tmp_path):
     run = report.read_run(OLD_RUN)
     page = text_of(report.write([run], tmp_path))
-    assert f"{run.scores.final.held_out.new_wording.p_score:.1f}" in page and "ant fox" in page
+    packed = re.findall(r'<script type="application/gzip" id="data-[^"]*">(.*?)</script>', page)
+    carried = "".join(gzip.decompress(base64.b64decode(one)).decode() for one in packed)
+    assert f"{run.scores.final.held_out.new_wording.p_score:.1f}" in page and "ant fox" in carried
 
 
 def test_a_run_of_the_old_code_is_compared():
@@ -419,6 +424,7 @@ OF_OTHER_FILES = {
     "input", "references", "example", "prompt", "response", "gain",  # task files, answers of LLMs
     "num_examples",  # gain.json
     "n",  # constraints
+    "train_tokens",  # events.jsonl
 }  # fmt: skip
 CARDS = {"pretrain/card.py", "cli/pretrain.py", "scripts/build_tiny.py"}
 """What is known of a shipped or pre-trained model: tables of their own, with some of the same names."""

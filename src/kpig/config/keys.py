@@ -9,7 +9,7 @@ import tomli_w
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from kpig.config.section import Section
+from kpig.config.section import COST, Section
 from kpig.config.tree import RunConfig
 
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "nothing"}
@@ -93,7 +93,7 @@ def _nested(name: str, section: type[Section], meaning: str = "") -> Iterator[Ta
 def _cost(field: FieldInfo) -> str:
     """What `kpig.config.section.cost` says of a field; "" where nothing is said."""
     extra = field.json_schema_extra
-    return str(extra.get("cost", "")) if isinstance(extra, dict) else ""
+    return str(extra.get(COST, "")) if isinstance(extra, dict) else ""
 
 
 def _keys(prefix: str, section: type[Section]) -> Iterator[Key]:

@@ -27,6 +27,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
+COST = "cost"
+"""Under this word a field keeps what it costs, beside its type and default."""
+
+
 def cost(words: str) -> JsonDict:
     """What a key costs in time, memory or disk, for `Field(json_schema_extra=...)`."""
-    return {"cost": words}
+    return {COST: words}

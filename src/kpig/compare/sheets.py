@@ -172,7 +172,8 @@ def budgets(comparison: Comparison) -> Sheet:
     near = " or ".join(f"{share:.0%} of {name}" for name, share in NEAR.items())
     notes = (
         "Computing is tokens trained on, plus a third of those only read. In brackets: the ratio to "
-        f"{reference}. Equal means within {near}. A method is better only where it is not worse at equal computing either.",
+        f"{reference}. Equal means within {near}. A method is better only where "
+        "it is not worse at equal computing either.",
     )
     return _sheet("Both budgets", headings, rows, notes)
 

@@ -83,16 +83,19 @@ def _masked_answers(
 
 
 def _gains(learner: Learner, probes: Sequence[Probe], settings: EvaluateSection) -> dict[int, Gain]:
+    """Task by task: which other tasks are asked beside it changes no bit of a task's gain."""
     if not settings.gain:
         return {}
-    left: dict[str, int] = {}
-    chosen = []
+    chosen: dict[str, list[int]] = {}
     for number, probe in enumerate(probes):
-        used = left.get(probe.task.name, 0)
-        if probe.wording == SEED_WORDING and used < settings.num_gain_examples:
-            left[probe.task.name] = used + 1
-            chosen.append(number)
-    return dict(zip(chosen, gain.measure_examples(learner, [probes[n].example for n in chosen]), strict=True))
+        of_task = chosen.setdefault(probe.task.name, [])
+        if probe.wording == SEED_WORDING and len(of_task) < settings.num_gain_examples:
+            of_task.append(number)
+    found: dict[int, Gain] = {}
+    for numbers in chosen.values():
+        examples = [probes[number].example for number in numbers]
+        found |= zip(numbers, gain.measure_examples(learner, examples), strict=True)
+    return found
 
 
 def _is_masked_too(probe: Probe, settings: EvaluateSection) -> bool:

@@ -19,8 +19,8 @@ from kpig.cli.gain import _gain_table
 from kpig.config import ModelSection
 from kpig.errors import DataError, ModelError
 from kpig.files import disk_error
-from kpig.model.gain import reading
 from kpig.model.loading import load
+from kpig.model.readings import reading
 from kpig.pretrain import job as pretrain
 from kpig.pretrain.recipe import Recipe
 from kpig.progress import Watcher
@@ -174,7 +174,9 @@ def test_a_report_is_made_of_the_runs_under_a_folder_as_a_comparison_is(sweep, t
     assert "not finished" in done.stdout and f"report: {sweep / 'report.html'}" in done.stdout
     assert f"gate: {sweep / 'one'}: " in done.stdout and f"gate: {sweep / 'deeper' / 'two'}: " in done.stdout
     both = kpig("report", sweep / "one", sweep, sweep / "one", "--out", tmp_path)
-    assert both.stdout.count("gate: ") == 2 and (tmp_path / "report.md").is_file()
+    for name in ("one", "deeper/two", "begun"):  # with --out, the page of an unfinished run is made too
+        assert both.stdout.count(f"gate: {sweep / name}: ") == 1
+    assert (tmp_path / "report.md").is_file()
 
 
 def test_a_report_goes_into_the_first_folder_with_a_finished_run(sweep):

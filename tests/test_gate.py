@@ -191,7 +191,7 @@ def test_a_report_says_it_in_one_line(tmp_path):
     report.write([report.read_run(run)], tmp_path)
     sentence = gate.judge(run).sentence
     assert f"is it safe to ship? {sentence}" in (tmp_path / "report.md").read_text().replace("\\", "")
-    assert "is it safe to ship?" in (tmp_path / "report.html").read_text()
+    assert "What got worse?" in (tmp_path / "report.html").read_text()
     assert f"gate: {run}: {sentence}" in kpig("report", run, "--out", tmp_path / "page").stdout
     assert kpig("gate", run).returncode in (0, 1)
 

@@ -235,7 +235,7 @@ class TwoWeights(torch.nn.Module):
 class TwoWeightLearner:
     """As much of a learner as LM-Cocktail needs, around TwoWeights; responses are token 0 throughout."""
 
-    is_adapter, device, pad_id = False, torch.device("cpu"), 0
+    is_adapter, device, pad_id, _width = False, torch.device("cpu"), 0, 2
     weights, load_weights, parameters = Learner.weights, Learner.load_weights, Learner.parameters
     batches, training_batches = Learner.batches, Learner.training_batches
     mean_loss, per_batch, _forward = Learner.mean_loss, Learner.per_batch, Learner._forward

@@ -33,7 +33,7 @@ def explain_config(
 
     found = tables_of(section)
     if as_json:
-        say(json.dumps([one.as_json() for one in found], indent=2, ensure_ascii=False))
+        say(json.dumps([one.as_json() for one in found], indent=2, ensure_ascii=False, allow_nan=False))
         return
     for one in found:
         show(_table(one))

@@ -39,7 +39,7 @@ def explain_score(
 
     asked = [explained(score)] if score else list(MEANINGS.values())
     if as_json:
-        say(json.dumps([asdict(one) for one in asked], indent=2, ensure_ascii=False))
+        say(json.dumps([asdict(one) for one in asked], indent=2, ensure_ascii=False, allow_nan=False))
     elif score:
         say("\n".join(_lines(asked[0])))
     else:

@@ -1,13 +1,14 @@
 """How long a run will still take: its parts, and what those of the same kind have taken so far."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
 from typing import Literal
 
 from kpig.config import RunConfig
+from kpig.errors import RunError
 from kpig.methods.base import Method, Step
 from kpig.records import HELD_OUT, LATER, SEEN, Example, Stream, Task
 from kpig.runs.folder import RunDir
@@ -170,9 +171,15 @@ def _size(example: Example) -> int:
 
 
 def _last_evaluation(folder: RunDir) -> tuple[float, float] | None:
-    """Test examples and seconds of the last evaluation that is done; None before the first."""
-    done: Iterator[int] = (number for number in range(folder.current) if folder.is_done(number))
-    read = [scores.read_step(folder.step(number) / "scores.json") for number in list(done)[-2:]]
+    """Test examples and seconds of the last evaluation that is done; None before the first.
+
+    None where a file is damaged, too: whoever goes on from that step tells it, and what to do.
+    """
+    done = [number for number in range(folder.current) if folder.is_done(number)]
+    try:
+        read = [scores.read_step(folder.step(number) / "scores.json") for number in done[-2:]]
+    except RunError:
+        return None
     if not read:
         return None
     step, cost = read[-1]

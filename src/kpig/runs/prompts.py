@@ -37,5 +37,5 @@ def _prompts(encoder: Encoder, example: Example) -> list[tuple[str, str]]:
         found.append(("prompt of the masked twin", encoder.prompt_text(example, True, encoded.num_cut)))
     if encoder.chat:
         messages = encoder.messages(example, num_cut=encoded.num_cut)
-        found.append(("messages to send", json.dumps(messages, ensure_ascii=False)))
+        found.append(("messages to send", json.dumps(messages, ensure_ascii=False, allow_nan=False)))
     return found

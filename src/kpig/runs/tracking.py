@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kpig.config import RunConfig, build, settings_of
 from kpig.errors import RunError, clause
-from kpig.files import publish_json
+from kpig.files import publish_json, true_path
 from kpig.progress import Watcher
 from kpig.runs import lock, trackers
 from kpig.runs.folder import TRACKERS, RunDir
@@ -34,7 +34,7 @@ MOST_WORDS = 200
 
 def overrides(names: Sequence[str]) -> list[str]:
     """The `--set` that asks for these trackers; none for no name."""
-    return [f"run.track={json.dumps(list(names))}"] if names else []
+    return [f"run.track={json.dumps(list(names), allow_nan=False)}"] if names else []
 
 
 def asked(config: RunConfig, names: Sequence[str]) -> RunConfig:
@@ -157,9 +157,9 @@ class _Listener:
         self._name, self._folder, self._kind = name, folder, KINDS[name]
         self._settings, self._say = _plain(config), watch.say
         self._path = folder.path / TRACKERS / f"{name}.json"
-        title = folder.path.resolve().name
+        title = true_path(folder.path).name
         self._state = _read(self._path) or _State(self._kind.new_run(title, secrets.token_hex(4)))
-        self._place = Place(self._path.parent.resolve(), title, self._state.run)
+        self._place = Place(true_path(self._path.parent), title, self._state.run)
         self._tracker: GeneralTracker | None = None
         self._open = ExitStack()
         self._num_failures, self._num_skipped = 0, 0
@@ -299,6 +299,8 @@ def _read(path: Path) -> _State | None:
 def _plain(config: RunConfig) -> dict[str, Setting]:
     """The settings under names and as values that every tracker takes; others are texts of JSON."""
     return {
-        safe(key): value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        safe(key): value
+        if isinstance(value, bool | int | float | str)
+        else json.dumps(value, allow_nan=False)
         for key, value in settings_of(config).items()
     }

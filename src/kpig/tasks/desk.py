@@ -95,7 +95,7 @@ def order(chance: random.Random) -> Row:
     item, colour, count = chance.choice(ITEMS), chance.choice(COLOURS), chance.randint(1, 9)
     asked = chance.choice(("I would like {} {} {}.", "Please send me {} {} {}.", "We need {} {} {}."))
     plural = item if count == 1 else f"{item}s"
-    answer = json.dumps({"item": item, "colour": colour, "count": count})
+    answer = json.dumps({"item": item, "colour": colour, "count": count}, allow_nan=False)
     return asked.format(count, colour, plural), answer
 
 
@@ -178,7 +178,7 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for month, tasks in MONTHS.items():
         lines = [
-            json.dumps(row)
+            json.dumps(row, allow_nan=False)
             for task, (system, make) in tasks.items()
             for row in rows(month, task, system, make)
         ]

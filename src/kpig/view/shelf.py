@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kpig.errors import KpigError, RunError
+from kpig.files import true_path
 from kpig.runs import lock
 from kpig.runs.folder import RunDir
 from kpig.runs.places import runs_at
@@ -128,8 +129,8 @@ class Shelf:
 
     def _below(self, root: Path) -> Iterator[Shelved]:
         for folder in runs_at(root):
-            number = self._numbers.setdefault(folder.resolve(), len(self._numbers))
-            yield Shelved(number, folder, str(Path(root.resolve().name) / folder.relative_to(root)))
+            number = self._numbers.setdefault(true_path(folder), len(self._numbers))
+            yield Shelved(number, folder, str(Path(true_path(root).name) / folder.relative_to(root)))
 
 
 def _is_page(path: Path) -> bool:

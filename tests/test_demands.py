@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kpig.annotate import demands, proposals
@@ -230,6 +230,7 @@ WORDS = st.sampled_from(
 
 
 @given(st.lists(st.one_of(WORDS, st.text(max_size=4)), max_size=40).map(" ".join))
+@example("at most \n / at most")
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_read_and_every_reading_is_a_constraint_of_any_response(text):
     for demand in demands.read(text):

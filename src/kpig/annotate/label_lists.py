@@ -38,7 +38,7 @@ def find(text: str) -> tuple[LabelList, ...]:
         _in_words,
     ):
         for values, source, is_sure in reader(text):
-            kept = tuple(dict.fromkeys(value for value in values if value))
+            kept = tuple(dict.fromkeys(value.strip() for value in values if value.strip()))
             if 2 <= len(kept) <= MAX_LABELS and all(len(value.split()) <= MAX_LABEL_WORDS for value in kept):
                 found.setdefault(kept, LabelList(kept, source, is_sure))
     return tuple(found.values())

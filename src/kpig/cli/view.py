@@ -1,5 +1,6 @@
 """The command `view`: runs, sweeps and comparisons in a browser, fresh while they go on."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ import typer
 
 from kpig.cli.app import app
 from kpig.cli.screen import say
+from kpig.cli.stops import Stopped
 
 
 @app.command()
@@ -37,3 +39,5 @@ def view(
         sys.stdout.flush()  # whoever reads a pipe waits for it while the server runs
 
     serve(runs, port, tell)
+    # It ends when it is asked to, and then raises in most cases: not where the signal met a callback.
+    raise Stopped(signal.SIGINT)

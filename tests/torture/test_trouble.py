@@ -23,6 +23,9 @@ MESSAGE = re.compile("^error: ", re.M)
 METHODS = ("kpig", "sequential", "ewc", "lora")
 """What learns: a method with memory and gains, none, one with tensors of its own, an adapter."""
 
+ROOM_TO_SAY = 8192
+"""Bytes that whatever a command says takes at most."""
+
 
 def chosen(name: str) -> config.RunConfig:
     adapter = {"model": {"adapter": "lora"}} if name == "lora" else {}
@@ -113,7 +116,8 @@ def test_files_that_cannot_grow(seed, straight, tmp_path, tried):
     """As on a full disk, in the middle of a file, whoever writes it: Python, Rust or C."""
     one = straight(METHODS[seed % len(METHODS)])
     out = tmp_path / "run"
-    limit = int(one.largest ** random.Random(f"limit {seed}").random())
+    # What the command says goes to files too, and has to fit.
+    limit = max(ROOM_TO_SAY, int(one.largest ** random.Random(f"limit {seed}").random()))
     ended = child.run(one.arguments(out), out, Trouble(limit=limit))
     tried("files that cannot grow")
     assert_one_message(ended)

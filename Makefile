@@ -10,7 +10,7 @@ quickstart: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
-# Half an hour of kills, full disks, damage, senseless commands and fuzzed inputs; docs/reliability.md.
+# Kills, full disks, damage, senseless commands and fuzzed inputs; docs/reliability.md.
 torture: $(VENV)/.installed-test
 	KPIG_TORTURE=1000 $(VENV)/bin/python -m pytest -n auto --hypothesis-profile=torture tests/torture tests/test_fuzz_*.py
 

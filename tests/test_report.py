@@ -548,7 +548,7 @@ def test_a_metric_that_a_run_names_is_not_imported_to_show_it(tmp_path, monkeypa
     for path in (run / "scores.json", *run.rglob("steps/*/scores.json")):
         path.write_text(path.read_text().replace('"accuracy"', '"strangers:metric"'))
     _, page, _ = written([report.read_run(run)], tmp_path)
-    assert "strangers:metric is imported by kpig run and eval only" in html.unescape(page)
+    assert "no page imports strangers:metric, a metric of your own" in html.unescape(page)
     assert not marker.exists() and "strangers" not in sys.modules
 
 

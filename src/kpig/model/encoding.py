@@ -7,6 +7,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from kpig.config import ModelSection
 from kpig.errors import DataError, ModelError
 from kpig.model.chat import NO_ARGUMENTS, Arguments, ChatTemplate, Messages, Turn
 from kpig.records import MASK_TEXT, Example, Message
@@ -286,6 +287,22 @@ class Encoder:
         if example.instruction.key_parts:
             masked = self._prompt_ids(self.prompt_text(example, masked=True, num_cut=num_cut))
         return Encoded(example, self._prompt_ids(text), masked, response, num_cut, text)
+
+
+def configured(
+    tokenizer: Any, section: ModelSection, longest: int, clock: str | None, num_rows: int | None = None
+) -> Encoder:
+    """The encoder that a [model] section describes, up to `longest` tokens; the rest as in Encoder."""
+    return Encoder(
+        tokenizer,
+        longest,
+        section.mask_text,
+        section.chat_template,
+        clock,
+        num_rows,
+        section.system,
+        section.chat_template_arguments,
+    )
 
 
 def plain_prompt(messages: Messages) -> str:

@@ -9,7 +9,7 @@ from transformers.utils import logging
 from kpig.config import ModelSection
 from kpig.errors import ModelError
 from kpig.model import adapters, kind, probe, weights
-from kpig.model.encoding import Encoder
+from kpig.model.encoding import Encoder, configured
 from kpig.model.folder import adapter_problem, base_of_adapter, check_folder, explained, is_adapter, resolve
 from kpig.model.learner import Learner
 
@@ -51,7 +51,7 @@ def load(
     num_rows = model.get_input_embeddings().weight.shape[0]
     if (tokenizer.pad_token_id or 0) >= num_rows:
         tokenizer.pad_token = tokenizer.eos_token
-    encoder = _encoder(tokenizer, section, longest, clock, num_rows)
+    encoder = configured(tokenizer, section, longest, clock, num_rows)
     model = model.to(device)
     probe.require_causal(Learner(model, tokenizer, encoder), base)
     if is_trained and not adapted:
@@ -75,7 +75,7 @@ def load_encoder(section: ModelSection, clock: str | None = None) -> Encoder:
     config = _read_config(base, trust)
     limit = kind.length_limit(config.get_text_config()) or section.max_length
     tokenizer = _tokenizer(path, base, config, trust)
-    return _encoder(tokenizer, section, min(section.max_length, limit), clock, None)
+    return configured(tokenizer, section, min(section.max_length, limit), clock, None)
 
 
 def text_config(section: ModelSection) -> Any:
@@ -91,21 +91,6 @@ def text_config(section: ModelSection) -> Any:
 def _read_config(base: str, trust: bool) -> Any:
     with explained(base):
         return AutoConfig.from_pretrained(base, trust_remote_code=trust)
-
-
-def _encoder(
-    tokenizer: Any, section: ModelSection, longest: int, clock: str | None, num_rows: int | None
-) -> Encoder:
-    return Encoder(
-        tokenizer,
-        longest,
-        section.mask_text,
-        section.chat_template,
-        clock,
-        num_rows,
-        section.system,
-        section.chat_template_arguments,
-    )
 
 
 def outline(section: ModelSection) -> Any:

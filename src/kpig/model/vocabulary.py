@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from kpig.config import ModelSection
 from kpig.errors import KpigError
 from kpig.model import kind
-from kpig.model.encoding import Encoder
+from kpig.model.encoding import Encoder, configured
 from kpig.model.folder import check_folder, is_adapter, read_json, resolve
 
 CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")
@@ -42,25 +42,15 @@ def encoder_of(section: ModelSection, clock: str | None = None) -> Encoder:
     check_folder(path)
     try:
         tokenizer = None if section.trust_remote_code else _plain(Path(path))
-    except (
-        Exception
-    ):  # whatever is wrong with a stranger's file is told by the library that reads all of them
+    except Exception:
+        # Whatever is wrong with a stranger's file is told by the library that reads all of them.
         tokenizer = None
     if tokenizer is None:
         from kpig.model import loading
 
         return loading.load_encoder(section, clock)
     longest = min(section.max_length, shape(section).max_position_embeddings)
-    return Encoder(
-        tokenizer,
-        longest,
-        section.mask_text,
-        section.chat_template,
-        clock,
-        None,
-        section.system,
-        section.chat_template_arguments,
-    )
+    return configured(tokenizer, section, longest, clock)
 
 
 def shape(section: ModelSection) -> Any:

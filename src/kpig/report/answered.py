@@ -46,7 +46,7 @@ def read(run: RunRecord) -> Answered:
 
 def _scores(rows: Sequence[Prediction], metric: str) -> tuple[Sequence[float | None], str]:
     """The metric of each answer, and why there is none where there is none."""
-    why = f"the metric {metric} is imported by kpig run and eval only" if is_own(metric) else ""
+    why = f"no page imports {metric}, a metric of your own" if is_own(metric) else ""
     try:
         scores = metrics.shown_scores(rows, metric)
     except ConfigError as error:

@@ -49,7 +49,15 @@ def test_thousands_of_strangers_are_counted_and_the_first_get_a_hint(tmp_path):
     refuse_strangers(tmp_path, [f"task{n:05d}_color_of_fruit" for n in range(20_000)], known, problems)
     with pytest.raises(DataError, match=rf"and {20_000 - MOST_PROBLEMS_SHOWN} more problems"):
         problems.check()
-    assert "did you mean 'task0" in problems.found[0]
+    assert "did you mean 'task00000_colour_of_fruit'" in problems.found[0]
+
+
+def test_a_hint_does_not_depend_on_the_order_of_what_is_known():
+    names = [f"{number:06d}_colour_of_fruit" for number in range(50_000)]
+    for slip in ("031415_color_of_fruit", "31415_colour_of_fruit", "031415_colour_of_friut"):
+        assert {nearest(slip, order) for order in (names, names[::-1], set(names))} == {
+            "031415_colour_of_fruit"
+        }
 
 
 def test_a_slip_is_found_among_a_million_names_and_in_a_text_as_long_as_a_book():

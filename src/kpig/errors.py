@@ -1,7 +1,7 @@
 """The errors a user can meet; each says what was given, what was expected and what to do."""
 
+import bisect
 import difflib
-import heapq
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -83,21 +83,24 @@ def is_out_of_memory(error: Exception) -> bool:
 def nearest(word: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known word that `word` is most likely a slip of, if there is one.
 
-    Of more than MOST_COMPARED known words those that begin or end alike are compared, and of long words
-    the first MOST_COMPARED_CHARACTERS.
+    Of more than MOST_COMPARED known words those are compared that begin or end most like it, and of long
+    words the first MOST_COMPARED_CHARACTERS. The answer does not depend on the order of the known words.
     """
     asked = str(word)[:MOST_COMPARED_CHARACTERS]
-    choices = {one[:MOST_COMPARED_CHARACTERS]: one for one in known}
+    choices = {one[:MOST_COMPARED_CHARACTERS]: one for one in sorted(known)}
     compared = list(choices)
     if len(compared) > MOST_COMPARED:
-        compared = heapq.nlargest(MOST_COMPARED, compared, key=lambda one: _ends_shared(one, asked))
+        ends = _neighbours(asked[::-1], [one[::-1] for one in choices])
+        compared = sorted({*_neighbours(asked, choices), *(one[::-1] for one in ends)})
     close = difflib.get_close_matches(asked, compared, 1, cutoff)
     return choices[close[0]] if close else None
 
 
-def _ends_shared(one: str, other: str) -> int:
-    """How many of the beginning and the end, three characters each, two words share."""
-    return (one[:3] == other[:3]) + (one[-3:] == other[-3:])
+def _neighbours(word: str, known: Iterable[str]) -> list[str]:
+    """The known words about it in alphabetical order: none shares a longer beginning with it."""
+    ordered = sorted(known)
+    place, reach = bisect.bisect(ordered, word), MOST_COMPARED // 4
+    return ordered[max(0, place - reach) : place + reach]
 
 
 def shown(value: object) -> str:

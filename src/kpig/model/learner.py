@@ -17,7 +17,7 @@ from torch import Tensor
 from kpig.config import TrainSection
 from kpig.config.section import AUTO
 from kpig.errors import ModelError
-from kpig.model import adapters, generation, internals, portions, weights
+from kpig.model import adapters, decoding, generation, internals, packing, portions, weights
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.generation import Answer
@@ -27,6 +27,9 @@ from kpig.model.packing import RowTokens
 from kpig.model.rows import Rows, pad
 from kpig.model.sharing import Sharing, has_dropout, plain_ids
 from kpig.records import Example
+
+LEAST_SHARED = 0.25
+"""The share of tokens in common from which on prompts are read in shared rows to be answered. Chosen."""
 
 T = TypeVar("T")
 Weights = Mapping[str, Tensor]
@@ -285,14 +288,24 @@ class Learner:
     ) -> list[list[int]]:
         """Which prompts are answered side by side: their numbers, prompts of similar length together.
 
+        Where prompts share their beginnings, those that do stay together.
+
         `tokens_per_batch` are padded tokens, answers included; 0: what suits the device.
         """
         lengths = [len(prompt) + max_new_tokens for prompt in prompts]
-        return portions.token_batches(lengths, portions.generation(self.device, tokens_per_batch))
+        shared = self._reads_once(prompts, max_new_tokens)
+        max_tokens = portions.generation(self.device, tokens_per_batch, shared)
+        if not shared:
+            return portions.token_batches(lengths, max_tokens)
+        return portions.in_order(
+            itertools.chain.from_iterable(packing.families(prompts)), lengths, max_tokens
+        )
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
         """Greedy responses to one batch of prompts, with whether each ended before the token limit."""
+        if self._reads_once(prompts, max_new_tokens):
+            return self._continued(prompts, max_new_tokens)
         with self.evaluating():
             return generation.greedy(
                 self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id, self.ends
@@ -372,6 +385,27 @@ class Learner:
             return False
         is_left_to_chance = self.model.training and has_dropout(self.model)
         return not is_left_to_chance and not self.sharing_doubt(max(one.num_tokens for one in encoded))
+
+    def _reads_once(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> bool:
+        """Whether what prompts begin with is read once: where that saves enough and the model takes it."""
+        if not self._takes_positions or min(map(len, prompts), default=0) < 2:
+            return False
+        if packing.share_in_common(prompts) < LEAST_SHARED:
+            return False
+        longest, ids = (
+            max(map(len, prompts)) + max_new_tokens,
+            plain_ids(self.model, self.tokenizer, self.pad_id),
+        )
+        return not self._sharing.reading_doubt(longest, self.encoder.max_length, ids, self.pad_id)
+
+    def _continued(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
+        """`generate` for prompts that begin alike."""
+        costs, at_once = portions.costs(self.device, self._width), portions.forward(self.device)
+        with self.evaluating():
+            found = decoding.written(
+                self._core, prompts, max_new_tokens, self.pad_id, self.ends, costs, at_once
+            )
+        return [generation.decoded(self.tokenizer, ids, self.ends) for ids in found]
 
     def _probed(self, rows: Rows) -> Tensor:
         with self.ledger.unspent():

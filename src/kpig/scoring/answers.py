@@ -46,8 +46,7 @@ def score(
     """
     with learner.ledger.timed("eval_seconds"), learner.ledger.unspent():
         encoded = [learner.encoder.encode(probe.example, settings.max_new_tokens) for probe in probes]
-        answers = _answers(learner, [one.prompt for one in encoded], settings, advance)
-        masked = _masked_answers(learner, probes, encoded, settings, advance)
+        answers, masked = _answers(learner, probes, encoded, settings, advance)
         gains = _gains(learner, probes, settings)
     return [
         _prediction(probe, one.text, answer, masked.get(number), gains.get(number))
@@ -62,24 +61,18 @@ def num_answers(probes: Sequence[Probe], settings: EvaluateSection) -> int:
 
 def _answers(
     learner: Learner,
-    prompts: Sequence[tuple[int, ...]],
-    settings: EvaluateSection,
-    advance: Callable[[int], None],
-) -> list[Answer]:
-    return learner.answers(prompts, settings.max_new_tokens, settings.tokens_per_batch, advance)
-
-
-def _masked_answers(
-    learner: Learner,
     probes: Sequence[Probe],
     encoded: Sequence[Encoded],
     settings: EvaluateSection,
     advance: Callable[[int], None],
-) -> dict[int, str]:
+) -> tuple[list[Answer], dict[int, str]]:
+    """The answers to all prompts, and to their masked twins by number: together, for both begin alike."""
     chosen = [number for number, probe in enumerate(probes) if _is_masked_too(probe, settings)]
-    prompts = [encoded[number].masked_prompt or () for number in chosen]
-    answers = _answers(learner, prompts, settings, advance)
-    return {number: one.text for number, one in zip(chosen, answers, strict=True)}
+    prompts = [one.prompt for one in encoded]
+    prompts += [encoded[number].masked_prompt or () for number in chosen]
+    found = learner.answers(prompts, settings.max_new_tokens, settings.tokens_per_batch, advance)
+    masked = {number: one.text for number, one in zip(chosen, found[len(encoded) :], strict=True)}
+    return found[: len(encoded)], masked
 
 
 def _gains(learner: Learner, probes: Sequence[Probe], settings: EvaluateSection) -> dict[int, Gain]:

@@ -396,7 +396,8 @@ class Learner:
             max(map(len, prompts)) + max_new_tokens,
             plain_ids(self.model, self.tokenizer, self.pad_id),
         )
-        return not self._sharing.reading_doubt(longest, self.encoder.max_length, ids, self.pad_id)
+        with self.evaluating():
+            return not self._sharing.reading_doubt(longest, self.encoder.max_length, ids, self.pad_id)
 
     def _continued(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
         """`generate` for prompts that begin alike."""

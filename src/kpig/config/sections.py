@@ -337,8 +337,15 @@ class MethodSection(Section):
 
 
 class EvaluateSection(Section):
-    """What is measured after every step."""
+    """What is measured after a step, and after which."""
 
+    every: Literal["step", "last"] | Count = Field(
+        "step",
+        description="the steps after which tasks are scored: each 'step', the 'last' one, or each of so many "
+        "and the last; the untuned model is scored in any case. What needs a score that is not there, such "
+        "as forgetting, is not reported",
+        json_schema_extra=cost("where all steps are scored, that can take as long as training"),
+    )
     max_new_tokens: Count = Field(
         64,
         description="tokens of a response at most; longer ones count as degenerate",
@@ -350,7 +357,14 @@ class EvaluateSection(Section):
         json_schema_extra=cost("memory grows with it"),
     )
     half_listening: bool = Field(
-        True, description="answer the masked twins too", json_schema_extra=cost("doubles the generation time")
+        True,
+        description="answer the masked twins too",
+        json_schema_extra=cost("answers twice as many prompts"),
+    )
+    num_half_listening: CountOrAll = Field(
+        0,
+        description="test examples per task of which the masked twin is answered; 0: all",
+        json_schema_extra=cost("one more answer for each"),
     )
     gain: bool = Field(
         True,
@@ -367,3 +381,9 @@ class EvaluateSection(Section):
         description="score wordings never used in training where a task has some",
         json_schema_extra=cost("one more answer for each test example of such a task"),
     )
+
+    def is_due(self, step: int, num_steps: int) -> bool:
+        """Whether tasks are scored after a step of so many; step 0 is the untuned model."""
+        if step in (0, num_steps) or self.every == "step":
+            return True
+        return self.every != "last" and step % self.every == 0

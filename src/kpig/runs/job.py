@@ -25,7 +25,7 @@ from kpig.model.chat import present_moment
 from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
-from kpig.records import SEEN, Stream, Task
+from kpig.records import SEEN, Prediction, Stream, Task
 from kpig.runs import (
     check,
     course,
@@ -268,7 +268,7 @@ def _evaluate_untuned(
 ) -> None:
     if folder.is_done(0):
         return
-    _score(folder, 0, learner, forecast.groups(0, steps, tasks), config, voice)
+    _score(folder, 0, learner, forecast.groups(0, steps, tasks, config.evaluate), config, voice)
     kept.write(folder.step(0), tasks.held_out)
     folder.finish(0)
 
@@ -294,7 +294,8 @@ def _learn(
     folder.check_ours()
     _save(step_dir, learner, method)
     kept.write(step_dir, step.tasks)
-    _score(folder, step.number, learner, forecast.groups(step.number, plan, tasks), config, voice)
+    groups = forecast.groups(step.number, plan, tasks, config.evaluate)
+    _score(folder, step.number, learner, groups, config, voice)
     folder.finish(step.number)
 
 
@@ -347,9 +348,12 @@ def _score(
     config: RunConfig,
     voice: Voice,
 ) -> None:
+    """Score the groups after a step, and write that down; without any, what the run has cost by then."""
     probes = answers.probes(groups, config.evaluate)
-    with voice.evaluating(number, answers.num_answers(probes, config.evaluate)) as advance:
-        answered = answers.score(learner, probes, config.evaluate, advance)
+    answered: list[Prediction] = []
+    if groups:
+        with voice.evaluating(number, answers.num_answers(probes, config.evaluate)) as advance:
+            answered = answers.score(learner, probes, config.evaluate, advance)
     tasks = [task for members in groups.values() for task in members]
     result = scores.step_scores(number, answered, tasks)
     step_dir = folder.step(number)

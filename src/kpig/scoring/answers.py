@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from kpig.config import EvaluateSection
 from kpig.model import gain
@@ -56,7 +57,7 @@ def score(
 
 def num_answers(probes: Sequence[Probe], settings: EvaluateSection) -> int:
     """How many responses `score` will generate."""
-    return len(probes) + sum(_is_masked_too(probe, settings) for probe in probes)
+    return len(probes) + len(_masked_too(probes, settings))
 
 
 def _answers(
@@ -67,7 +68,7 @@ def _answers(
     advance: Callable[[int], None],
 ) -> tuple[list[Answer], dict[int, str]]:
     """The answers to all prompts, and to their masked twins by number: together, for both begin alike."""
-    chosen = [number for number, probe in enumerate(probes) if _is_masked_too(probe, settings)]
+    chosen = _masked_too(probes, settings)
     prompts = [one.prompt for one in encoded]
     prompts += [encoded[number].masked_prompt or () for number in chosen]
     found = learner.answers(prompts, settings.max_new_tokens, settings.tokens_per_batch, advance)
@@ -91,9 +92,17 @@ def _gains(learner: Learner, probes: Sequence[Probe], settings: EvaluateSection)
     return found
 
 
-def _is_masked_too(probe: Probe, settings: EvaluateSection) -> bool:
-    has_key_parts = bool(probe.example.instruction.key_parts)
-    return settings.half_listening and probe.wording == SEED_WORDING and has_key_parts
+def _masked_too(probes: Sequence[Probe], settings: EvaluateSection) -> list[int]:
+    """The numbers of the probes whose masked twin is answered, of each task the first ones."""
+    if not settings.half_listening:
+        return []
+    chosen: dict[str, list[int]] = {}
+    for number, probe in enumerate(probes):
+        of_task = chosen.setdefault(probe.task.name, [])
+        has_twin = probe.wording == SEED_WORDING and bool(probe.example.instruction.key_parts)
+        if has_twin and not 0 < settings.num_half_listening <= len(of_task):
+            of_task.append(number)
+    return sorted(chain.from_iterable(chosen.values()))
 
 
 def _prediction(

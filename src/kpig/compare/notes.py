@@ -35,6 +35,7 @@ def notes(lines: Sequence[Line], left_out: Sequence[str]) -> list[str]:
         *_at_the_floor(lines),
         *_varying("learning rate", lines, lambda run: f"{run.settings[TUNED]:g}"),
         *_varying("device", lines, lambda run: _of_environment(run, "device")),
+        *_varying("precision of training", lines, lambda run: _of_environment(run, "train_precision")),
         *_varying("commit of kpig", lines, lambda run: _of_environment(run, "commit")),
         *_varying("version of kpig", lines, lambda run: _package(run, "kpig")),
         *_varying("version of torch", lines, lambda run: _package(run, "torch")),

@@ -90,6 +90,11 @@ class Learner:
         own = (self.encoder.end_id, self.tokenizer.eos_token_id)
         return generation.all_ends(self._core, self.tokenizer, own)
 
+    @property
+    def num_weights(self) -> int:
+        """How many numbers all weights have, trained or not, shared ones once."""
+        return sum(weight.numel() for weight in self.model.parameters())
+
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """The trainable parameters by name, shared ones once."""
         return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
@@ -329,6 +334,15 @@ class Learner:
             yield
         finally:
             self.load_weights(present)
+
+    @contextmanager
+    def computing(self, precision: str) -> Iterator[None]:
+        """The passes inside the block in "bfloat16" where matrices are multiplied, or in "float32".
+
+        Weights stay as they are: in "float32", those that are held in less are computed in that.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -45,7 +45,8 @@ def score(
     `advance` is told how many answers have come in; `num_answers` tells the total beforehand.
     The seconds go to the ledger, the tokens do not.
     """
-    with learner.ledger.timed("eval_seconds"), learner.ledger.unspent():
+    ledger = learner.ledger
+    with ledger.timed("eval_seconds"), ledger.unspent(), learner.computing(settings.precision):
         encoded = [learner.encoder.encode(probe.example, settings.max_new_tokens) for probe in probes]
         answers, masked = _answers(learner, probes, encoded, settings, advance)
         gains = _gains(learner, probes, settings)

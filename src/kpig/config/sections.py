@@ -359,6 +359,12 @@ class EvaluateSection(Section):
         description="padded tokens in one evaluation batch; 0: 4096 on a CPU, 32768 on a GPU",
         json_schema_extra=cost("memory grows with it"),
     )
+    answers: Literal["generate", "choose"] = Field(
+        "generate",
+        description="answers are written token by token; with 'choose', where a one_of constraint states the "
+        "labels, the likeliest label is the answer, so that no answer can be outside of them",
+        json_schema_extra=cost("'choose' reads each prompt once with all labels behind it"),
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="arithmetic of answers and gains; in bfloat16 some answers are other ones than in "

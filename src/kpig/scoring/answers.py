@@ -1,4 +1,4 @@
-"""Answer test examples greedily and score each answer: the one evaluation loop of every method."""
+"""Answer test examples and score each answer: the one evaluation loop of every method."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +10,8 @@ from kpig.model.encoding import Encoded
 from kpig.model.generation import Answer
 from kpig.model.learner import Learner
 from kpig.records import NEW_WORDING, SEED_WORDING, Example, Gain, Prediction, Task
+from kpig.scoring import choice
+from kpig.scoring.choice import Question
 from kpig.scoring.judge import judge
 
 
@@ -40,7 +42,7 @@ def score(
     settings: EvaluateSection,
     advance: Callable[[int], None] = lambda count: None,
 ) -> list[Prediction]:
-    """The learner's greedy answer to every probe with its scores, in order.
+    """The learner's answer to every probe with its scores, in order: greedy, or chosen where that is asked.
 
     `advance` is told how many answers have come in; `num_answers` tells the total beforehand.
     The seconds go to the ledger, the tokens do not.
@@ -69,12 +71,36 @@ def _answers(
     advance: Callable[[int], None],
 ) -> tuple[list[Answer], dict[int, str]]:
     """The answers to all prompts, and to their masked twins by number: together, for both begin alike."""
+    labels = [_labels(learner, probe, settings) for probe in probes]
     chosen = _masked_too(probes, settings)
-    prompts = [one.prompt for one in encoded]
-    prompts += [encoded[number].masked_prompt or () for number in chosen]
-    found = learner.answers(prompts, settings.max_new_tokens, settings.tokens_per_batch, advance)
+    questions = [Question(one, one.prompt, own) for one, own in zip(encoded, labels, strict=True)]
+    questions += [Question(encoded[n], encoded[n].masked_prompt or (), labels[n]) for n in chosen]
+    found = _answered(learner, questions, settings, advance)
     masked = {number: one.text for number, one in zip(chosen, found[len(encoded) :], strict=True)}
     return found[: len(encoded)], masked
+
+
+def _labels(learner: Learner, probe: Probe, settings: EvaluateSection) -> tuple[str, ...]:
+    """The labels that a probe's answer is chosen from; () where it is written."""
+    if settings.answers != "choose":
+        return ()
+    found = choice.labels((*probe.task.constraints, *probe.example.constraints))
+    return found if choice.fit(learner, found, settings.max_new_tokens) else ()
+
+
+def _answered(
+    learner: Learner,
+    questions: Sequence[Question],
+    settings: EvaluateSection,
+    advance: Callable[[int], None],
+) -> list[Answer]:
+    """The answers to questions in order: those without labels written, the others chosen."""
+    written = [one.prompt for one in questions if not one.labels]
+    given = iter(learner.answers(written, settings.max_new_tokens, settings.tokens_per_batch, advance))
+    closed = [one for one in questions if one.labels]
+    picked = iter(choice.choose(learner, closed))
+    advance(len(closed))
+    return [next(picked if one.labels else given) for one in questions]
 
 
 def _gains(learner: Learner, probes: Sequence[Probe], settings: EvaluateSection) -> dict[int, Gain]:

@@ -11,11 +11,14 @@ from transformers import GemmaConfig
 
 from architectures import CAUSAL, MASKLESS, WINDOW, WINDOWED, build
 from conftest import architecture_config
+from kpig import config
 from kpig.errors import ModelError
 from kpig.model import decoding, generation, packing, portions
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
 from kpig.model.packing import COSTS
+from kpig.records import SEEN, Task
+from kpig.scoring import answers
 from kpig.testing import models
 
 MODELS = ("llama", "qwen3", "gpt2", "gemma")
@@ -253,3 +256,22 @@ def test_the_tokenizer_may_end_an_answer_by_another_word():
     learner.tokenizer.eos_token = learner.tokenizer.convert_ids_to_tokens(ids[2][1])
     found = learner.generate(prompts, 6)
     assert found == plainly(learner, prompts, 6) and found[2][1]
+
+
+def test_sharing_can_be_turned_off_and_changes_no_answer(make_example, monkeypatch):
+    learner, ways = learner_of("llama"), []
+    monkeypatch.setattr(
+        decoding, "written", lambda *given, inner=decoding.written: ways.append(1) or inner(*given)
+    )
+    examples = [make_example("Sort {the words} now.", f"ant box {n}", "so") for n in range(6)]
+    task = Task("sort", (examples[0].instruction,), (), tuple(examples), "rougeL")
+    found = {}
+    for row_tokens in (0, "auto"):
+        chosen = config.EvaluateSection(row_tokens=row_tokens, max_new_tokens=5, num_gain_examples=4)
+        ways.clear()
+        found[row_tokens] = answers.score(learner, answers.probes({SEEN: [task]}, chosen), chosen)
+        assert bool(ways) == (row_tokens == "auto")
+    for plain, shared in zip(found[0], found["auto"], strict=True):
+        assert (shared.response, shared.masked_response) == (plain.response, plain.masked_response)
+        assert (shared.gain is None) == (plain.gain is None)
+        assert plain.gain is None or shared.gain.log == pytest.approx(plain.gain.log, abs=1e-4)

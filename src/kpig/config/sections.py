@@ -371,6 +371,12 @@ class EvaluateSection(Section):
         "float32, so that all runs of a comparison must have the same",
         json_schema_extra=cost("bfloat16 about halves the time where the device is faster in it"),
     )
+    row_tokens: Literal["auto", 0] = Field(
+        "auto",
+        description="what prompts begin with is read once for all of them, where that saves enough and the "
+        "model can; 0: each prompt by itself. Results are the same up to rounding",
+        json_schema_extra=cost("0 reads a task's instruction anew for each test example"),
+    )
     half_listening: bool = Field(
         True,
         description="answer the masked twins too",

@@ -259,28 +259,33 @@ class Learner:
         max_new_tokens: int,
         tokens_per_batch: int = 0,
         advance: Callable[[int], None] = lambda count: None,
+        row_tokens: RowTokens = AUTO,
     ) -> list[Answer]:
         """Greedy answers to prompts of token ids, in order.
 
         `advance` is told how many more have come in. The rest as in `answer_batches` and `prompt_batches`.
         """
         found: dict[int, Answer] = {}
-        batches = self.prompt_batches(prompts, max_new_tokens, tokens_per_batch)
-        for given in self.answer_batches(prompts, batches, max_new_tokens):
+        batches = self.prompt_batches(prompts, max_new_tokens, tokens_per_batch, row_tokens)
+        for given in self.answer_batches(prompts, batches, max_new_tokens, row_tokens):
             found |= given
             advance(len(given))
         return [found[place] for place in range(len(prompts))]
 
     def answer_batches(
-        self, prompts: Sequence[Sequence[int]], batches: Iterable[Sequence[int]], max_new_tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        batches: Iterable[Sequence[int]],
+        max_new_tokens: int,
+        row_tokens: RowTokens = AUTO,
     ) -> Iterator[dict[int, Answer]]:
         """Greedy answers to prompts, a batch of `prompt_batches` at a time: the one loop that generates.
 
-        Each by the number of its prompt. Tokens read and written count as forward tokens. Whether there is
-        room for prompt and answer is the caller's to know.
+        Each by the number of its prompt; `row_tokens` as in `generate`. Tokens read and written count as
+        forward tokens. Whether there is room for prompt and answer is the caller's to know.
         """
         for places in batches:
-            texts = self.generate([prompts[place] for place in places], max_new_tokens)
+            texts = self.generate([prompts[place] for place in places], max_new_tokens, row_tokens)
             given = [generation.answer(self.tokenizer, *one, max_new_tokens) for one in texts]
             found = dict(zip(places, given, strict=True))
             num_tokens = sum(len(prompts[p]) + found[p].num_tokens for p in places)
@@ -289,16 +294,20 @@ class Learner:
             yield found
 
     def prompt_batches(
-        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, tokens_per_batch: int = 0
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        tokens_per_batch: int = 0,
+        row_tokens: RowTokens = AUTO,
     ) -> list[list[int]]:
         """Which prompts are answered side by side: their numbers, prompts of similar length together.
 
-        Where prompts share their beginnings, those that do stay together.
+        Where beginnings are read once, prompts that share them stay together (`row_tokens` as in `generate`).
 
         `tokens_per_batch` are padded tokens, answers included; 0: what suits the device.
         """
         lengths = [len(prompt) + max_new_tokens for prompt in prompts]
-        shared = self._reads_once(prompts, max_new_tokens)
+        shared = row_tokens != 0 and self._reads_once(prompts, max_new_tokens)
         max_tokens = portions.generation(self.device, tokens_per_batch, shared)
         if not shared:
             return portions.token_batches(lengths, max_tokens)
@@ -307,9 +316,15 @@ class Learner:
         )
 
     @torch.no_grad()
-    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
-        """Greedy responses to one batch of prompts, with whether each ended before the token limit."""
-        if self._reads_once(prompts, max_new_tokens):
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, row_tokens: RowTokens = AUTO
+    ) -> list[tuple[str, bool]]:
+        """Greedy responses to one batch of prompts, with whether each ended before the token limit.
+
+        What the prompts begin with is read once, where that saves enough and the model takes it; never with
+        `row_tokens` 0.
+        """
+        if row_tokens != 0 and self._reads_once(prompts, max_new_tokens):
             return self._continued(prompts, max_new_tokens)
         with self.evaluating():
             return generation.greedy(

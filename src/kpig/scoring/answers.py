@@ -96,9 +96,10 @@ def _answered(
 ) -> list[Answer]:
     """The answers to questions in order: those without labels written, the others chosen."""
     written = [one.prompt for one in questions if not one.labels]
-    given = iter(learner.answers(written, settings.max_new_tokens, settings.tokens_per_batch, advance))
+    portions = (settings.max_new_tokens, settings.tokens_per_batch)
+    given = iter(learner.answers(written, *portions, advance, settings.row_tokens))
     closed = [one for one in questions if one.labels]
-    picked = iter(choice.choose(learner, closed))
+    picked = iter(choice.choose(learner, closed, settings.row_tokens))
     advance(len(closed))
     return [next(picked if one.labels else given) for one in questions]
 
@@ -115,7 +116,7 @@ def _gains(learner: Learner, probes: Sequence[Probe], settings: EvaluateSection)
     found: dict[int, Gain] = {}
     for numbers in chosen.values():
         examples = [probes[number].example for number in numbers]
-        found |= zip(numbers, gain.measure_examples(learner, examples), strict=True)
+        found |= zip(numbers, gain.measure_examples(learner, examples, settings.row_tokens), strict=True)
     return found
 
 

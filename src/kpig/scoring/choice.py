@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from kpig.config.section import AUTO
 from kpig.model.batch import Batch, Logits
 from kpig.model.encoding import Encoded
 from kpig.model.generation import Answer
 from kpig.model.learner import Learner
 from kpig.model.objective import token_log_probs
+from kpig.model.packing import RowTokens
 from kpig.records import Constraint
 
 
@@ -37,11 +39,12 @@ def fit(learner: Learner, labels: Sequence[str], max_new_tokens: int) -> bool:
     return all(len(learner.encoder.response_ids(label)) <= max_new_tokens for label in labels)
 
 
-def choose(learner: Learner, questions: Sequence[Question]) -> list[Answer]:
+def choose(learner: Learner, questions: Sequence[Question], row_tokens: RowTokens = AUTO) -> list[Answer]:
     """The label of highest probability for each question, of equals the first.
 
-    The token that ends it counts. Its probability is the product over its tokens, so labels of any length compare as whole answers. Prompts
-    and labels share rows where that costs less; their tokens count as forward tokens.
+    The token that ends a label counts. A label's probability is the product over its tokens, so labels of any
+    length compare as whole answers. Prompts and labels share rows as `row_tokens` says; their tokens count as
+    forward tokens.
     """
     pairs = [
         replace(
@@ -53,7 +56,7 @@ def choose(learner: Learner, questions: Sequence[Question]) -> list[Answer]:
         for one in questions
         for label in one.labels
     ]
-    found = iter(learner.per_example(pairs, _log_likelihoods))
+    found = iter(learner.per_example(pairs, _log_likelihoods, row_tokens=row_tokens))
     answers = []
     for one in questions:
         values = [next(found) for _ in one.labels]

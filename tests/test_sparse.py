@@ -176,6 +176,8 @@ def test_a_comparison_says_what_is_missing_and_refuses_a_mix(made, tmp_path):
     found = compare.compare([folders[2], tmp_path / "replay"])
     (told,) = [note for note in found.notes if "no task was scored" in note]
     assert "2 of 4 steps" in told and "1, 3" in told
+    page = compare.write(found, tmp_path / "page")
+    assert "no task was scored after 2 of 4 steps" in page.read_text()
     with pytest.raises(RunError, match=r"evaluate\.every"):
         compare.compare([folders["step"], tmp_path / "replay"])
 

@@ -52,6 +52,7 @@ PORTIONS = frozenset(
         "train.tokens_per_micro_batch",
         "train.row_tokens",
         "evaluate.tokens_per_batch",
+        "evaluate.row_tokens",
     }
 )
 """Keys that say where and in what portions a run computes, what it keeps and how often it says something:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -45,6 +46,11 @@ class KpigSettings(Settings):
         16,
         description="probe examples per task for its gain",
         json_schema_extra=cost("two forward passes over each, at every measurement"),
+    )
+    gain_precision: Literal["train", "float32", "bfloat16"] = Field(
+        "train",
+        description="arithmetic in which gain is measured; 'train': that of train.precision",
+        json_schema_extra=cost("bfloat16 about halves the time where the device is faster in it"),
     )
     floor: Share = Field(
         0.3, description="proportional: share of the chance spread evenly over all seen tasks"
@@ -151,7 +157,11 @@ class Kpig(Method):
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
         selects = self.settings.selection != "uniform" and self.memory.tasks
         weighs = self.settings.weighting == "gain" and self.paired
-        return gain.measure(learner, probes, self.config.train.row_tokens) if selects or weighs else {}
+        if not (selects or weighs):
+            return {}
+        asked = self.settings.gain_precision
+        with nullcontext() if asked == "train" else learner.computing(asked):
+            return gain.measure(learner, probes, self.config.train.row_tokens)
 
     def _select(self, clock: Clock) -> list[str]:
         """The tasks to replay from: the same until gains are measured again, or drawn for this update."""

@@ -8,7 +8,7 @@ from kpig.records import HELD_OUT, NEW_WORDING, SEED_WORDING, SEEN
 from kpig.report import spread
 from kpig.report.cells import Cell, cell
 from kpig.report.portrait import Portrait
-from kpig.report.record import RunRecord, final_tasks, scorers
+from kpig.report.record import RunRecord, final_tasks, scorers, unscored
 from kpig.report.summary import summary
 from kpig.report.table import COLUMNS, Row, comparison_rows, p_score
 from kpig.report.text import NONE, decimal
@@ -102,6 +102,7 @@ def _cautions(found_runs: Sequence[Portrait], settings: Sequence[tuple[str, list
     if unequal:
         found.append(f"Settings beside the method differ: {', '.join(unequal)}.")
     found += [f"{run.name}: {run.going}" for run in runs if run.going]
+    found += [f"{run.name}: {told}" for run in runs if (told := unscored(run))]
     notes = [
         (one.run.name, note) for one in found_runs for note in (*one.run.scores.notes, *one.answered.notes)
     ]

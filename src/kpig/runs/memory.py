@@ -18,7 +18,7 @@ from kpig.model.folder import base_of_adapter, is_adapter, is_local, num_weights
 from kpig.records import Example, Stream
 from kpig.runs import machine
 from kpig.runs.disk import MOMENTS, NUMBER_BYTES, size, trained_bytes
-from kpig.training.precision import precision
+from kpig.training.precision import BFLOAT16, precision
 
 NUM_SAMPLED = 256
 """Training examples whose tokens are counted, evenly chosen. Chosen: it takes less than a second."""
@@ -155,7 +155,8 @@ def of_run(config: RunConfig, tasks: Stream) -> Memory | None:
         return None
     method = chosen.create(config)
     encoder = vocabulary.encoder_of(config.model)
-    loads = _loads(config, method, encoder, examples[:: max(1, len(examples) // NUM_SAMPLED)])
+    sampled = examples[:: max(1, len(examples) // NUM_SAMPLED)]
+    loads = _loads(config, method, encoder, sampled, shape.weights)
     starts_bare = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
     copies = int(method.needs_initial and not starts_bare) + int(config.train.keep_best)
     found = [needed(shape, load, copies, _program(config)) for load in loads]
@@ -217,7 +218,9 @@ def shape_of(section: ModelSection) -> Shape | None:
     )
 
 
-def _loads(config: RunConfig, method: Method, encoder: Encoder, examples: Sequence[Example]) -> list[Load]:
+def _loads(
+    config: RunConfig, method: Method, encoder: Encoder, examples: Sequence[Example], num_weights: int
+) -> list[Load]:
     """The micro-batches of an update of the longest examples."""
     device, train = _device(config), config.train
     replays = type(method).replay is not Method.replay
@@ -241,7 +244,7 @@ def _loads(config: RunConfig, method: Method, encoder: Encoder, examples: Sequen
                 twin_targets=sum(len(one.response) for one in twins),
                 is_split=len(groups) > 1,
                 generated=min(generated, len(examples) * (longest[0].num_tokens + most)),
-                number_bytes=2 if _is_half(config) else 4,
+                number_bytes=2 if _is_half(config, num_weights) else 4,
             )
         )
     return loads
@@ -254,8 +257,10 @@ def _program(config: RunConfig) -> int:
     return PROGRAM + (PEFT if config.model.adapter == "lora" else 0)
 
 
-def _is_half(config: RunConfig) -> bool:
-    return config.model.dtype != "float32" or precision(config.train, _device(config)) == "bf16"
+def _is_half(config: RunConfig, num_weights: int) -> bool:
+    return (
+        config.model.dtype != "float32" or precision(config.train, _device(config), num_weights) == BFLOAT16
+    )
 
 
 @dataclass(frozen=True)

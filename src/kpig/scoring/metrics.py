@@ -159,11 +159,14 @@ def forgetting(matrix: Matrix) -> float | None:
     """The mean over i < T of max R[t][i] - R[T][i], t from 1 to T: never below 0. None for one step.
 
     The untuned row 0 is left out of the maximum [D]: what no step has taught is not forgotten. Steps
-    before i count where they were measured, so transfer ahead of learning can be lost too.
+    before i count where they were measured, so transfer ahead of learning can be lost too. A step that was
+    not measured when it was learned has no best to fall from.
     """
     last = _checked(matrix)[-1]
-    learned = [[score for score in column if score is not None] for column in zip(*matrix[1:], strict=True)]
-    best = [max(column, default=None) for column in learned]
+    best = [
+        None if column[place] is None else max(score for score in column if score is not None)
+        for place, column in enumerate(zip(*matrix[1:], strict=True))
+    ]
     return _mean_of_known(_difference(best[i - 1], last[i - 1]) for i in range(1, len(last)))
 
 

@@ -27,7 +27,6 @@ from kpig.training import checkpoint
 from kpig.training.checkpoint import Checkpoint
 from kpig.training.passes import Passes, require_finite, require_own_names
 from kpig.training.penalty_watch import ratios, watch_over
-from kpig.training.precision import precision
 from kpig.training.soundness import Soundness
 from kpig.training.validation import Validation
 
@@ -58,7 +57,7 @@ def fit_step(
     of the step's end, are not finite or have no finite loss.
     """
     settings = config.train
-    accelerator = _accelerator(settings, learner.device)
+    accelerator = _accelerator(learner.device)
     validation = Validation(step.tasks, settings, resume_from.best if resume_from else None)
     with learner.ledger.timed("train_seconds"):
         step = method.begin_step(step, learner)
@@ -223,7 +222,7 @@ def _update(
     learner, method, settings = passes.learner, passes.method, passes.settings
     num_trained = learner.ledger.train_tokens
     torch.manual_seed(clock.rng("dropout").getrandbits(63))
-    with passes.accelerator.autocast():
+    with learner.computing(passes.precision):
         replayed = list(method.replay(clock, learner))
     examples = current_examples(step, clock, settings.group_size) + replayed
     totals, num_tokens = passes.read(examples, len(replayed), clock)
@@ -256,14 +255,9 @@ def _update(
     return {**means, **counts, **course, **by_task, **measured}, examples
 
 
-def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
-    """One process, one device. Accelerate fixes the precision for the life of the process."""
-    try:
-        accelerator = Accelerator(mixed_precision=precision(settings, device), cpu=device.type == "cpu")
-    except ValueError as error:
-        raise TrainingError(
-            f"train.precision cannot change within one process ({error}); start a new one"
-        ) from error
+def _accelerator(device: torch.device) -> Accelerator:
+    """One process, one device. The precision is the passes' own: Accelerate would fix it for the process."""
+    accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
     if accelerator.num_processes > 1:
         raise TrainingError(
             "kpig trains in one process; start it with plain python, not with a distributed launcher"

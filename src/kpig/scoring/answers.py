@@ -45,7 +45,8 @@ def score(
     The seconds go to the ledger, the tokens do not.
     """
     with learner.ledger.timed("eval_seconds"), learner.ledger.unspent():
-        encoded = [learner.encoder.encode(probe.example, settings.max_new_tokens) for probe in probes]
+        asked = (probe.example for probe in probes)
+        encoded = list(learner.encoder.encode_all(asked, settings.max_new_tokens))
         answers = _answers(learner, [one.prompt for one in encoded], settings, advance)
         masked = _masked_answers(learner, probes, encoded, settings, advance)
         gains = _gains(learner, probes, settings)

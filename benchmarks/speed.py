@@ -1,64 +1,37 @@
 """How fast kpig is on this machine: the tables of docs/performance.md in one command.
 
-    python benchmarks/speed.py [updates] [lengths] [gain] [divergence] [check] [--model DIR] [--tasks DIR]
+    python benchmarks/speed.py [SECTION ...] [--model DIR] [--tasks DIR]
 
 CPU seconds of one process on one thread. The arms of a table take turns; figures are medians over --rounds
 turns, after one that does not count. `updates` sets one update of plain tuning beside TRL's SFTTrainer, where
 `trl` is installed (padded and padding-free), and KPIG's update beside the plain one; each with a row for
-every example and with shared rows. All have the same examples, token ids, optimizer, precision, and loss on
-the response alone, without checkpointing, and a learning rate of 0: so the losses must agree. TRL's path
-without Triton scores every position of a text, which on a GPU it does not.
+every example and with shared rows. `long` does so with responses of 200 to 400 tokens. All have the same
+examples, token ids, optimizer, precision, and loss on the response alone, without checkpointing, and a
+learning rate of 0: so the losses must agree. TRL's path without Triton scores every position of a text, which
+on a GPU it does not. The sections are in benchmarks/sections/, a file each.
 """
 
 import argparse
-import copy
 import os
-import resource
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
-
-from kpig import config
-from kpig.config import ModelSection
-from kpig.methods.base import Clock, Step
-from kpig.methods.chosen import create
-from kpig.model import gain
-from kpig.model.learner import Learner
-from kpig.model.loading import load
-from kpig.model.objective import jsd
-from kpig.records import Example, Gain, Task
-from kpig.tasks import stream
-from kpig.training import loop
-from kpig.training.passes import Passes
 
 ROOT = Path(__file__).parents[1]
 MODEL, TASKS = ROOT / "models" / "smollm2-135m-instruct", ROOT.parent / "shared" / "data" / "superni-stream"
-KINDS = {
-    "full bfloat16": ("none", "bfloat16"),
-    "LoRA bfloat16": ("lora", "bfloat16"),
-    "full float32": ("none", "float32"),
+KINDS = ("full bfloat16", "LoRA bfloat16", "full float32")
+SECTIONS = {
+    "updates": "updates",
+    "long": "long_responses",
+    "lengths": "lengths",
+    "gain": "gains",
+    "divergence": "divergence",
+    "check": "check",
 }
-ARMS = (
-    ("plain, own rows", "sequential", 0),
-    ("plain", "sequential", "auto"),
-    ("KPIG, own rows", "kpig", 0),
-    ("KPIG", "kpig", "auto"),
-)
-SECTIONS = ("updates", "lengths", "gain", "divergence", "check")
-SHAPES = ((4, 128), (8, 128), (16, 128), (4, 256), (2, 512), (1, 1024))
-"""Rows and their length: how many tokens a pass takes, and how long rows may be."""
-
-Arm = Callable[[], Mapping[str, float]]
+"""What may be asked for, and the module of `sections` that prints it."""
 
 
 def main() -> None:
@@ -75,6 +48,7 @@ def main() -> None:
     parser.add_argument("--together", type=int, default=1, help="examples of one task drawn together")
     given = parser.parse_args()
     torch.set_num_threads(1)
+<<<<<<< HEAD
     sections = given.sections or SECTIONS
     if "updates" in sections:
         rates = {name: rate(getattr(torch, name)) for name in ("float32", "bfloat16")}
@@ -391,6 +365,10 @@ def check(given: argparse.Namespace) -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         found.append(sum(getattr(after, key) - getattr(before, key) for key in ("ru_utime", "ru_stime")))
     print(f"## kpig check\n\n{statistics.median(found):.2f} CPU seconds, median of {given.rounds}\n")
+=======
+    for name in given.sections or SECTIONS:
+        import_module(f"sections.{SECTIONS[name]}").show(given)
+>>>>>>> data17b
 
 
 if __name__ == "__main__":

@@ -126,7 +126,8 @@ class Learner:
         shared where that costs less and changes nothing. The last `num_replayed` examples are marked as
         replayed.
         """
-        encoded = [one if isinstance(one, Encoded) else self.encoder.encode(one) for one in examples]
+        new = self.encoder.encode_all(one for one in examples if not isinstance(one, Encoded))
+        encoded = [one if isinstance(one, Encoded) else next(new) for one in examples]
         if not layout.max_tokens:
             layout = replace(layout, max_tokens=portions.forward(self.device))
         layout = replace(layout, costs=portions.costs(self.device, self._width))

@@ -225,7 +225,7 @@ def _loads(
     device, train = _device(config), config.train
     replays = type(method).replay is not Method.replay
     num_read = round(train.batch_size * (1 + (config.replay.ratio if replays else 0)))
-    known = [encoder.encode(example) for example in examples]
+    known = list(encoder.encode_all(examples))
     longest = sorted(known, key=lambda one: -one.num_tokens)[:num_read]
     longest += [longest[0]] * (num_read - len(longest))
     twice = 2 if method.paired else 1

@@ -49,7 +49,8 @@ def score(
     """
     ledger = learner.ledger
     with ledger.timed("eval_seconds"), ledger.unspent(), learner.computing(settings.precision):
-        encoded = [learner.encoder.encode(probe.example, settings.max_new_tokens) for probe in probes]
+        asked = (probe.example for probe in probes)
+        encoded = list(learner.encoder.encode_all(asked, settings.max_new_tokens))
         answers, masked = _answers(learner, probes, encoded, settings, advance)
         gains = _gains(learner, probes, settings)
     return [

@@ -190,8 +190,10 @@ def _unseen(draft: Draft, rows: Sequence[Row], others: Sequence[Row]) -> list[Ro
     return kept
 
 
-def _conversations(rows: Sequence[Row]) -> list[list[Row]]:
+def _conversations(rows: Sequence[Row]) -> list[Sequence[Row]]:
     """The rows, those of one conversation together; a row that names none stands alone."""
+    if not any(row.conversation for row in rows):
+        return [(row,) for row in rows]
     groups: dict[object, list[Row]] = {}
     for number, row in enumerate(rows):
         groups.setdefault(row.conversation or number, []).append(row)

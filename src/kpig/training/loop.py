@@ -186,7 +186,7 @@ def require_packable(learner: Learner, examples: Sequence[Example], settings: Tr
     So are models whose attention is recurrent, windowed or blind to given positions: ModelError. A model with
     a window is refused where an example is longer than the window.
     """
-    longest = max((learner.encoder.encode(one).num_tokens for one in examples), default=0)
+    longest = max((one.num_tokens for one in learner.encoder.encode_all(examples)), default=0)
     if doubt := learner.sharing_doubt(longest):
         raise ModelError(
             f"train.row_tokens = {settings.row_tokens}: this model ({type(learner.model).__name__}) cannot "

@@ -1,6 +1,8 @@
 """The shipped general questions: right by reference and rule, apart from other data, named anywhere."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -167,22 +169,27 @@ def test_a_config_keeps_what_is_held_out_as_it_was_given(tmp_path):
         assert found.stream.held_out == given and config.differing_keys(begun, found) == []
 
 
-def test_a_model_is_asked_them_by_name(tmp_path):
-    done = kpig(
-        "eval",
-        "tiny",
-        "--tasks",
-        "general",
-        "--test-per-task",
-        "1",
-        "--max-new-tokens",
-        "4",
-        "--out",
-        tmp_path,
-    )
+def blocks(language):
+    """Those of the section of data.md that is about held-out tasks."""
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+    section = page.partition("## Held-out tasks")[2].partition("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_pages_config_names_them(files):
+    (files / "others").mkdir()
+    (files / "others" / "rows.jsonl").write_text((files / "other" / "rows.jsonl").read_text())
+    (block,) = blocks("toml")
+    (files / "my.toml").write_text(block + "path = 'learn'\n")
+    assert len(stream.configured(config.load(files / "my.toml")).held_out) == 12
+
+
+def test_the_pages_command_asks_a_model_them(tmp_path):
+    (block,) = blocks("sh")
+    command = shlex.split(block.replace("--out before", f"--out {tmp_path} --test-per-task 1"))
+    done = kpig(*command[1:])
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "scores.json").read_text())
-    assert len(found["tasks"]) == 11
+    assert len(json.loads((tmp_path / "scores.json").read_text())["tasks"]) == 11
 
 
 def test_they_are_part_of_the_package():

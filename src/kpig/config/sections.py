@@ -5,11 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from kpig.config.section import Count, CountOrAll, Listed, Section, Share, cost
+from kpig.config.section import Count, CountOrAll, Listed, Places, Section, Share, cost
 from kpig.records import MASK_TEXT
 
 SUITE = "suite"
 """The name of the built-in tasks, as a path."""
+
+GENERAL = "general"
+"""The name of the shipped general questions, as a path: tasks that are asked and never trained on."""
 
 OPTIONS = "options"
 """The table below [method] that is for a module:Class of the user's own."""
@@ -119,7 +122,11 @@ class StreamSection(Section):
         description="'given', 'shuffled' (by `order_seed`), or the step numbers from 1 in learning order",
     )
     order_seed: int = Field(0, description="seed of the shuffled order")
-    held_out: str = Field("", description="file or folder of tasks that are never trained on")
+    held_out: Places = Field(
+        "",
+        description="tasks that are never trained on: a file or folder, 'general' for the shipped general "
+        "questions, or a list of such",
+    )
     variants: str = Field(
         "", description="further wordings (kpig diversify); empty: variants.json beside the tasks"
     )

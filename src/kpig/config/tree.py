@@ -135,7 +135,7 @@ def _contradictions(config: RunConfig) -> list[str]:
             f"[suite] has no effect with stream.path = {config.stream.path!r}; remove one of the two"
         )
     if config.stream.path == SUITE:
-        files_only = _changed(config.stream) - {"order", "order_seed"}
+        files_only = _changed(config.stream) - {"order", "order_seed", "held_out"}
         problems += [
             f"[stream] {key!r} has no effect on the built-in suite; see [suite]" for key in sorted(files_only)
         ]

@@ -178,6 +178,16 @@ def forward_transfer(matrix: Matrix) -> float | None:
     )
 
 
+def next_step(matrix: Matrix) -> float | None:
+    """The mean over i > 1 of R[i-1][i]: a step's tasks just before it is learned. None for one step.
+
+    CITB's forward transfer, which takes no baseline off (Zhang et al., 2023); its AR is `average`, its BWT
+    `backward_transfer`.
+    """
+    num_steps = len(_checked(matrix)[0])
+    return _mean_of_known(matrix[i - 1][i - 1] for i in range(2, num_steps + 1))
+
+
 def computing(cost: Cost) -> float:
     """Tokens trained on, plus a third of those only read (docs/method.md, section 8)."""
     return cost.train_tokens + cost.forward_tokens / 3

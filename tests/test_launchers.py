@@ -363,6 +363,16 @@ def test_a_launcher_that_is_stopped_or_killed_goes_on_with_what_is_not_finished(
 
 
 @needs_submitit
+def test_a_launcher_that_is_stopped_leaves_no_job_behind(slow):
+    process = start(slow, "--launcher", "slurm", "--ask", "cluster=local")
+    wait_for(lambda: len(list((slow / "out").glob("*/events.jsonl"))) == 2)
+    os.kill(process.pid, signal.SIGINT)
+    finished(process, code=130)
+    wait_for(lambda: processes_on(slow / "out") == [], 10)
+    assert not list((slow / "out").glob("*.failed"))
+
+
+@needs_submitit
 def test_what_submitit_does_not_know_or_has_not_is_misuse(tmp_path, monkeypatch):
     for asked, words in (
         ({"cluster": "local", "gpus": 1}, "gpus"),
@@ -416,6 +426,7 @@ def test_a_sweep_on_ray_that_is_given_notice_goes_on_without_doing_an_update_twi
     wait_for(lambda: len(updates(run)) >= 2)
     os.kill(process.pid, signal.SIGTERM)
     finished(process, code=UNFINISHED)
+    assert processes_on(slow / "out") == []
     assert 2 <= len(updates(run)) < 30
     finished(start(slow, "--launcher", "ray"))
     assert len(updates(run)) == 60

@@ -80,7 +80,14 @@ def sweep_runs(
     Give the same command again to continue: finished runs are never redone, failed ones are tried again.
     Machines that share the folder may all sweep it at once; those that do not take a --shard each.
 
+    Notice to end (SIGTERM, SIGUSR1) is handed on to the runs, each writes a checkpoint, and the exit code is
+    75: start it again.
+
     Example: [bold]kpig sweep examples/sweep.toml --out runs/sweep --workers 2[/bold]
+
+    On GPUs, a run on each: [bold]kpig sweep examples/sweep.toml --out runs/sweep --gpus 0,1[/bold]
+
+    As jobs of Slurm: [bold]kpig sweep examples/sweep.toml --out runs/sweep --launcher slurm[/bold]
     """
     from kpig import sweep
     from kpig.progress import Bars

@@ -1,5 +1,6 @@
 """Runs on this machine, each in a process of its own and, where GPUs are named, on one of these. No torch."""
 
+import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,9 @@ from kpig.sweep.work import Ended, begin, num_threads
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """The environment variable that says which GPUs a process sees; ROCm's builds of torch read it too."""
+
+ORDER = "CUDA_DEVICE_ORDER"
+"""The one that says what their numbers mean; "PCI_BUS_ID": what they mean to `nvidia-smi`."""
 
 
 class LocalJob:
@@ -44,7 +48,9 @@ class Local:
     def start(self, run: PlannedRun, folder: Path) -> LocalJob:
         """A process at work on the run."""
         gpu = self._freest()
-        environment = {"OMP_NUM_THREADS": str(num_threads(self.workers))} | ({VISIBLE: gpu} if gpu else {})
+        environment = {"OMP_NUM_THREADS": str(num_threads(self.workers))}
+        if gpu:
+            environment |= {VISIBLE: gpu, ORDER: os.environ.get(ORDER, "PCI_BUS_ID")}
         job = LocalJob(begin(folder, dump(run.config), environment), gpu)
         self._jobs.append(job)
         return job

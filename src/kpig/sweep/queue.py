@@ -14,7 +14,6 @@ from kpig.sweep.sources import PlannedRun
 from kpig.sweep.state import State
 from kpig.sweep.work import POLL_SECONDS, Ended, Job, Launcher
 from kpig.training import notice
-from kpig.training.notice import Stopped
 
 STOP_SECONDS = 10.0
 """How long runs may take to end after Ctrl-C before they are killed. Chosen: time for an update and a file.
@@ -43,17 +42,22 @@ def work(
 
     The launcher starts them, by default on this machine. A run that fails is recorded and the others go on.
     One that another sweep is doing is waited for, and taken over if that sweep dies. However this ends, no
-    process is left behind.
+    process is left behind. A notice to end (`kpig.training.notice`) is handed on to the runs; Stopped is
+    raised when they have ended.
     """
     queue = _Queue(runs, out, workers, watch, launcher or Local(workers))
-    with watch.phase("sweep", len(runs), len(runs) - len(queue.left)):
+    with watch.phase("sweep", len(runs), len(runs) - len(queue.left)), notice.held_back():
         try:
-            while queue.left or queue.active:
+            while (queue.left or queue.active) and not notice.is_given():
                 queue.start_some()
                 time.sleep(POLL_SECONDS)
                 queue.settle()
-        except BaseException as error:
-            queue.stop(float("inf") if isinstance(error, Stopped) and error.is_notice else STOP_SECONDS)
+            queue.end(float("inf"))
+        except BaseException:
+            try:
+                queue.end(STOP_SECONDS)
+            finally:
+                queue.kill()
             raise
     return [state.look(run, out) for run in runs]
 
@@ -122,21 +126,19 @@ class _Queue:
                 state.record_failure(folder, _why(ended, state.log_path(folder), one.log_start))
             self._tell(state.look(one.run, self.out), f"{time.monotonic() - one.started:.0f} s")
 
-    def stop(self, seconds: float) -> None:
-        """End the jobs, given so long to do it; their runs continue from their checkpoints the next time.
+    def end(self, seconds: float) -> None:
+        """Give the jobs notice, and so long to end; the next time their runs go on from their checkpoints."""
+        for one in self.active:
+            one.job.give_notice()
+        deadline = time.monotonic() + seconds
+        while self.active and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            self.active = [one for one in self.active if one.job.ended() is None]
 
-        Notices that come meanwhile say nothing new; Stopped is raised for them in the end.
-        """
-        try:
-            for one in self.active:
-                one.job.give_notice()
-            deadline = time.monotonic() + seconds
-            with notice.held_back():
-                while time.monotonic() < deadline and any(one.job.ended() is None for one in self.active):
-                    time.sleep(POLL_SECONDS)
-        finally:
-            for one in self.active:
-                one.job.kill()
+    def kill(self) -> None:
+        """End at once what is left."""
+        for one in self.active:
+            one.job.kill()
 
     def _note_elsewhere(self, run: PlannedRun) -> None:
         if run.name not in self.elsewhere:

@@ -1,13 +1,17 @@
 """Runs as tasks of Ray, on this machine or on a cluster of Ray's. No torch."""
 
 import importlib
-from collections.abc import Mapping
+import logging
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import RunError, UsageError, clause
 from kpig.sweep.sources import PlannedRun
 from kpig.sweep.work import Ended, Errand
+from kpig.training import notice
 
 MISSING = "--launcher ray needs Ray; install it with: pip install 'kpig[ray]'"
 
@@ -52,23 +56,42 @@ class OnRay:
     """
 
     def __init__(self, asked: Mapping[str, Any]):
-        try:
-            self.ray: Any = importlib.import_module("ray")
-        except ModuleNotFoundError as error:
-            raise UsageError(MISSING) from error
-        options = {"num_cpus": 1, "max_retries": FOREVER, **asked}
-        try:
-            self.do: Any = self.ray.remote(_do).options(**options)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"--launcher ray: {clause(error)}") from error
-        try:
-            self.ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise RunError(f"Ray does not start ({clause(error)})") from error
+        with _own_signals():
+            try:
+                self.ray: Any = importlib.import_module("ray")
+            except ModuleNotFoundError as error:
+                raise UsageError(MISSING) from error
+            try:
+                self.do: Any = self.ray.remote(_do).options(
+                    **{"num_cpus": 1, "max_retries": FOREVER, **asked}
+                )
+            except (TypeError, ValueError) as error:
+                raise UsageError(f"--launcher ray: {clause(error)}") from error
+            try:
+                self.ray.init(
+                    ignore_reinit_error=True,
+                    log_to_driver=False,
+                    include_dashboard=False,
+                    logging_level=logging.WARNING,
+                )
+            except (OSError, RuntimeError, ValueError) as error:
+                raise RunError(f"Ray does not start ({clause(error)})") from error
 
     def start(self, run: PlannedRun, folder: Path) -> RayJob:
         """A task of the run."""
         return RayJob(self.ray, self.do.remote(Errand(run, folder)))
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's own ways with signals, which Ray would change when it is loaded and started."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *notice.SIGNALS)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: it was not set by Python
+                signal.signal(number, handler)
 
 
 def _do(errand: Errand) -> int:

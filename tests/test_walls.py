@@ -74,6 +74,7 @@ LIGHT_ENTRIES = (
     "kpig.view",
     "kpig.sweep",
     "kpig.sweep.child",
+    "kpig.training.notice",
     "kpig.annotate.job",
     "kpig.diversify",
 )

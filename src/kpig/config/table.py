@@ -78,11 +78,11 @@ def merged(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
                 )
             inner[parent] = dict(held)
             inner = inner[parent]
-        inner[key] = _value(text.strip())
+        inner[key] = read_value(text.strip())
     return table
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
     """What TOML makes of a text; the text itself where that is nothing, or too long or deep to be read."""
     try:
         return tomllib.loads(f"value = {text}")["value"]

@@ -48,7 +48,7 @@ from kpig.runs.places import told_new
 from kpig.runs.voice import Voice
 from kpig.scoring import answers, predictions, scores
 from kpig.scoring.records import Cost, RunScores
-from kpig.training import checkpoint, loop
+from kpig.training import checkpoint, loop, notice
 from kpig.training.precision import precision
 
 PACKAGES = ("kpig", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "rouge-score")
@@ -312,7 +312,7 @@ def _train(
     step_dir = folder.step(step.number)
     begun = checkpoint.newest(step_dir, voice.say)
     try:
-        with voice.training(step, begun.update if begun else 0, learner):
+        with voice.training(step, begun.update if begun else 0, learner), notice.held_back():
             loop.fit_step(
                 learner,
                 method,

@@ -2,6 +2,7 @@
 
 from kpig.config.section import Section
 from kpig.config.sections import (
+    OFFLOAD,
     OPTIONS,
     SUITE,
     TINY,
@@ -27,6 +28,7 @@ from kpig.config.tree import (
 )
 
 __all__ = [
+    "OFFLOAD",
     "OPTIONS",
     "PORTIONS",
     "SUITE",

@@ -3,6 +3,7 @@
 from kpig.config.section import Section
 from kpig.config.sections import (
     GENERAL,
+    OFFLOAD,
     OPTIONS,
     SUITE,
     TINY,
@@ -29,6 +30,7 @@ from kpig.config.tree import (
 
 __all__ = [
     "GENERAL",
+    "OFFLOAD",
     "OPTIONS",
     "PORTIONS",
     "SUITE",

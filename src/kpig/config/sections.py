@@ -17,6 +17,9 @@ GENERAL = "general"
 OPTIONS = "options"
 """The table below [method] that is for a module:Class of the user's own."""
 
+OFFLOAD = "offload"
+"""What is kept of a pass goes to the host's memory; see `train.gradient_checkpointing`."""
+
 TINY = "tiny"
 """The name of the shipped model, as a path."""
 
@@ -58,6 +61,11 @@ class ModelSection(Section):
         "float32",
         description="how weights are held in memory",
         json_schema_extra=cost("memory: 4 bytes a weight in float32, 2 in the others"),
+    )
+    quantization: Literal["none", "nf4"] = Field(
+        "none",
+        description="'nf4' holds a LoRA's base in 4 bits (QLoRA): on a GPU, with the extra 'quantization'",
+        json_schema_extra=cost("memory: about half a byte a weight, and some time to unpack them"),
     )
     max_length: Annotated[int, Field(ge=16)] = Field(
         1024,
@@ -229,6 +237,12 @@ class TrainSection(Section):
         description="padded tokens in one forward and backward pass; where memory runs out in one, "
         "they are halved for the rest of the step. 0: 1024 on a CPU, 8192 on a GPU",
         json_schema_extra=cost("memory grows with it"),
+    )
+    gradient_checkpointing: bool | Literal["offload"] = Field(
+        False,
+        description="keep only what enters each layer, and compute the rest once more on the way back; "
+        "'offload' keeps that in the host's memory, for GPUs. Results are the same up to rounding",
+        json_schema_extra=cost("a forward pass more in each update, and far less memory for activations"),
     )
     row_tokens: Literal["auto"] | CountOrAll = Field(
         "auto",

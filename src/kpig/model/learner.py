@@ -67,6 +67,7 @@ class Learner:
         self._starts_bare = self.is_adapter and not is_begun
         self._width: int = model.get_input_embeddings().weight.shape[1]
         self._sharing = Sharing(self._core, self._probed)
+        self._recomputes: bool | str = False
         self.initial: Weights | None = None
         if keep_initial and not self._starts_bare:
             self.initial = self.weights()
@@ -116,6 +117,16 @@ class Learner:
         with torch.no_grad():
             for name, weight in parameters.items():
                 weight.copy_(weights[name])
+
+    def recompute(self, wanted: bool | str) -> None:
+        """Whether passes that train keep only what enters each layer, and compute the rest once more.
+
+        With "offload", what is kept lies in the host's memory. Results are the same up to rounding. Raises
+        ModelError where the architecture, or the transformers that is installed, cannot do so.
+        """
+        if wanted != self._recomputes:
+            internals.recompute(self._core, wanted)
+            self._recomputes = wanted
 
     def batches(
         self, examples: Sequence[Example | Encoded], layout: Layout = PLAIN, num_replayed: int = 0

@@ -34,6 +34,7 @@ from kpig.runs import (
     forgetting,
     kept,
     lock,
+    machine,
     restart,
     starts,
     tracking,
@@ -164,7 +165,7 @@ def _carry_out(
     config = plan.config
     method = chosen.create(config)
     steps = _plan(config, method, plan.tasks, [one.num_steps for one in plan.grown])
-    device = choose_device(config.train.device)
+    device = machine.require(config)
     clock = begun_at(path) or present_moment()
     learner = loading.load(config.model, method.needs_initial, device, config.seed, clock)
     if not learner.parameters():
@@ -172,6 +173,7 @@ def _carry_out(
             f"model {config.model.path} has no trainable weights; give a whole model, or train an adapter on "
             'with model.adapter = "lora"'
         )
+    learner.recompute(config.train.gradient_checkpointing)
     cut = unseen.cut(learner.encoder, plan.new, config)
     told = cut.sentences(learner.encoder.max_length, config.evaluate.max_new_tokens)
     fresh = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))

@@ -24,9 +24,9 @@ GENERATION = (4096, 32768)
 entry); 32768 elsewhere was chosen, not measured."""
 
 SHARED_GENERATION = (8192, 32768)
-"""The same where prompts share their beginnings, and rows that end are left out. On a CPU a token of an answer
-took 9.2 ms beside 7 others, 4.9 beside 31 and 4.0 beside 63, in float32 at width 576 with 200 tokens before it
-(docs/performance.md): beyond 8192 memory grows more than time falls. 32768 elsewhere was chosen."""
+"""The same where prompts share their beginnings, and rows that end are left out. On a CPU a token of an
+answer took 9.2 ms beside 7 others, 4.9 beside 31 and 4.0 beside 63, in float32 at width 576 with 200 tokens
+before it (docs/performance.md): beyond 8192 memory grows more than time falls. 32768 elsewhere was chosen."""
 
 FURTHER_PASS = (128, 2048)
 """What one more forward and backward pass costs beside its tokens, in tokens: all weights and gradients are

@@ -6,6 +6,7 @@ import signal
 import sys
 from types import FrameType
 
+from kpig.cli import several
 from kpig.cli.screen import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -63,9 +64,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
     _begun.append(number)
     if len(_begun) == 1:
         raise Stopped(number)
-    if 0 not in _begun:
+    code = 128 + number
+    if 0 not in _begun and several.last_word(Stopped(number), code) is None:
         from kpig.rendering import visible
 
         cursor = SHOW_CURSOR if os.isatty(2) else ""
         os.write(2, f"{cursor}{visible(message(sys.argv[1:]))}\n".encode(errors="backslashreplace"))
-    os._exit(128 + number)
+    os._exit(code)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from kpig import ranks
 from kpig.config import RunConfig, TrainSection
 from kpig.config.section import AUTO
 from kpig.errors import DivergedError, ModelError, TrainingError, is_out_of_memory
@@ -222,7 +223,7 @@ def _update(
     """One update of the optimizer: its record, and the examples that it read."""
     learner, method, settings = passes.learner, passes.method, passes.settings
     num_trained = learner.ledger.train_tokens
-    torch.manual_seed(clock.rng("dropout").getrandbits(63))
+    torch.manual_seed(clock.rng(f"dropout{ranks.number() or ''}").getrandbits(63))
     with passes.accelerator.autocast():
         replayed = list(method.replay(clock, learner))
     examples = current_examples(step, clock, settings.group_size) + replayed
@@ -257,16 +258,17 @@ def _update(
 
 
 def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
-    """One process, one device. Accelerate fixes the precision for the life of the process."""
+    """One device for each process. Accelerate fixes the precision for the life of the process."""
     try:
         accelerator = Accelerator(mixed_precision=precision(settings, device), cpu=device.type == "cpu")
     except ValueError as error:
         raise TrainingError(
             f"train.precision cannot change within one process ({error}); start a new one"
         ) from error
-    if accelerator.num_processes > 1:
+    if accelerator.num_processes > ranks.num_started():
         raise TrainingError(
-            "kpig trains in one process; start it with plain python, not with a distributed launcher"
+            f"a launcher has started {accelerator.num_processes} processes, which do not know of each other; "
+            "call kpig.ranks.join() before anything else in each, or kpig.run, which does"
         )
     return accelerator
 

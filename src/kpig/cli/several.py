@@ -17,6 +17,7 @@ def begin(arguments: Sequence[str]) -> None:
 
     Raises UsageError where the command is none that they can share, or where they cannot find each other.
     """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else a lost process is a page of stack frames
     if launch.is_other(os.environ):
         _be_silent()
     if not arguments or arguments[0].startswith("-"):

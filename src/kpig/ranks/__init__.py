@@ -44,12 +44,13 @@ LOST = (
 class _Group:
     """The processes that this one has joined.
 
-    `shared` is the last error that was raised in all of them. `word` is what `last_word` has answered, in a
-    list of one, and empty before.
+    `store` is where they met: it may end with this process. `shared` is the last error that was raised in all
+    of them. `word` is what `last_word` has answered, in a list of one, and empty before.
     """
 
     number: int
     size: int
+    store: Any = None
     heart: Heart | None = None
     shared: BaseException | None = None
     word: list[int | None] = field(default_factory=list)
@@ -236,8 +237,19 @@ def _word(group: _Group, error: BaseException, code: int) -> int | None:
     if group.heart is None or _is_of(error, group.shared):
         return None if is_main() else code
     with suppress(RuntimeError):
-        return group.heart.claim(code)
+        word = group.heart.claim(code)
+        _part(group.heart)
+        return word
     return None if group.number <= 1 else code  # who keeps the store is gone, most likely the main one
+
+
+def _part(heart: Heart) -> None:
+    """Close the connections to the others, who wait for this process, and answer what they ask then."""
+    from torch import distributed
+
+    with suppress(RuntimeError, ValueError, AssertionError):
+        distributed.destroy_process_group()
+    heart.outlast()
 
 
 @contextmanager
@@ -261,7 +273,7 @@ def _met(found: Launch) -> _Group:
         own = distributed.TCPStore(found.address, found.port, None, False, JOIN, wait_for_workers=False)
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         beats = distributed.PrefixStore(f"kpig/{attempt}", own)
-        group = _Group(number, size)
+        group = _Group(number, size, store)
         group.heart = Heart(beats, number, size, lambda: _end_lost(group))
         distributed.init_process_group(store=store, rank=number, world_size=size, timeout=LONGEST)
     except (RuntimeError, ValueError) as error:
@@ -365,4 +377,4 @@ def _peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise LostError(f"{LOST} ({clause(str(error).splitlines()[0])})") from error
+        raise LostError(LOST) from error

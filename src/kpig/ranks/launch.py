@@ -63,7 +63,7 @@ def num_started(environment: Mapping[str, str]) -> int:
 
 def is_other(environment: Mapping[str, str]) -> bool:
     """Whether the environment is that of a process other than the main one, however little else it says."""
-    is_one_of_several = environment.get(WORLD_SIZE, "1") != "1"
+    is_one_of_several = environment.get(WORLD_SIZE, "") not in ("", "1")
     return is_one_of_several and environment.get("RANK", "0") != "0"
 
 

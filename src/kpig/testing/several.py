@@ -27,7 +27,7 @@ def in_processes(work: Callable[[], T], size: int = 2) -> list[T]:
     takes too long.
     """
     context = multiprocessing.get_context("fork")
-    port = _free_port()
+    port = free_port()
     pipes = [context.Pipe(duplex=False) for _ in range(size)]
     processes = [
         context.Process(target=_do, args=(work, environment(number, size, port), pipe), daemon=True)
@@ -82,7 +82,8 @@ def _received(number: int, pipe: Connection) -> tuple[Any, str]:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens to just now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -7,6 +7,7 @@ from typing import NoReturn
 from kpig import ranks
 from kpig.cli import arguments, failures, notes, pipes, several, stops
 from kpig.errors import KpigError
+from kpig.training.notice import Stopped
 
 
 def main() -> NoReturn:
@@ -27,11 +28,12 @@ def main() -> NoReturn:
     except SystemExit:
         ranks.leave()
         raise
-    except stops.Stopped as stop:
-        code = several.last_word(stop, stop.exit_code)
+    except Stopped as stop:
+        ends = stops.exit_code(stop.number, sys.argv[1:])
+        code = several.last_word(stop, ends)
         if code is None:
             stops.tell()
-        sys.exit(stop.exit_code if code is None else code)
+        sys.exit(ends if code is None else code)
     except Exception as error:
         ends = error.exit_code if isinstance(error, KpigError) else 1
         if (code := several.last_word(error, ends)) is not None:

@@ -26,7 +26,7 @@ from kpig.model.chat import present_moment
 from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
-from kpig.records import SEEN, Stream, Task
+from kpig.records import SEEN, Prediction, Stream, Task
 from kpig.runs import (
     check,
     course,
@@ -35,6 +35,7 @@ from kpig.runs import (
     forgetting,
     kept,
     lock,
+    machine,
     restart,
     starts,
     tracking,
@@ -49,7 +50,8 @@ from kpig.runs.places import told_new
 from kpig.runs.voice import Voice
 from kpig.scoring import answers, predictions, scores
 from kpig.scoring.records import Cost, RunScores
-from kpig.training import checkpoint, loop
+from kpig.training import checkpoint, loop, notice
+from kpig.training.precision import precision
 
 PACKAGES = ("kpig", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "rouge-score")
 """Those whose version can change a run's numbers; environment.json records it."""
@@ -208,7 +210,8 @@ def _carry_out(
         def begin() -> None:
             nonlocal folder
             ours = claim or held.enter_context(lock.held(path))
-            folder = opened(ours, environment(config, model, clock))
+            arithmetic = precision(config.train, learner.device, learner.num_weights)
+            folder = opened(ours, environment(config, model, clock, arithmetic))
             starts.count(folder, ranks.num_started())
             device = choose_device(config.train.device)
             folder = held.enter_context(tracking.followed(folder, config, device, watch))
@@ -222,13 +225,14 @@ def _loaded(plan: Course, clock: str) -> tuple[Method, list[Step], Learner]:
     config = plan.config
     method = chosen.create(config)
     steps = _plan(config, method, plan.tasks, [one.num_steps for one in plan.grown])
-    device = choose_device(config.train.device)
+    device = machine.require(config)
     learner = loading.load(config.model, method.needs_initial, device, config.seed, clock)
     if not learner.parameters():
         raise RunError(
             f"model {config.model.path} has no trainable weights; give a whole model, or train an adapter on "
             'with model.adapter = "lora"'
         )
+    learner.recompute(config.train.gradient_checkpointing)
     return method, steps, learner
 
 
@@ -275,10 +279,13 @@ def _all_cut(plan: Course, num_cut: int) -> int | None:
     return None if None in before else num_cut + sum(one or 0 for one in before)
 
 
-def environment(config: RunConfig, model: Mapping[str, str | None], clock: str) -> dict[str, Any]:
+def environment(
+    config: RunConfig, model: Mapping[str, str | None], clock: str, train_precision: str
+) -> dict[str, Any]:
     """What a reader needs to run this again: versions, commit, command line, machine, seeds.
 
-    `model` are the digests that tell the model from any other; `clock` is what chat templates are told.
+    `model` are the digests that tell the model from any other; `clock` is what chat templates are told;
+    `train_precision` what "auto" has become.
     """
     return {
         "packages": {name: version(name) for name in PACKAGES},
@@ -287,6 +294,7 @@ def environment(config: RunConfig, model: Mapping[str, str | None], clock: str) 
         "commit": _commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "device": choose_device(config.train.device),
+        "train_precision": train_precision,
         "threads": torch.get_num_threads(),
         "seed": config.seed,
         "method_defaults": flat({"method": {config.method.table: chosen.defaults(config.method.name)}}),
@@ -326,7 +334,7 @@ def _evaluate_untuned(
         kept.write(folder.step(0), tasks.held_out)
         folder.finish(0)
 
-    _score(folder, 0, learner, forecast.groups(0, steps, tasks), config, voice)
+    _score(folder, 0, learner, forecast.groups(0, steps, tasks, config.evaluate), config, voice)
     ranks.by_main(finish)
 
 
@@ -360,7 +368,8 @@ def _learn(
 
     _train(folder, learner, method, step, config, voice)
     ranks.by_main(keep)
-    _score(folder, step.number, learner, forecast.groups(step.number, plan, tasks), config, voice)
+    groups = forecast.groups(step.number, plan, tasks, config.evaluate)
+    _score(folder, step.number, learner, groups, config, voice)
     ranks.by_main(lambda: folder.finish(step.number))
 
 
@@ -372,7 +381,7 @@ def _train(
     begun = ranks.everywhere(lambda: checkpoint.newest(step_dir, voice.say))
     ranks.agree(begun.update if begun else 0, "the update that they go on from")
     try:
-        with voice.training(step, begun.update if begun else 0, learner):
+        with voice.training(step, begun.update if begun else 0, learner), notice.held_back():
             loop.fit_step(
                 learner,
                 method,
@@ -414,9 +423,12 @@ def _score(
     config: RunConfig,
     voice: Voice,
 ) -> None:
+    """Score the groups after a step, and write that down; without any, what the run has cost by then."""
     probes = answers.probes(groups, config.evaluate)
-    with voice.evaluating(number, answers.num_answers(probes, config.evaluate)) as advance:
-        answered = answers.score(learner, probes, config.evaluate, advance)
+    answered: list[Prediction] = []
+    if groups:
+        with voice.evaluating(number, answers.num_answers(probes, config.evaluate)) as advance:
+            answered = answers.score(learner, probes, config.evaluate, advance)
     tasks = [task for members in groups.values() for task in members]
 
     def keep() -> None:

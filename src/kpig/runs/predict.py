@@ -48,7 +48,7 @@ def predict(
     an instruction alone does not fit, BusyError where another process writes the file.
     """
     learner = ranks.everywhere(lambda: loading.load(section, device=device, clock=clock))
-    encoded = [learner.encoder.encode(example, max_new_tokens) for example in examples]
+    encoded = list(learner.encoder.encode_all(examples, max_new_tokens))
     prompts = [one.prompt for one in encoded]
     every = learner.prompt_batches(prompts, max_new_tokens)
     with ExitStack() as held:

@@ -5,8 +5,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -557,28 +555,3 @@ def test_eval_gain_predict_and_annotate_share_their_work(runs, tmp_path):
         assert found["prob"] == pytest.approx(gains[1][task]["prob"], abs=1e-6)
     parts = [json.loads((folder / "parts.json").read_text()) for folder in (one, two)]
     assert parts[0] == parts[1]
-
-
-# Launchers
-
-
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_torchrun_starts_a_job_on_one_machine_or_several(nodes, runs, tmp_path):
-    """Two machines are two launchers that meet on the loopback address."""
-    port, out = free_port(), tmp_path / "run"
-    words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(3 - nodes)]
-    words += ["--nnodes", str(nodes), "--master_addr", "127.0.0.1", "--master_port", str(port)]
-    job = ["-m", "kpig", "run", str(runs / "my.toml"), "--out", str(out), "--set", "method.name=sequential"]
-    launchers = [
-        subprocess.Popen(
-            [*words, "--node_rank", str(node), *job],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for node in range(nodes)
-    ]
-    ended = [(*one.communicate(timeout=180), one.returncode) for one in launchers]
-    assert [code for _, _, code in ended] == [0] * nodes, ended
-    assert [("report: " in said) for said, _, _ in ended] == [True, False][:nodes]
-    assert starts_of(out) == [{"step": 1, "processes": 2}]

@@ -9,5 +9,5 @@
 #SBATCH --requeue
 # With --resume a job that Slurm starts again goes on; where nothing was begun it begins.
 MAIN=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-srun torchrun --nnodes "$SLURM_NNODES" --nproc_per_node 8 \
-  --rdzv_backend c10d --rdzv_id "$SLURM_JOB_ID" --rdzv_endpoint "$MAIN:29500" -m kpig run "$@" --resume
+srun torchrun --nnodes "$SLURM_NNODES" --nproc_per_node "${PROCESSES:-8}" \
+  --rdzv_backend c10d --rdzv_id "$SLURM_JOB_ID" --rdzv_endpoint "$MAIN:${PORT:-29500}" -m kpig run "$@" --resume

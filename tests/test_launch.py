@@ -90,7 +90,13 @@ def test_the_script_for_slurm_starts_a_job_and_goes_on_with_it(job, tmp_path):
     for name, does in (("srun", 'exec "$@"'), ("scontrol", "echo 127.0.0.1")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
         (tmp_path / name).chmod(0o755)
-    more = {"SLURM_NNODES": "1", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "PROCESSES": "2", "PORT": str(free_port())}
+    more = {
+        "SLURM_NNODES": "1",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "n[1-2]",
+        "PROCESSES": "2",
+        "PORT": str(free_port()),
+    }
     words = ["sh", SCRIPTS / "slurm.sh", job["my.toml"], "--out", job["runs/my"]]
     (said,) = ended(start(words, tmp_path, **more))
     assert "report: " in said and num_processes(job) == 2

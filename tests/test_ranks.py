@@ -21,6 +21,7 @@ from kpig.methods.parts.fisher import diagonal_fisher
 from kpig.methods.parts.gradient import mean_gradient
 from kpig.model import gain
 from kpig.ranks import heart, launch
+from kpig.runs.folder import RunDir
 from kpig.scoring import predictions
 from kpig.scoring.scores import read_run
 from kpig.tasks import suite
@@ -392,8 +393,9 @@ def test_processes_that_do_not_come_are_missed(tmp_path, monkeypatch):
 # Whole runs
 
 RUN = {
-    "suite": {"num_steps": 2, "tasks_per_step": 1, "num_held_out": 1, "num_train": 12, "num_test": 3},
+    "suite": {"num_steps": 2, "tasks_per_step": 1, "num_held_out": 0, "num_train": 8, "num_test": 2},
     "train": {"updates_per_step": 3, "checkpoint_every": 1},
+    "evaluate": {"max_new_tokens": 4, "new_wordings": False},
 }
 
 
@@ -411,13 +413,9 @@ def runs(tmp_path_factory):
     return folder
 
 
-def updates(run):
-    return [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-
-
 def assert_alike(one, other):
     """The same updates and choices, losses, gains, counts, and the same answers."""
-    for here, there in zip(updates(one), updates(other), strict=True):
+    for here, there in zip(RunDir(one).updates(), RunDir(other).updates(), strict=True):
         same = ("step", "update", "tokens", "replayed", "replayed_tasks", "train_tokens")
         assert [here.get(name) for name in same] == [there.get(name) for name in same]
         assert here["loss"] == pytest.approx(there["loss"], abs=1e-4)

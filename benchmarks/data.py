@@ -6,8 +6,8 @@ COUNT are the examples that are read, encoded and drawn, 10,000 unless given. Ea
 process of its own, three times, and the median is shown: seconds of the processor, those of the process that
 renders chat templates included, and the most memory that was resident. `lengths` reads JSON Lines and counts
 what is cut with every example encoded, as a run does before it begins; `lengths chat` does so for a model
-with a chat template. To compare two versions, set PYTHONPATH to the `src` of one and then of the other, on one
-machine.
+with a chat template. To compare two versions, set PYTHONPATH to the `src` of one and then of the other, on
+one machine.
 """
 
 import argparse

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
@@ -24,7 +23,7 @@ class Kpig:
         settings = {"row_tokens": row_tokens, "precision": precision, "device": "cpu"}
         run = config.build({"method": {"name": method}, "train": settings})
         self.learner, self.weights, self.method = learner, weights, create(run)
-        self.passes = Passes(Plain(precision), learner, self.method, run.train, lambda _: None)
+        self.passes = Passes(Plain(), learner, self.method, run.train, lambda _: None)
 
     def update(self, examples: Sequence[Example], clock: Clock) -> Mapping[str, float]:
         """What one update took, its loss and its tokens."""
@@ -39,14 +38,7 @@ class Kpig:
 
 
 class Plain:
-    """What a pass needs of Accelerate, which fixes the precision for the life of a process."""
-
-    def __init__(self, precision: str):
-        self.precision = precision
-
-    def autocast(self) -> Any:
-        """bfloat16 where it is asked for."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
+    """What a pass needs of Accelerate."""
 
     def backward(self, loss: torch.Tensor) -> None:
         """As it is."""

@@ -15,6 +15,7 @@ COMMANDS = (
     "run",
     "continue",
     "check",
+    "plan",
     "report",
     "gate",
     "export",

@@ -75,6 +75,7 @@ LIGHT_ENTRIES = (
     "kpig.view",
     "kpig.sweep",
     "kpig.sweep.child",
+    "kpig.training.notice",
     "kpig.annotate.job",
     "kpig.diversify",
 )

@@ -2,6 +2,7 @@
 
 from kpig.config.section import Section
 from kpig.config.sections import (
+    GENERAL,
     OFFLOAD,
     OPTIONS,
     SUITE,
@@ -28,6 +29,7 @@ from kpig.config.tree import (
 )
 
 __all__ = [
+    "GENERAL",
     "OFFLOAD",
     "OPTIONS",
     "PORTIONS",

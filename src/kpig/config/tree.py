@@ -54,6 +54,7 @@ PORTIONS = frozenset(
         "train.gradient_checkpointing",
         "train.row_tokens",
         "evaluate.tokens_per_batch",
+        "evaluate.row_tokens",
     }
 )
 """Keys that say where and in what portions a run computes, what it keeps and how often it says something:
@@ -136,7 +137,7 @@ def _contradictions(config: RunConfig) -> list[str]:
             f"[suite] has no effect with stream.path = {config.stream.path!r}; remove one of the two"
         )
     if config.stream.path == SUITE:
-        files_only = _changed(config.stream) - {"order", "order_seed"}
+        files_only = _changed(config.stream) - {"order", "order_seed", "held_out"}
         problems += [
             f"[stream] {key!r} has no effect on the built-in suite; see [suite]" for key in sorted(files_only)
         ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kpig.config import RunConfig
 from kpig.config.section import Count, CountOrAll, Share, cost
@@ -20,9 +22,31 @@ if TYPE_CHECKING:
     from kpig.model.learner import Learner, Weights
 
 
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "none": {},
+        "paper": {
+            "selection": "lowest",
+            "signal": "gain",
+            "gain_unit": "prob",
+            "twin_weight": 1.0,
+            "weighting": "gain",
+            "reference": "initial",
+        },
+    }
+)
+"""Settings that a name stands for. "paper" is the form that the paper's summaries tell, with what is decided
+here where they are silent (docs/method.md, section 5): it stays what it is when defaults change."""
+
+
 class KpigSettings(Settings):
     """KPIG (docs/method.md, sections 4 to 6)."""
 
+    preset: Literal["none", "paper"] = Field(
+        "none",
+        description="'paper' sets selection, signal, gain_unit, twin_weight, weighting and reference as the "
+        "paper has them, as far as that is known; 'none': each is as given, or its default",
+    )
     selection: Literal["uniform", "lowest", "proportional"] = Field(
         "uniform",
         description="the M tasks to replay from: in every update others, all equally likely; those of lowest "
@@ -46,6 +70,11 @@ class KpigSettings(Settings):
         description="probe examples per task for its gain",
         json_schema_extra=cost("two forward passes over each, at every measurement"),
     )
+    gain_precision: Literal["train", "float32", "bfloat16"] = Field(
+        "train",
+        description="arithmetic in which gain is measured; 'train': that of train.precision",
+        json_schema_extra=cost("bfloat16 about halves the time where the device is faster in it"),
+    )
     floor: Share = Field(
         0.3, description="proportional: share of the chance spread evenly over all seen tasks"
     )
@@ -63,6 +92,18 @@ class KpigSettings(Settings):
         description="the masked twin is held to the starting model, or to that of the step's start",
         json_schema_extra=cost("a copy of the trained weights in memory, but for 'initial' with LoRA"),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, given: Any) -> Any:
+        """What is given with what its preset stands for; ValueError where the two differ."""
+        name = given.get("preset") if isinstance(given, Mapping) else None
+        fixed = PRESETS.get(name, {}) if isinstance(name, str) else {}
+        differing = [key for key, value in fixed.items() if key in given and given[key] != value]
+        if differing:
+            stated = " and ".join(f"{key} = {fixed[key]!r}, not {given[key]!r}" for key in differing)
+            raise ValueError(f"preset = {name!r} means {stated}; remove the one or the other")
+        return {**given, **fixed} if fixed else given
 
 
 class Kpig(Method):
@@ -151,7 +192,11 @@ class Kpig(Method):
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
         selects = self.settings.selection != "uniform" and self.memory.tasks
         weighs = self.settings.weighting == "gain" and self.paired
-        return gain.measure(learner, probes, self.config.train.row_tokens) if selects or weighs else {}
+        if not (selects or weighs):
+            return {}
+        asked = self.settings.gain_precision
+        with nullcontext() if asked == "train" else learner.computing(asked):
+            return gain.measure(learner, probes, self.config.train.row_tokens)
 
     def _select(self, clock: Clock) -> list[str]:
         """The tasks to replay from: the same until gains are measured again, or drawn for this update."""

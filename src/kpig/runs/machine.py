@@ -15,10 +15,15 @@ NVIDIA, AMD, IN_WINDOWS = Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/d
 """What a Linux machine has of a driver that torch could compute with, the last in a Windows machine's."""
 
 
+def has_driver() -> bool:
+    """Whether a driver may be there of a GPU that torch calls "cuda"; no other system than Linux tells."""
+    drivers = (NVIDIA, AMD, IN_WINDOWS)
+    return sys.platform != "darwin" and (sys.platform != "linux" or any(one.exists() for one in drivers))
+
+
 def has_cuda() -> bool:
     """Whether there is a GPU that torch calls "cuda"; it is not loaded to tell that there is no driver."""
-    drivers = (NVIDIA, AMD, IN_WINDOWS)
-    if sys.platform == "darwin" or (sys.platform == "linux" and not any(one.exists() for one in drivers)):
+    if not has_driver():
         return False
     import torch
 

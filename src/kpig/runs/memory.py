@@ -20,7 +20,7 @@ from kpig.records import Stream
 from kpig.runs import machine, shapes
 from kpig.runs.disk import MOMENTS, size
 from kpig.runs.shapes import Shape
-from kpig.training.precision import precision
+from kpig.training.precision import BFLOAT16, precision
 
 NUM_SAMPLED = 256
 """Training examples whose tokens are counted, evenly chosen. Chosen: it takes less than a second."""
@@ -227,7 +227,7 @@ def of_run(config: RunConfig, tasks: Stream) -> Memory | None:
     if found is None or not lengths:
         return None
     num_tasks = len(tasks.tasks) + len(tasks.held_out)
-    return at_most(config, found, lengths, num_tasks, _place(config)).most
+    return at_most(config, found, lengths, num_tasks, _place(config, found.weights)).most
 
 
 def sampled(config: RunConfig, tasks: Stream) -> list[Length]:
@@ -236,7 +236,8 @@ def sampled(config: RunConfig, tasks: Stream) -> list[Length]:
     if not examples:
         return []
     encoder = vocabulary.encoder_of(config.model)
-    return [_length(encoder.encode(one)) for one in examples[:: max(1, len(examples) // NUM_SAMPLED)]]
+    chosen_ones = examples[:: max(1, len(examples) // NUM_SAMPLED)]
+    return [_length(one) for one in encoder.encode_all(chosen_ones)]
 
 
 def at_most(
@@ -263,7 +264,7 @@ def sentences(config: RunConfig, tasks: Stream) -> list[str]:
         f"memory: about {size(found.total)} at the most ({', '.join(parts)}); what the method keeps comes on "
         "top"
     ]
-    free = _free(_place(config))
+    free = _free(_device(config))
     if free is not None and found.total > free:
         told.append(
             f"only {size(free)} of memory are free: lower train.tokens_per_micro_batch or "
@@ -326,18 +327,22 @@ def _length(encoded: Encoded) -> Length:
     return Length(encoded.num_tokens, len(encoded.response), encoded.masked_prompt is not None)
 
 
-def _place(config: RunConfig) -> Place:
+def _place(config: RunConfig, num_weights: int) -> Place:
     """Where a run of the config computes, as far as this machine has it."""
+    bare = Place(_device(config), False)
+    return Place(bare.type, precision(config.train, bare, num_weights) == BFLOAT16)
+
+
+def _device(config: RunConfig) -> str:
     name = config.train.device
-    found = name if name != "auto" else "cuda" if machine.has_cuda() else "cpu"
-    return Place(found, precision(config.train, Place(found, False)) == "bf16")
+    return name if name != "auto" else "cuda" if machine.has_cuda() else "cpu"
 
 
-def _free(place: Place) -> int | None:
+def _free(device: str) -> int | None:
     """Bytes that are free on a device; None where it does not tell."""
-    if place.type == "cpu":
+    if device == "cpu":
         return int(psutil.virtual_memory().available)
-    if place.type == "cuda" and machine.has_cuda():
+    if device == "cuda" and machine.has_cuda():
         import torch
 
         return int(torch.cuda.mem_get_info()[0])

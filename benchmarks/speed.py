@@ -5,13 +5,16 @@
 CPU seconds of one process on one thread. The arms of a table take turns; figures are medians over --rounds
 turns, after one that does not count. `updates` sets one update of plain tuning beside TRL's SFTTrainer, where
 `trl` is installed (padded and padding-free), and KPIG's update beside the plain one; each with a row for
-every example and with shared rows. All have the same examples, token ids, optimizer, precision, and loss on
+every example and with shared rows. KPIG is measured as it was before too: with the logits of all tokens, and
+the reference asked anew; and where all of its twins come again, so that the reference's answers are kept. All
+have the same examples, token ids, optimizer, precision, and loss on
 the response alone, without checkpointing, and a learning rate of 0: so the losses must agree. TRL's path
 without Triton scores every position of a text, which on a GPU it does not.
 """
 
 import argparse
 import copy
+import math
 import os
 import resource
 import statistics
@@ -32,10 +35,13 @@ from kpig import config
 from kpig.config import ModelSection
 from kpig.methods.base import Clock, Step
 from kpig.methods.chosen import create
+from kpig.methods.kpig import KpigSettings
 from kpig.model import gain
+from kpig.model.head import Head
 from kpig.model.learner import Learner
 from kpig.model.loading import load
 from kpig.model.objective import jsd
+from kpig.model.projection import Divergence, summed
 from kpig.records import Example, Gain, Task
 from kpig.tasks import stream
 from kpig.training import loop
@@ -47,14 +53,23 @@ KINDS = {
     "full bfloat16": ("none", "bfloat16"),
     "LoRA bfloat16": ("lora", "bfloat16"),
     "full float32": ("none", "float32"),
+    "LoRA float32": ("lora", "float32"),
 }
-ARMS = (
-    ("plain, own rows", "sequential", 0),
-    ("plain", "sequential", "auto"),
-    ("KPIG, own rows", "kpig", 0),
-    ("KPIG", "kpig", "auto"),
-)
+ARMS = {
+    "plain, own rows": ("sequential", 0, "first"),
+    "plain": ("sequential", "auto", "first"),
+    "KPIG, own rows, as before": ("kpig", 0, "logits"),
+    "KPIG, as before": ("kpig", "auto", "logits"),
+    "KPIG": ("kpig", "auto", "first"),
+    "KPIG, twins that come again": ("kpig", "auto", "again"),
+}
+"""By name: the method, its rows, and whether its examples are read for the first time, or again after a pass
+that does not count; "logits" has the logits of all tokens at once, and keeps nothing."""
+
 SECTIONS = ("updates", "lengths", "gain", "divergence", "check")
+NUM_READ = 24
+"""Examples of an update at its defaults: 16, and half as many replayed."""
+
 SHAPES = ((4, 128), (8, 128), (16, 128), (4, 256), (2, 512), (1, 1024))
 """Rows and their length: how many tokens a pass takes, and how long rows may be."""
 
@@ -71,6 +86,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=Path, default=TASKS, help="a folder with a stream of tasks")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plain", action="store_true", help="leave TRL out")
     parser.add_argument("--examples", type=int, default=8, help="of an update")
     parser.add_argument("--together", type=int, default=1, help="examples of one task drawn together")
     given = parser.parse_args()
@@ -102,11 +118,11 @@ def updates(given: argparse.Namespace, kind: str, rates: Mapping[str, float]) ->
     step = Step(1, tasks, 10_000)
     weights = Weights(learner.model)
     made: dict[str, Kpig | Trl] = {}
-    if has_trl():
+    if has_trl() and not given.plain:
         made["TRL padded"] = Trl(learner, weights, precision, padding_free=False)
         made["TRL padding-free"] = Trl(learner, weights, precision, padding_free=True)
-    for name, method, row_tokens in ARMS:
-        made[name] = Kpig(learner, weights, method, precision, row_tokens)
+    for name, (method, row_tokens, way) in ARMS.items():
+        made[name] = Kpig(learner, weights, method, precision, row_tokens, way)
     found: dict[str, list[Mapping[str, float]]] = {name: [] for name in made}
     for number in range(given.rounds + 1):
         clock = Clock(0, 1, number, step.num_updates, given.examples)
@@ -147,17 +163,25 @@ class Kpig:
     """Updates by one of kpig's methods."""
 
     def __init__(
-        self, learner: Learner, weights: Weights, method: str, precision: str, row_tokens: int | str
+        self, learner: Learner, weights: Weights, method: str, precision: str, row_tokens: int | str, way: str
     ):
         settings = {"row_tokens": row_tokens, "precision": precision, "device": "cpu"}
         run = config.build({"method": {"name": method}, "train": settings})
-        self.learner, self.weights, self.method = learner, weights, create(run)
+        self.learner, self.weights, self.method, self.way = learner, weights, create(run), way
+        if way == "logits":
+            self.learner = copy.copy(learner)
+            self.learner.head = lambda: None
+            learner = self.learner
         self.passes = Passes(Plain(precision), learner, self.method, run.train, lambda _: None)
 
     def update(self, examples: Sequence[Example], clock: Clock) -> Mapping[str, float]:
         """What one update took, its loss and its tokens."""
         self.method.gains = dict.fromkeys((one.task for one in examples), Gain(0.3, 0.3, 0.5, 0.2))
+        self.method.kept = {}
         self.learner.model.train()
+        if self.way == "again":
+            self.passes.read(examples, 0, clock)
+            self.learner.model.zero_grad(set_to_none=True)
         before, start = self.learner.ledger.computed_tokens, time.process_time()
         totals, num_tokens = self.passes.read(examples, 0, clock)
         norm = self.weights.step()
@@ -295,8 +319,8 @@ def described(result: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in result.items())
 
 
-def in_turn(title: str, arms: Mapping[str, Arm], rounds: int) -> None:
-    """The table of arms that take turns."""
+def in_turn(title: str, arms: Mapping[str, Arm], rounds: int) -> Mapping[str, Sequence[Mapping[str, float]]]:
+    """The table of arms that take turns, and what is in it."""
     found: dict[str, list[Mapping[str, float]]] = {name: [] for name in arms}
     for number in range(rounds + 1):
         for name, arm in arms.items():
@@ -305,6 +329,7 @@ def in_turn(title: str, arms: Mapping[str, Arm], rounds: int) -> None:
             if number:
                 found[name].append({"seconds": time.process_time() - start} | result)
     show(title, found)
+    return found
 
 
 # What else costs
@@ -341,51 +366,102 @@ def lengths(given: argparse.Namespace) -> None:
 
 
 def gains(given: argparse.Namespace) -> None:
-    """The gain of 16 probes of one task, as a run at its defaults measures it."""
-    learner, tasks = starting(given, "none")
-    probes = {tasks[0].name: tasks[0].train[:16]}
+    """What measuring gain takes beside updates at their defaults, and its share of a run over the stream.
 
-    def arm(row_tokens: int | str, precision: str) -> Mapping[str, float]:
-        before = learner.ledger.computed_tokens
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            found = gain.measure(learner, probes, row_tokens)
-        computed = learner.ledger.computed_tokens - before
-        return {"computed": computed, "loss": found[tasks[0].name].prob}
+    The gain of the tasks of a step is measured, and an update of as many examples of theirs made as a default
+    one has, replayed ones included. None comes again. The share follows by counting: how many tasks are
+    measured how often, how many updates are made.
+    """
+    steps = stream.load(given.tasks, test_per_task=1).steps
+    for kind in given.kinds:
+        adapter, precision = KINDS[kind]
+        learner, tasks = starting(given, adapter)
+        training = Kpig(learner, Weights(learner.model), "kpig", precision, "auto", "first")
+        clock = Clock(0, 1, 0, 10_000, NUM_READ)
+        examples = loop.current_examples(Step(1, tasks, 10_000), clock)
+        probes = {task.name: training.method.memory.part(task)[: KpigSettings().num_probes] for task in tasks}
+        arms = {
+            "gain": lambda learner=learner, precision=precision, probes=probes: measured(
+                learner, probes, precision
+            ),
+            "update": lambda training=training, examples=examples, clock=clock: training.update(
+                examples, clock
+            ),
+        }
+        found = in_turn(f"{kind}: gain of {len(tasks)} tasks, and an update", arms, given.rounds)
+        measure, update = (median(found[name], "seconds") for name in arms)
+        run, settings = config.build({"method": {"name": "kpig"}}), KpigSettings()
+        seconds_of_gain = seconds_of_updates = 0.0
+        for number, step in enumerate(steps, 1):
+            num_updates = loop.num_updates(step, run.train)
+            num_measured = math.ceil(num_updates / settings.refresh) * number
+            seconds_of_gain += num_measured * measure
+            seconds_of_updates += num_updates * update
+        share = seconds_of_gain / (seconds_of_gain + seconds_of_updates)
+        print(f"{kind}: measuring gain takes {share:.1%} of training over {len(steps)} steps\n", flush=True)
 
-    arms = {
-        f"{precision}, {name}": lambda rows=rows, precision=precision: arm(rows, precision)
-        for precision in ("float32", "bfloat16")
-        for name, rows in {"own rows": 0, "shared": "auto"}.items()
-    }
-    in_turn("Gain of 16 probes of a task (the gain stands under loss)", arms, given.rounds)
+
+def measured(
+    learner: Learner, probes: Mapping[str, Sequence[Example]], precision: str
+) -> Mapping[str, float]:
+    """The gain of tasks, as a run at its defaults measures it; the first task's stands under loss."""
+    before = learner.ledger.computed_tokens
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        found = gain.measure(learner, probes, "auto")
+    return {"computed": learner.ledger.computed_tokens - before, "loss": next(iter(found.values())).prob}
 
 
 def divergence(given: argparse.Namespace) -> None:
-    """Peak memory of the divergence of 512 tokens, forward and backward, each in a process of its own."""
-    print("## Jensen-Shannon divergence of 512 tokens, forward and backward\n")
-    print("| vocabulary | seconds | MiB above both logits |\n|---|---|---|")
+    """Memory and time of the divergence of 512 tokens, forward and backward, each in a process of its own."""
+    print("## Jensen-Shannon divergence of 512 tokens, from hidden states of width 576\n")
+    print("| vocabulary | head | logits | seconds (least to most) | MiB | of these the head's gradient |")
+    print("|---" * 6 + "|")
+    ways = [(head, logits) for head in ("frozen", "trained") for logits in ("all", "in parts")]
     for vocabulary in (49_152, 150_000):
-        code = f"import speed; speed.one_divergence({vocabulary})"
-        told = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=Path(__file__).parent,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        print(f"| {vocabulary:,} | {' | '.join(told.stdout.split())} |", flush=True)
+        found: dict[tuple[str, str], list[tuple[float, float]]] = {way: [] for way in ways}
+        for _ in range(given.rounds):
+            for way in ways:
+                code = f"import speed; speed.one_divergence({vocabulary}, {way})"
+                told = subprocess.run(
+                    [sys.executable, "-c", code],
+                    cwd=Path(__file__).parent,
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
+                seconds, memory = map(float, told.stdout.split())
+                found[way].append((seconds, memory))
+        for (head, logits), results in found.items():
+            seconds, memory = (sorted(column) for column in zip(*results, strict=True))
+            gradient = vocabulary * 576 * 4 / 2**20 if head == "trained" else 0
+            print(
+                f"| {vocabulary:,} | {head} | {logits} | {statistics.median(seconds):.2f} "
+                f"({seconds[0]:.2f} to {seconds[-1]:.2f}) | {statistics.median(memory):.0f} "
+                f"| {gradient:.0f} |",
+                flush=True,
+            )
     print()
 
 
-def one_divergence(vocabulary: int) -> None:
-    """Print seconds and memory of one divergence."""
+def one_divergence(vocabulary: int, way: tuple[str, str]) -> None:
+    """Print seconds and MiB above hidden states and weights of one divergence."""
     torch.set_num_threads(1)
-    logits, reference = (torch.randn(512, vocabulary) for _ in range(2))
-    logits.requires_grad_()
+    states, reference, weight, other = (
+        torch.empty(count, 576).normal_(0, scale)
+        for count, scale in ((512, 1), (512, 1), (vocabulary, 0.05), (vocabulary, 0.05))
+    )
+    states.requires_grad_()
+    weight.requires_grad_(way[0] == "trained")
+    target = torch.arange(512)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    jsd(logits, reference).sum().backward()
+    if way[1] == "all":
+        total = jsd(states @ weight.T, reference @ other.T).sum()
+    else:
+        held = Divergence(target, reference, Head(other), torch.ones(512))
+        total = summed(states, Head(weight), [held]).total
+    total.backward()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"{time.process_time() - start:.2f}", f"{memory / 1024:.0f}")
+    print(f"{time.process_time() - start:.3f}", f"{memory / 1024:.0f}")
 
 
 def check(given: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import CohereConfig, Gemma2Config, GraniteConfig, LlamaConfig
 
 from architectures import CAUSAL
-from kpig.model import projection
+from kpig.model import portions
 from kpig.model.head import Head
 from kpig.model.objective import cross_entropy_slopes, cross_entropy_sum, jsd, jsd_slopes, token_log_probs
 from kpig.model.projection import CrossEntropy, Divergence, summed
@@ -113,8 +113,8 @@ def test_any_sizes_weights_chunks_and_tails_give_the_value_and_gradient_of_all_a
     leaves = [states, weight, *([bias] if has_bias else [])]
     gradients = torch.autograd.grad(upstream * expected, leaves)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(projection, "LOGITS", rows * vocabulary)
-        patch.setattr(projection, "LOGITS_IN_CACHE", few * vocabulary)
+        patch.setattr(portions, "LOGITS", rows * vocabulary)
+        patch.setattr(portions, "LOGITS_IN_CACHE", few * vocabulary)
         found = summed(
             states, head, [CrossEntropy(own), Divergence(masked, reference, reference_head, by_token)]
         )
@@ -163,7 +163,7 @@ class Sizes(TorchDispatchMode):
 
 def test_the_logits_of_all_tokens_are_never_there_at_once(monkeypatch):
     vocabulary, width, count = 1000, 8, 60
-    monkeypatch.setattr(projection, "LOGITS", 10 * vocabulary)
+    monkeypatch.setattr(portions, "LOGITS", 10 * vocabulary)
     states, weight = drawn(2 * count, width).requires_grad_(), drawn(vocabulary, width, seed=1)
     target, reference = torch.arange(count), drawn(count, width, seed=2)
     terms = [CrossEntropy(target), Divergence(target, reference, Head(weight), torch.ones(count))]

@@ -112,6 +112,7 @@ class Kpig(Method):
                 'method.kpig.gain_from = "training" reads gains off the masked twins, which '
                 'method.kpig.twin_weight = 0 leaves out; raise it, or set gain_from = "probe"'
             )
+        self.makes_logits = not self.paired
         self.needs_initial = self.paired and self.settings.reference == "initial"
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.gains: dict[str, Gain] = {}

@@ -61,26 +61,26 @@ class Head:
 class OutputLayer:
     """Whether logits of hidden states are a model's own, and the head that makes them.
 
-    `read` is the model's pass without gradient: for each target of some rows the hidden state that enters
-    the output layer, and the logits. What was shown once is not shown again.
+    `read` is a pass of the model without gradient, over rows such as `few_rows`: for each target the hidden
+    state that enters the output layer, and the logits. What was shown once is not shown again.
     """
 
-    def __init__(self, model: Any, read: Callable[[Rows], tuple[Tensor, Tensor]]):
+    def __init__(self, model: Any, read: Callable[[], tuple[Tensor, Tensor]]):
         self._model, self._read = model, read
         self._tail: tuple[float, float | None] | None = None
         self._is_shown = False
 
-    def head(self, ids: Sequence[int], pad_id: int) -> Head | None:
+    def head(self) -> Head | None:
         """The head with the model's weights; None where it cannot be told what the model's logits are.
 
         So it is where the layer is more than a matrix, such as one with an adapter on it, or is looked at by
-        hooks. The proof takes a pass over two short rows of random `ids`.
+        hooks.
         """
         layer = self._model.get_output_embeddings()
         if type(layer) is not nn.Linear or layer._forward_hooks or layer._forward_pre_hooks:
             return None
         if not self._is_shown:
-            self._tail, self._is_shown = self._found(Head(layer.weight, layer.bias), ids, pad_id), True
+            self._tail, self._is_shown = self._found(Head(layer.weight, layer.bias)), True
         return None if self._tail is None else Head(layer.weight, layer.bias, *self._tail)
 
     def names(self, parameters: Mapping[str, nn.Parameter]) -> tuple[str | None, str | None]:
@@ -90,11 +90,9 @@ class OutputLayer:
         return names.get(id(layer.weight)), names.get(id(layer.bias))
 
     @torch.no_grad()
-    def _found(self, bare: Head, ids: Sequence[int], pad_id: int) -> tuple[float, float | None] | None:
+    def _found(self, bare: Head) -> tuple[float, float | None] | None:
         """The scale and the cap with which the logits of a few rows come out, of those the config names."""
-        rng = random.Random(0)
-        pairs = [(rng.choices(ids, k=2), rng.choices(ids, k=length)) for length in LENGTHS]
-        states, own = self._read(pad(pairs, pad_id).to(bare.weight.device))
+        states, own = self._read()
         if own.shape[-1] != bare.weight.shape[0] or states.dtype != bare.weight.dtype:
             return None
         product = bare.product(states)
@@ -112,3 +110,9 @@ class OutputLayer:
         scales = dict.fromkeys((1.0, 1 / scaling, float(scaling), float(scale)))
         caps = dict.fromkeys((None, getattr(config, "final_logit_softcapping", None)))
         return itertools.product(scales, caps)
+
+
+def few_rows(ids: Sequence[int], pad_id: int) -> Rows:
+    """Two short rows of random ids, the same for the same ids."""
+    rng = random.Random(0)
+    return pad([(rng.choices(ids, k=2), rng.choices(ids, k=length)) for length in LENGTHS], pad_id)

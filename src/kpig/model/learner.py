@@ -21,7 +21,7 @@ from kpig.model import adapters, generation, internals, portions, weights
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, one_layout, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.generation import Answer
-from kpig.model.head import Head, OutputLayer
+from kpig.model.head import Head, OutputLayer, few_rows
 from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
 from kpig.model.packing import Pair, RowTokens
@@ -176,7 +176,7 @@ class Learner:
 
         None where that is not known of the model: then `response_logits` are to be used. See `OutputLayer`.
         """
-        return self._output.head(plain_ids(self.model, self.tokenizer, self.pad_id), self.pad_id)
+        return self._output.head()
 
     def reference_head(self, weights: Weights | None) -> Head | None:
         """The same of a frozen earlier model; `weights` as in `reference_logits`."""
@@ -443,7 +443,9 @@ class Learner:
             return self.forward_logits(rows)
 
     @torch.no_grad()
-    def _probed_states(self, rows: Rows) -> tuple[Tensor, Tensor]:
+    def _probed_states(self) -> tuple[Tensor, Tensor]:
+        ids = plain_ids(self.model, self.tokenizer, self.pad_id)
+        rows = few_rows(ids, self.pad_id).to(self.device)
         autocast_off = torch.autocast(self.device.type, enabled=False)
         with self.evaluating(), autocast_off, internals.gathered(self._core, rows) as caught:
             logits: Tensor = self._output_of(rows, None).logits[0]

@@ -12,15 +12,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from kpig.model import portions
 from kpig.model.head import Head
 from kpig.model.objective import cross_entropy_slopes, jsd_slopes
-
-LOGITS = 1 << 23
-"""Logits that a product with the head makes at once, of the model and of its reference. On a CPU twice as
-many were as fast, a quarter of them a tenth slower (docs/performance.md)."""
-
-LOGITS_IN_CACHE = 1 << 19
-"""Logits that a formula reads at once on a CPU: what it makes of them then stays in the cache."""
 
 
 class Found(NamedTuple):
@@ -176,7 +170,7 @@ class _Walk:
     def along(self, term: Term, start: int) -> _PerToken:
         """What a term is at each of its tokens, whose hidden states begin at `start`."""
         found: list[tuple[Tensor, Tensor]] = []
-        for part in _slices(len(term.target), self._rows(LOGITS)):
+        for part in _slices(len(term.target), self._rows(portions.LOGITS)):
             states = self.states[start + part.start : start + part.stop]
             slopes = self.head.product(states)
             found += self._sloped(term, part, slopes)
@@ -191,8 +185,8 @@ class _Walk:
     def _sloped(self, term: Term, part: slice, product: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Values and log p of a part; its products with the head become the slopes there, in place."""
         beside = term.beside(part)
-        on_cpu = product.device.type == "cpu"
-        for few in _slices(len(product), self._rows(LOGITS_IN_CACHE) if on_cpu else len(product)):
+        at_once = portions.logits_of_a_formula(product.device)
+        for few in _slices(len(product), self._rows(at_once)):
             logits = self.head.finished(product[few])
             found = term.found(
                 logits,

@@ -43,6 +43,10 @@ LOGITS, TWIN_LOGITS = 3, 9
 """Numbers of float32 held for each logit: itself and what its gradient takes; of a masked twin also what the
 divergence keeps, and the reference model's logit. Counted in kpig.model.objective."""
 
+OF_A_FORMULA = 6
+"""Numbers of float32 for each logit that a formula reads at once, where logits are made a part at a time.
+Counted in kpig.model.objective.jsd_slopes."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -78,7 +82,9 @@ class Load:
     """What goes through a model at once: the largest micro-batch of an update.
 
     `tokens` are padded, twins included; `targets` of them are predicted, and `twin_targets` for the masked
-    twins. `is_split` says that an update has several. `generated` tokens are answered side by side.
+    twins. `is_split` says that an update has several. `generated` tokens are answered side by side. With
+    `makes_logits` those of all targets are held, else a part of them, of which a formula reads
+    `of_a_formula` at once.
     """
 
     tokens: int
@@ -87,6 +93,8 @@ class Load:
     is_split: bool
     generated: int
     number_bytes: int = 4
+    makes_logits: bool = True
+    of_a_formula: int = portions.LOGITS
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ def needed(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
         weights += trained
     in_all = shape.layers * shape.activations + OUTSIDE * shape.hidden
     activations = load.tokens * in_all * load.number_bytes
-    logits = 4 * shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
+    logits = 4 * (_all_logits(shape, load) if load.makes_logits else _some_logits(shape, load))
     scattered = 1 + SCATTERED if program else 1
     training = Memory(
         weights=weights,
@@ -140,6 +148,18 @@ def needed(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
         program=program,
     )
     return max(training, answering, key=lambda one: one.total)
+
+
+def _all_logits(shape: Shape, load: Load) -> int:
+    return shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
+
+
+def _some_logits(shape: Shape, load: Load) -> int:
+    """Those of a part, of model and reference, with the gradient of the output layer that comes with them."""
+    own, twins = (shape.vocabulary * count for count in (load.targets, load.twin_targets))
+    read = OF_A_FORMULA * min(load.of_a_formula, max(own, twins))
+    made = max(min(portions.LOGITS, own), 2 * min(portions.LOGITS, twins))
+    return read + made + (shape.vocabulary * shape.hidden if shape.trained == shape.weights else 0)
 
 
 def of_run(config: RunConfig, tasks: Stream) -> Memory | None:
@@ -242,6 +262,8 @@ def _loads(config: RunConfig, method: Method, encoder: Encoder, examples: Sequen
                 is_split=len(groups) > 1,
                 generated=min(generated, len(examples) * (longest[0].num_tokens + most)),
                 number_bytes=2 if _is_half(config) else 4,
+                makes_logits=method.makes_logits,
+                of_a_formula=portions.logits_of_a_formula(device),
             )
         )
     return loads

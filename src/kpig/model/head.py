@@ -37,9 +37,11 @@ class Head:
     scale: float = 1.0
     cap: float | None = None
 
-    def product(self, states: Tensor) -> Tensor:
-        """[N, V] from hidden states [N, D] of the same dtype, before scale and cap."""
-        return nn.functional.linear(states, self.weight, self.bias)
+    def product(self, states: Tensor, out: Tensor | None = None) -> Tensor:
+        """[N, V] from hidden states [N, D] of the same dtype, before scale and cap; into `out` if given."""
+        if self.bias is None:
+            return torch.mm(states, self.weight.T, out=out)
+        return torch.addmm(self.bias, states, self.weight.T, out=out)
 
     def finished(self, product: Tensor) -> Tensor:
         """Logits from what `product` returns; itself where there is neither scale nor cap."""

@@ -38,11 +38,11 @@ class Term(Protocol):
     def cast(self, dtype: torch.dtype) -> "Term":
         """The same with its products in another dtype."""
 
-    def beside(self, part: slice) -> Tensor | None:
-        """Logits of a reference at some of the tokens; None where there is none."""
+    def beside(self, part: slice, out: Tensor) -> Tensor | None:
+        """What the head of a reference makes at some of the tokens, written to `out`; None without one."""
 
     def found(self, logits: Tensor, beside: Tensor | None, part: slice) -> Found:
-        """What the term is at some of the tokens, from the model's logits and the reference's."""
+        """What the term is at some of the tokens, from the model's logits and what stands beside them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class CrossEntropy:
         """Itself."""
         return self
 
-    def beside(self, part: slice) -> None:
+    def beside(self, part: slice, out: Tensor) -> None:
         """There is no reference."""
 
     def found(self, logits: Tensor, beside: Tensor | None, part: slice) -> Found:
@@ -88,14 +88,14 @@ class Divergence:
         """The same with the reference's logits in another dtype."""
         return replace(self, states=self.states.to(dtype), head=self.head.cast(dtype))
 
-    def beside(self, part: slice) -> Tensor:
-        """The reference's logits."""
-        return self.head.finished(self.head.product(self.states[part]))
+    def beside(self, part: slice, out: Tensor) -> Tensor:
+        """Of the reference, before scale and cap."""
+        return self.head.product(self.states[part], out)
 
     def found(self, logits: Tensor, beside: Tensor | None, part: slice) -> Found:
         """Values are without the weights, slopes with them."""
         assert beside is not None
-        divergence, log_probs, slopes = jsd_slopes(logits, beside, self.target[part])
+        divergence, log_probs, slopes = jsd_slopes(logits, self.head.finished(beside), self.target[part])
         return Found(divergence, log_probs, slopes.mul_(self.weight[part].unsqueeze(-1)))
 
 
@@ -130,13 +130,11 @@ class _Summed(torch.autograd.Function):
         dtype = _dtype(weight)
         with torch.autocast(states.device.type, enabled=False):
             walk = _Walk(states.to(dtype), head.cast(dtype), *ctx.needs_input_grad[1:3])
-            found = [walk.along(term.cast(dtype), place) for term, place in _placed(terms)]
-        totals = [term.total(one.values) for term, one in zip(terms, found, strict=True)]
+            totals = [walk.along(term.cast(dtype), place) for term, place in _placed(terms)]
         ctx.gradients = (walk.d_states.to(states.dtype), walk.d_weight, walk.d_bias)
         ctx.dtype = weight.dtype
-        values, log_probs = (torch.cat(parts) for parts in zip(*found, strict=True))
-        ctx.mark_non_differentiable(values, log_probs)
-        return torch.stack(totals).sum(), values, log_probs
+        ctx.mark_non_differentiable(walk.values, walk.log_probs)
+        return torch.stack(totals).sum(), walk.values, walk.log_probs
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
@@ -152,49 +150,48 @@ class _Summed(torch.autograd.Function):
         )
 
 
-class _PerToken(NamedTuple):
-    values: Tensor
-    log_probs: Tensor
-
-
 class _Walk:
-    """Goes over the hidden states once and gathers `d_states` [N, D], `d_weight` [V, D] and `d_bias` [V]."""
+    """Goes over the hidden states once, and gathers what terms are at each token and the gradients.
+
+    `values` and `log_probs` [N], `d_states` [N, D], `d_weight` [V, D], `d_bias` [V]. All room is taken at the
+    beginning: between tensors that come and go, small ones that stay would leave holes.
+    """
 
     def __init__(self, states: Tensor, head: Head, to_weight: bool, to_bias: bool):
         self.states, self.head = states, head
-        self.d_states = torch.empty_like(states)
         wide = torch.promote_types(states.dtype, torch.float32)
+        self.values, self.log_probs = (states.new_empty(len(states), dtype=wide) for _ in range(2))
+        self.d_states = torch.empty_like(states)
         self.d_weight = torch.zeros_like(head.weight, dtype=wide) if to_weight else None
         self.d_bias = torch.zeros_like(head.bias, dtype=wide) if to_bias and head.bias is not None else None
+        num_rows = min(len(states), self._rows(portions.LOGITS))
+        self._own, self._beside = (states.new_empty(num_rows, len(head.weight)) for _ in range(2))
 
-    def along(self, term: Term, start: int) -> _PerToken:
-        """What a term is at each of its tokens, whose hidden states begin at `start`."""
-        found: list[tuple[Tensor, Tensor]] = []
+    def along(self, term: Term, start: int) -> Tensor:
+        """The total of a term whose hidden states begin at `start`."""
         for part in _slices(len(term.target), self._rows(portions.LOGITS)):
-            states = self.states[start + part.start : start + part.stop]
-            slopes = self.head.product(states)
-            found += self._sloped(term, part, slopes)
-            self.d_states[start + part.start : start + part.stop] = slopes @ self.head.weight
+            at = slice(start + part.start, start + part.stop)
+            states = self.states[at]
+            slopes = self.head.product(states, self._own[: len(states)])
+            self._make_slopes(term, part, start, slopes)
+            self.d_states[at] = slopes @ self.head.weight
             if self.d_weight is not None:
                 _add_product(self.d_weight, slopes.T, states)
             if self.d_bias is not None:
                 self.d_bias += slopes.sum(0, dtype=self.d_bias.dtype)
-        empty = (self.states.new_empty(0),) * 2
-        return _PerToken(*(torch.cat(parts) for parts in zip(*(found or [empty]), strict=True)))
+        return term.total(self.values[start : start + len(term.target)])
 
-    def _sloped(self, term: Term, part: slice, product: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Values and log p of a part; its products with the head become the slopes there, in place."""
-        beside = term.beside(part)
+    def _make_slopes(self, term: Term, part: slice, start: int, product: Tensor) -> None:
+        """Take a term at a part of its tokens; products with the head become the slopes there, in place."""
+        beside = term.beside(part, self._beside[: len(product)])
         at_once = portions.logits_of_a_formula(product.device)
         for few in _slices(len(product), self._rows(at_once)):
+            of_term = slice(part.start + few.start, part.start + few.stop)
             logits = self.head.finished(product[few])
-            found = term.found(
-                logits,
-                None if beside is None else beside[few],
-                slice(part.start + few.start, part.start + few.stop),
-            )
+            found = term.found(logits, None if beside is None else beside[few], of_term)
+            at = slice(start + of_term.start, start + of_term.stop)
+            self.values[at], self.log_probs[at] = found.values, found.log_probs
             product[few] = self.head.slopes(logits, found.slopes)
-            yield found.values, found.log_probs
 
     def _rows(self, num_logits: int) -> int:
         return max(1, num_logits // self.head.weight.shape[0])

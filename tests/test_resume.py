@@ -89,7 +89,9 @@ def test_a_run_whose_lock_was_taken_over_writes_no_more(tmp_path, monkeypatch):
     assert "thief" in (tmp_path / "run.lock").read_text()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)]
+)
 def test_a_run_that_is_asked_to_stop_gives_its_lock_back_and_goes_on_to_the_same_bits(number, code, tmp_path):
     (tmp_path / "my.toml").write_text(config.dump(small()))
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"

@@ -54,7 +54,7 @@ def at_import(module: str, send: str, folder: Path, *arguments: str) -> subproce
     return python(AT_IMPORT.format(module=module, send=send, arguments=arguments), folder)
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 75), ("SIGUSR1", 75)])
 @pytest.mark.parametrize("send", [ONCE, TWICE], ids=["once", "twice"])
 @pytest.mark.parametrize("module", ["typer", "rich.table", "kpig.runs.check", "kpig.config.tree"])
 def test_a_stop_at_any_moment_is_one_line_and_no_traceback(module, send, name, code, tmp_path):
@@ -87,6 +87,26 @@ def test_each_command_says_how_it_goes_on(module, arguments, words, tmp_path):
     (line,) = found.stderr.splitlines()
     assert line.endswith(words) or words in line
     assert line.count("--resume") == ("--resume" in words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("sweep", "a.toml", "--out", "o"), 75),
+        (("continue", "runs/my"), 75),
+        (("pretrain", "--tasks", "t"), 75),
+        (("predict", "tiny"), 75),
+        (("quickstart",), 75),
+        (("compare", "runs"), None),
+        (("check", "a.toml"), None),
+        (("methods",), None),
+    ],
+)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_notice_asks_to_be_started_again_where_the_command_can_go_on(arguments, code, name, tmp_path):
+    found = at_import("typer", ONCE.format(name=name), tmp_path, *arguments)
+    assert found.returncode == (128 + getattr(signal, name) if code is None else code), found.stderr
+    assert len(found.stderr.splitlines()) == 1
 
 
 def test_a_signal_that_was_silenced_stays_silent(tmp_path):

@@ -196,7 +196,7 @@ def test_stopped_by_a_signal_nothing_is_lacking_in_the_end(months, tmp_path):
     command = [sys.executable, "-m", "kpig", "run", str(tmp_path / "my.toml"), "--out", str(run)]
     command += ["--track", "tensorboard", "--track", "trackio"]
     process = ended_by(signal.SIGTERM, command, run, 4)
-    assert process.returncode == 143 and "--track trackio --resume" in process.stderr
+    assert process.returncode == 75 and "--track trackio --resume" in process.stderr
     assert "rackio" not in process.stdout
     assert state("tensorboard", run)["is_sure"]
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)

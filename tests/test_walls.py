@@ -60,6 +60,7 @@ LIGHT_ENTRIES = (
     "kpig.runs.check",
     "kpig.runs.disk",
     "kpig.runs.memory",
+    "kpig.runs.shapes",
     "kpig.runs.prompts",
     "kpig.runs.unseen",
     "kpig.runs.folder",
@@ -74,6 +75,7 @@ LIGHT_ENTRIES = (
     "kpig.view",
     "kpig.sweep",
     "kpig.sweep.child",
+    "kpig.training.notice",
     "kpig.annotate.job",
     "kpig.diversify",
 )

@@ -41,6 +41,15 @@ def is_gone(process: Mapping[str, Any]) -> bool:
     return isinstance(then, float) and born is not None and abs(born - then) > SAME_BIRTH_SECONDS
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a child of this process has ended, be it that nobody has waited for it yet."""
+    try:
+        _born(pid)
+    except psutil.NoSuchProcess:
+        return True
+    return False
+
+
 def _born(pid: int) -> float | None:
     """Seconds from the start of the machine to that of a process; None where the system keeps it secret.
 

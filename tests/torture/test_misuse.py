@@ -55,7 +55,7 @@ def argument(parameter: click.Parameter, paths: list[str], chance: random.Random
     return [flag] if getattr(parameter, "is_flag", False) else [flag, value]
 
 
-@pytest.mark.parametrize("seed", times(15, 400))
+@pytest.mark.parametrize("seed", times(15, 1600))
 def test_a_senseless_command_line(seed, odd_paths, tmp_path, monkeypatch, tried):
     chance = random.Random(f"misuse {seed}")
     name = NAMES[seed % len(NAMES)]

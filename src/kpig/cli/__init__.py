@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from kpig.cli import arguments, failures, notes, pipes, stops
 from kpig.errors import DiskError, KpigError
+from kpig.training.notice import Stopped
 
 
 def main() -> NoReturn:
@@ -22,9 +23,9 @@ def main() -> NoReturn:
             importlib.import_module("kpig.cli.commands").app()
         finally:
             told.count()
-    except stops.Stopped as stop:
+    except Stopped as stop:
         stops.tell()
-        sys.exit(stop.exit_code)
+        sys.exit(stops.exit_code(stop.number, sys.argv[1:]))
     except KpigError as error:
         more = failures.going_on(sys.argv[1:]) if isinstance(error, DiskError) else ""
         failures.tell(f"{error}{more}")

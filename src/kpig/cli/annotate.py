@@ -134,9 +134,9 @@ def annotate_tasks(
 def _places(tasks: str, out: Path | None) -> tuple[Path, Path]:
     """Where key parts and constraints go: beside `out`, else beside the tasks, else in the working folder.
 
-    The built-in tasks and a run's own have no folder to write into.
+    The shipped tasks and a run's own have no folder to write into.
     """
-    from kpig.config import SUITE
+    from kpig.config import GENERAL, SUITE
     from kpig.runs.folder import is_run
     from kpig.tasks.readers import annotation_paths, files
 
@@ -145,7 +145,7 @@ def _places(tasks: str, out: Path | None) -> tuple[Path, Path]:
     if config := config_of(tasks):
         tasks = config.stream.path
     path = Path(os.path.expanduser(tasks))
-    if tasks == SUITE or is_run(path):
+    if tasks in (SUITE, GENERAL) or is_run(path):
         return Path(files.KEY_PARTS_FILE), Path(files.CONSTRAINTS_FILE)
     if not path.exists():
         raise files.missing(path)

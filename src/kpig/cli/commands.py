@@ -12,6 +12,7 @@ from kpig.cli.screen import say
 COMMANDS = (
     "quickstart",
     "init",
+    "citb",
     "run",
     "continue",
     "check",

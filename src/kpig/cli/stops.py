@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM: one line that says what is safe and how to go on, and the usual exit code."""
+"""Ctrl-C, SIGTERM and SIGUSR1: one line that says what is safe and how to go on, and an exit code that tells.
+
+Ctrl-C ends a command at once. The other two are what schedulers send before they take a machine away: an
+update that is at work is ended first, and its checkpoint written (`kpig.training.notice`).
+"""
 
 import os
 import shlex
@@ -7,8 +11,10 @@ import sys
 from types import FrameType
 
 from kpig.cli.screen import say
+from kpig.training import notice
+from kpig.training.notice import Stopped
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, *notice.SIGNALS)
 CONTINUED = ("run", "continue", "pretrain")
 """Commands that go on with --resume."""
 
@@ -23,14 +29,6 @@ _begun: list[int] = []
 """The signals heeded so far: the first unwinds the command, the next one ends the process."""
 
 
-class Stopped(BaseException):
-    """The command was asked to stop. No KeyboardInterrupt: typer would make an exit without a word of it."""
-
-    def __init__(self, number: int):
-        super().__init__(number)
-        self.exit_code = 128 + number
-
-
 def heed() -> None:
     """Turn the signals into `Stopped`; those that whoever started us has silenced (nohup) stay silent."""
     for number in SIGNALS:
@@ -42,6 +40,13 @@ def tell() -> None:
     """Say on standard error what is safe and how to go on."""
     say(message(sys.argv[1:]), file=sys.stderr)
     _begun.append(0)
+
+
+def exit_code(number: int, arguments: list[str]) -> int:
+    """128 + the signal's number, as shells count; notice.UNFINISHED after a notice to what can go on."""
+    command = arguments[0] if arguments else ""
+    goes_on = command in CONTINUED or command in REPEATED
+    return notice.UNFINISHED if number in notice.SIGNALS and goes_on else 128 + number
 
 
 def message(arguments: list[str]) -> str:
@@ -59,13 +64,16 @@ def message(arguments: list[str]) -> str:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Unwind at the first signal. At a second one end at once: every file on disk is whole at any moment."""
+    """Unwind at the first signal that is not held back. At a second one end at once: every file is whole."""
+    stop = Stopped(number)
+    if notice.holds(stop):
+        return
     _begun.append(number)
     if len(_begun) == 1:
-        raise Stopped(number)
+        raise stop
     if 0 not in _begun:
         from kpig.rendering import visible
 
         cursor = SHOW_CURSOR if os.isatty(2) else ""
         os.write(2, f"{cursor}{visible(message(sys.argv[1:]))}\n".encode(errors="backslashreplace"))
-    os._exit(128 + number)
+    os._exit(exit_code(number, sys.argv[1:]))

@@ -9,7 +9,7 @@ import typer
 
 from kpig.cli.app import app
 from kpig.cli.screen import say
-from kpig.cli.stops import Stopped
+from kpig.training.notice import Stopped
 
 
 @app.command()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kpig.config import RunConfig
 from kpig.config.section import Count, CountOrAll, Share, cost
@@ -23,9 +25,31 @@ if TYPE_CHECKING:
     from kpig.model.learner import Learner, Weights
 
 
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "none": {},
+        "paper": {
+            "selection": "lowest",
+            "signal": "gain",
+            "gain_unit": "prob",
+            "twin_weight": 1.0,
+            "weighting": "gain",
+            "reference": "initial",
+        },
+    }
+)
+"""Settings that a name stands for. "paper" is the form that the paper's summaries tell, with what is decided
+here where they are silent (docs/method.md, section 5): it stays what it is when defaults change."""
+
+
 class KpigSettings(Settings):
     """KPIG (docs/method.md, sections 4 to 6)."""
 
+    preset: Literal["none", "paper"] = Field(
+        "none",
+        description="'paper' sets selection, signal, gain_unit, twin_weight, weighting and reference as the "
+        "paper has them, as far as that is known; 'none': each is as given, or its default",
+    )
     selection: Literal["uniform", "lowest", "proportional"] = Field(
         "uniform",
         description="the M tasks to replay from: in every update others, all equally likely; those of lowest "
@@ -48,6 +72,11 @@ class KpigSettings(Settings):
         16,
         description="probe examples per task for its gain",
         json_schema_extra=cost("two forward passes over each, at every measurement"),
+    )
+    gain_precision: Literal["train", "float32", "bfloat16"] = Field(
+        "train",
+        description="arithmetic in which gain is measured; 'train': that of train.precision",
+        json_schema_extra=cost("bfloat16 about halves the time where the device is faster in it"),
     )
     floor: Share = Field(
         0.3, description="proportional: share of the chance spread evenly over all seen tasks"
@@ -78,6 +107,18 @@ class KpigSettings(Settings):
         "over the last `num_probes` of its examples or more. A task that was not read yet has gain 0",
         json_schema_extra=cost("'training' makes no pass for gains"),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, given: Any) -> Any:
+        """What is given with what its preset stands for; ValueError where the two differ."""
+        name = given.get("preset") if isinstance(given, Mapping) else None
+        fixed = PRESETS.get(name, {}) if isinstance(name, str) else {}
+        differing = [key for key, value in fixed.items() if key in given and given[key] != value]
+        if differing:
+            stated = " and ".join(f"{key} = {fixed[key]!r}, not {given[key]!r}" for key in differing)
+            raise ValueError(f"preset = {name!r} means {stated}; remove the one or the other")
+        return {**given, **fixed} if fixed else given
 
 
 UNREAD = Gain(0.0, 0.0, 0.0, 0.0, num_examples=0, num_annotated=0)
@@ -226,7 +267,11 @@ class Kpig(Method):
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
         selects = self.settings.selection != "uniform" and self.memory.tasks
         weighs = self.settings.weighting == "gain" and self.paired
-        return gain.measure(learner, probes, self.config.train.row_tokens) if selects or weighs else {}
+        if not (selects or weighs):
+            return {}
+        asked = self.settings.gain_precision
+        with nullcontext() if asked == "train" else learner.computing(asked):
+            return gain.measure(learner, probes, self.config.train.row_tokens)
 
     def _running_means(self) -> dict[str, Gain]:
         from kpig.model.gain import average

@@ -17,7 +17,7 @@ from torch import Tensor
 from kpig.config import TrainSection
 from kpig.config.section import AUTO
 from kpig.errors import ModelError
-from kpig.model import adapters, generation, internals, portions, weights
+from kpig.model import adapters, decoding, generation, internals, packing, portions, weights
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, one_layout, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.generation import Answer
@@ -28,6 +28,9 @@ from kpig.model.packing import Pair, RowTokens
 from kpig.model.rows import Rows, pad
 from kpig.model.sharing import Sharing, has_dropout, plain_ids
 from kpig.records import Example
+
+LEAST_SHARED = 0.25
+"""The share of tokens in common from which on prompts are read in shared rows to be answered. Chosen."""
 
 T = TypeVar("T")
 Weights = Mapping[str, Tensor]
@@ -66,6 +69,7 @@ class Learner:
         self._width: int = model.get_input_embeddings().weight.shape[1]
         self._sharing = Sharing(self._core, self._probed)
         self._output = OutputLayer(self._core, self._probed_states)
+        self._recomputes: bool | str = False
         self.initial: Weights | None = None
         if keep_initial and not self._starts_bare:
             self.initial = self.weights()
@@ -89,6 +93,11 @@ class Learner:
         own = (self.encoder.end_id, self.tokenizer.eos_token_id)
         return generation.all_ends(self._core, self.tokenizer, own)
 
+    @property
+    def num_weights(self) -> int:
+        """How many numbers all weights have, trained or not, shared ones once."""
+        return sum(weight.numel() for weight in self.model.parameters())
+
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """The trainable parameters by name, shared ones once."""
         return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
@@ -111,6 +120,16 @@ class Learner:
             for name, weight in parameters.items():
                 weight.copy_(weights[name])
 
+    def recompute(self, wanted: bool | str) -> None:
+        """Whether passes that train keep only what enters each layer, and compute the rest once more.
+
+        With "offload", what is kept lies in the host's memory. Results are the same up to rounding. Raises
+        ModelError where the architecture, or the transformers that is installed, cannot do so.
+        """
+        if wanted != self._recomputes:
+            internals.recompute(self._core, wanted)
+            self._recomputes = wanted
+
     def batches(
         self, examples: Sequence[Example | Encoded], layout: Layout = PLAIN, num_replayed: int = 0
     ) -> Iterator[Batch]:
@@ -120,7 +139,8 @@ class Learner:
         shared where that costs less and changes nothing. The last `num_replayed` examples are marked as
         replayed.
         """
-        encoded = [one if isinstance(one, Encoded) else self.encoder.encode(one) for one in examples]
+        new = self.encoder.encode_all(one for one in examples if not isinstance(one, Encoded))
+        encoded = [one if isinstance(one, Encoded) else next(new) for one in examples]
         if not layout.max_tokens:
             layout = replace(layout, max_tokens=portions.forward(self.device))
         layout = replace(layout, costs=portions.costs(self.device, self._width))
@@ -287,28 +307,33 @@ class Learner:
         max_new_tokens: int,
         tokens_per_batch: int = 0,
         advance: Callable[[int], None] = lambda count: None,
+        row_tokens: RowTokens = AUTO,
     ) -> list[Answer]:
         """Greedy answers to prompts of token ids, in order.
 
         `advance` is told how many more have come in. The rest as in `answer_batches` and `prompt_batches`.
         """
         found: dict[int, Answer] = {}
-        batches = self.prompt_batches(prompts, max_new_tokens, tokens_per_batch)
-        for given in self.answer_batches(prompts, batches, max_new_tokens):
+        batches = self.prompt_batches(prompts, max_new_tokens, tokens_per_batch, row_tokens)
+        for given in self.answer_batches(prompts, batches, max_new_tokens, row_tokens):
             found |= given
             advance(len(given))
         return [found[place] for place in range(len(prompts))]
 
     def answer_batches(
-        self, prompts: Sequence[Sequence[int]], batches: Iterable[Sequence[int]], max_new_tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        batches: Iterable[Sequence[int]],
+        max_new_tokens: int,
+        row_tokens: RowTokens = AUTO,
     ) -> Iterator[dict[int, Answer]]:
         """Greedy answers to prompts, a batch of `prompt_batches` at a time: the one loop that generates.
 
-        Each by the number of its prompt. Tokens read and written count as forward tokens. Whether there is
-        room for prompt and answer is the caller's to know.
+        Each by the number of its prompt; `row_tokens` as in `generate`. Tokens read and written count as
+        forward tokens. Whether there is room for prompt and answer is the caller's to know.
         """
         for places in batches:
-            texts = self.generate([prompts[place] for place in places], max_new_tokens)
+            texts = self.generate([prompts[place] for place in places], max_new_tokens, row_tokens)
             given = [generation.answer(self.tokenizer, *one, max_new_tokens) for one in texts]
             found = dict(zip(places, given, strict=True))
             num_tokens = sum(len(prompts[p]) + found[p].num_tokens for p in places)
@@ -317,18 +342,38 @@ class Learner:
             yield found
 
     def prompt_batches(
-        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, tokens_per_batch: int = 0
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        tokens_per_batch: int = 0,
+        row_tokens: RowTokens = AUTO,
     ) -> list[list[int]]:
         """Which prompts are answered side by side: their numbers, prompts of similar length together.
+
+        Where beginnings are read once, prompts that share them stay together (`row_tokens` as in `generate`).
 
         `tokens_per_batch` are padded tokens, answers included; 0: what suits the device.
         """
         lengths = [len(prompt) + max_new_tokens for prompt in prompts]
-        return portions.token_batches(lengths, portions.generation(self.device, tokens_per_batch))
+        shared = row_tokens != 0 and self._reads_once(prompts, max_new_tokens)
+        max_tokens = portions.generation(self.device, tokens_per_batch, shared)
+        if not shared:
+            return portions.token_batches(lengths, max_tokens)
+        return portions.in_order(
+            itertools.chain.from_iterable(packing.families(prompts)), lengths, max_tokens
+        )
 
     @torch.no_grad()
-    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
-        """Greedy responses to one batch of prompts, with whether each ended before the token limit."""
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, row_tokens: RowTokens = AUTO
+    ) -> list[tuple[str, bool]]:
+        """Greedy responses to one batch of prompts, with whether each ended before the token limit.
+
+        What the prompts begin with is read once, where that saves enough and the model takes it; never with
+        `row_tokens` 0.
+        """
+        if row_tokens != 0 and self._reads_once(prompts, max_new_tokens):
+            return self._continued(prompts, max_new_tokens)
         with self.evaluating():
             return generation.greedy(
                 self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id, self.ends
@@ -352,6 +397,15 @@ class Learner:
             yield
         finally:
             self.load_weights(present)
+
+    @contextmanager
+    def computing(self, precision: str) -> Iterator[None]:
+        """The passes inside the block in "bfloat16" where matrices are multiplied, or in "float32".
+
+        Weights stay as they are: in "float32", those that are held in less are computed in that.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -437,6 +491,28 @@ class Learner:
             return False
         is_left_to_chance = self.model.training and has_dropout(self.model)
         return not is_left_to_chance and not self.sharing_doubt(max(one.num_tokens for one in encoded))
+
+    def _reads_once(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> bool:
+        """Whether what prompts begin with is read once: where that saves enough and the model takes it."""
+        if not self._takes_positions or min(map(len, prompts), default=0) < 2:
+            return False
+        if packing.share_in_common(prompts) < LEAST_SHARED:
+            return False
+        longest, ids = (
+            max(map(len, prompts)) + max_new_tokens,
+            plain_ids(self.model, self.tokenizer, self.pad_id),
+        )
+        with self.evaluating():
+            return not self._sharing.reading_doubt(longest, self.encoder.max_length, ids, self.pad_id)
+
+    def _continued(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
+        """`generate` for prompts that begin alike."""
+        costs, at_once = portions.costs(self.device, self._width), portions.forward(self.device)
+        with self.evaluating():
+            found = decoding.written(
+                self._core, prompts, max_new_tokens, self.pad_id, self.ends, costs, at_once
+            )
+        return [generation.decoded(self.tokenizer, ids, self.ends) for ids in found]
 
     def _probed(self, rows: Rows) -> Tensor:
         with self.ledger.unspent():

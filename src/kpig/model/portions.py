@@ -3,7 +3,7 @@
 Results are the same up to rounding. Each number comes in two: on a CPU, and on other devices. No torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ chosen, not measured."""
 GENERATION = (4096, 32768)
 """Prompts and answers side by side. On a CPU 4096 took 12.3 s where 32768 took 29.0 s and 8192 14.6 s (same
 entry); 32768 elsewhere was chosen, not measured."""
+
+SHARED_GENERATION = (16384, 32768)
+"""The same where prompts share their beginnings, and rows that end are left out."""
 
 FURTHER_PASS = (128, 2048)
 """What one more forward and backward pass costs beside its tokens, in tokens: all weights and gradients are
@@ -65,9 +68,12 @@ def costs(device: Device, width: int) -> "Costs":
     return Costs(REACH * width, _suiting(device, FURTHER_PASS))
 
 
-def generation(device: Device, asked: int = 0) -> int:
-    """Tokens of prompts and answers that are generated side by side; `asked`, unless it is 0."""
-    return asked or _suiting(device, GENERATION)
+def generation(device: Device, asked: int = 0, shared: bool = False) -> int:
+    """Tokens of prompts and answers that are generated side by side; `asked`, unless it is 0.
+
+    `shared`: where what the prompts begin with is read once.
+    """
+    return asked or _suiting(device, SHARED_GENERATION if shared else GENERATION)
 
 
 def logits_of_a_formula(device: Device) -> int:
@@ -101,4 +107,21 @@ def token_batches(
             groups.append([index])
             longest, real = lengths[index], 0
         real += lengths[index]
+    return groups
+
+
+def in_order(order: Iterable[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Indices in the order given, in groups of which rows × longest row stays within `max_tokens`.
+
+    A row longer than the budget makes a group of its own.
+    """
+    groups: list[list[int]] = []
+    longest = 0
+    for index in order:
+        longest = max(longest, lengths[index])
+        if groups and (len(groups[-1]) + 1) * longest <= max_tokens:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+            longest = lengths[index]
     return groups

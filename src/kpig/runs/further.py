@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kpig.config import SUITE, build
+from kpig.config import GENERAL, SUITE, build
 from kpig.errors import RunError, UsageError
 from kpig.files import true_path
 from kpig.progress import Watcher
@@ -58,7 +58,7 @@ def _resumed(
 
 def _place(tasks: str) -> str:
     """Where the tasks are, from wherever the run goes on."""
-    return tasks if tasks == SUITE else str(true_path(tasks))
+    return tasks if tasks in (SUITE, GENERAL) else str(true_path(tasks))
 
 
 def _unfinished(path: Path, begun: bool) -> str:

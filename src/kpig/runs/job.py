@@ -25,7 +25,7 @@ from kpig.model.chat import present_moment
 from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
 from kpig.progress import Watcher
-from kpig.records import SEEN, Stream, Task
+from kpig.records import SEEN, Prediction, Stream, Task
 from kpig.runs import (
     check,
     course,
@@ -34,6 +34,7 @@ from kpig.runs import (
     forgetting,
     kept,
     lock,
+    machine,
     restart,
     starts,
     tracking,
@@ -48,7 +49,8 @@ from kpig.runs.places import told_new
 from kpig.runs.voice import Voice
 from kpig.scoring import answers, predictions, scores
 from kpig.scoring.records import Cost, RunScores
-from kpig.training import checkpoint, loop
+from kpig.training import checkpoint, loop, notice
+from kpig.training.precision import precision
 
 PACKAGES = ("kpig", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "rouge-score")
 """Those whose version can change a run's numbers; environment.json records it."""
@@ -163,7 +165,7 @@ def _carry_out(
     config = plan.config
     method = chosen.create(config)
     steps = _plan(config, method, plan.tasks, [one.num_steps for one in plan.grown])
-    device = choose_device(config.train.device)
+    device = machine.require(config)
     clock = begun_at(path) or present_moment()
     learner = loading.load(config.model, method.needs_initial, device, config.seed, clock)
     if not learner.parameters():
@@ -171,13 +173,15 @@ def _carry_out(
             f"model {config.model.path} has no trainable weights; give a whole model, or train an adapter on "
             'with model.adapter = "lora"'
         )
+    learner.recompute(config.train.gradient_checkpointing)
     cut = unseen.cut(learner.encoder, plan.new, config)
     told = cut.sentences(learner.encoder.max_length, config.evaluate.max_new_tokens)
     fresh = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
     if fresh and not config.model.lora_targets:
         told += adapters.left_out(learner.model)
     with nullcontext(claim) if claim else lock.held(path) as ours:
-        folder = opened(ours, environment(config, model, clock))
+        arithmetic = precision(config.train, learner.device, learner.num_weights)
+        folder = opened(ours, environment(config, model, clock, arithmetic))
         with tracking.followed(folder, config, device, watch) as followed:
             return _stream(followed, learner, method, steps, plan, cut.num_inputs, told, watch)
 
@@ -222,10 +226,13 @@ def _all_cut(plan: Course, num_cut: int) -> int | None:
     return None if None in before else num_cut + sum(one or 0 for one in before)
 
 
-def environment(config: RunConfig, model: Mapping[str, str | None], clock: str) -> dict[str, Any]:
+def environment(
+    config: RunConfig, model: Mapping[str, str | None], clock: str, train_precision: str
+) -> dict[str, Any]:
     """What a reader needs to run this again: versions, commit, command line, machine, seeds.
 
-    `model` are the digests that tell the model from any other; `clock` is what chat templates are told.
+    `model` are the digests that tell the model from any other; `clock` is what chat templates are told;
+    `train_precision` what "auto" has become.
     """
     return {
         "packages": {name: version(name) for name in PACKAGES},
@@ -234,6 +241,7 @@ def environment(config: RunConfig, model: Mapping[str, str | None], clock: str) 
         "commit": _commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "device": choose_device(config.train.device),
+        "train_precision": train_precision,
         "threads": torch.get_num_threads(),
         "seed": config.seed,
         "method_defaults": flat({"method": {config.method.table: chosen.defaults(config.method.name)}}),
@@ -268,7 +276,7 @@ def _evaluate_untuned(
 ) -> None:
     if folder.is_done(0):
         return
-    _score(folder, 0, learner, forecast.groups(0, steps, tasks), config, voice)
+    _score(folder, 0, learner, forecast.groups(0, steps, tasks, config.evaluate), config, voice)
     kept.write(folder.step(0), tasks.held_out)
     folder.finish(0)
 
@@ -294,7 +302,8 @@ def _learn(
     folder.check_ours()
     _save(step_dir, learner, method)
     kept.write(step_dir, step.tasks)
-    _score(folder, step.number, learner, forecast.groups(step.number, plan, tasks), config, voice)
+    groups = forecast.groups(step.number, plan, tasks, config.evaluate)
+    _score(folder, step.number, learner, groups, config, voice)
     folder.finish(step.number)
 
 
@@ -305,7 +314,7 @@ def _train(
     step_dir = folder.step(step.number)
     begun = checkpoint.newest(step_dir, voice.say)
     try:
-        with voice.training(step, begun.update if begun else 0, learner):
+        with voice.training(step, begun.update if begun else 0, learner), notice.held_back():
             loop.fit_step(
                 learner,
                 method,
@@ -347,9 +356,12 @@ def _score(
     config: RunConfig,
     voice: Voice,
 ) -> None:
+    """Score the groups after a step, and write that down; without any, what the run has cost by then."""
     probes = answers.probes(groups, config.evaluate)
-    with voice.evaluating(number, answers.num_answers(probes, config.evaluate)) as advance:
-        answered = answers.score(learner, probes, config.evaluate, advance)
+    answered: list[Prediction] = []
+    if groups:
+        with voice.evaluating(number, answers.num_answers(probes, config.evaluate)) as advance:
+            answered = answers.score(learner, probes, config.evaluate, advance)
     tasks = [task for members in groups.values() for task in members]
     result = scores.step_scores(number, answered, tasks)
     step_dir = folder.step(number)

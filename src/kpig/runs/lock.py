@@ -20,9 +20,10 @@ from typing import Any
 from kpig.errors import RunError
 from kpig.files import disk_error, true_path
 from kpig.processes import here, is_gone
+from kpig.training.notice import UNFINISHED
 
-BUSY = 75
-"""The exit code of a process that found its run in the hands of another: EX_TEMPFAIL of sysexits.h."""
+BUSY = UNFINISHED
+"""The exit code of a process that found its run in the hands of another: it may be tried again later."""
 
 BEAT_SECONDS = 10.0
 

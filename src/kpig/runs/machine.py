@@ -6,18 +6,24 @@ What it needs of torch and the hub loads late.
 import sys
 from pathlib import Path
 
-from kpig.config import TINY, ModelSection, RunConfig
+from kpig.config import OFFLOAD, TINY, ModelSection, RunConfig
 from kpig.errors import ModelError, RunError, nearest
+from kpig.model import quantized
 from kpig.model.folder import is_adapter, is_local, resolve
 
 NVIDIA, AMD, IN_WINDOWS = Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg")
 """What a Linux machine has of a driver that torch could compute with, the last in a Windows machine's."""
 
 
+def has_driver() -> bool:
+    """Whether a driver may be there of a GPU that torch calls "cuda"; no other system than Linux tells."""
+    drivers = (NVIDIA, AMD, IN_WINDOWS)
+    return sys.platform != "darwin" and (sys.platform != "linux" or any(one.exists() for one in drivers))
+
+
 def has_cuda() -> bool:
     """Whether there is a GPU that torch calls "cuda"; it is not loaded to tell that there is no driver."""
-    drivers = (NVIDIA, AMD, IN_WINDOWS)
-    if sys.platform == "darwin" or (sys.platform == "linux" and not any(one.exists() for one in drivers)):
+    if not has_driver():
         return False
     import torch
 
@@ -42,12 +48,24 @@ def choose_device(name: str) -> str:
 
 
 def device_problem(config: RunConfig) -> str:
-    """Why a config's device cannot be used here; "" for nothing."""
+    """Why a config's device cannot be used here, or not for what else it asks; "" for nothing."""
     try:
-        choose_device(config.train.device)
+        device = choose_device(config.train.device)
     except RunError as error:
         return f"train.device: {error}"
-    return ""
+    if config.train.gradient_checkpointing == OFFLOAD and device == "cpu":
+        return (
+            f'train.gradient_checkpointing = "{OFFLOAD}" moves what a GPU keeps to the host, and there is '
+            "none here; set it to true"
+        )
+    return quantized.problem(config.model, device)
+
+
+def require(config: RunConfig) -> str:
+    """The device of a run; RunError where it is missing, or cannot do what the config asks of it."""
+    if problem := device_problem(config):
+        raise RunError(problem)
+    return choose_device(config.train.device)
 
 
 def model_problem(section: ModelSection) -> str:

@@ -45,7 +45,7 @@ def predict(
     writes the file.
     """
     learner = loading.load(section, device=device, clock=clock)
-    encoded = [learner.encoder.encode(example, max_new_tokens) for example in examples]
+    encoded = list(learner.encoder.encode_all(examples, max_new_tokens))
     prompts = [one.prompt for one in encoded]
     with lock.held(out):
         answers = AnswerFile(out, _digest(section, prompts, max_new_tokens, device), watch.say)

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import tomli_w
 
 from kpig.config import PORTIONS, RunConfig, build, find_beside, flat, settings_of
-from kpig.errors import ConfigError
+from kpig.errors import ConfigError, UsageError, nearest, shown
 from kpig.methods import chosen
 from kpig.sweep.sources import PlannedRun, source_problems
 from kpig.sweep.spec import Order, Setting, Spec, base_table, contradictions, read, refuse
@@ -29,19 +29,32 @@ class Sweep:
     text: str
 
 
-def load(path: Path) -> Sweep:
+def load(path: Path, only: Collection[str] = ()) -> Sweep:
     """Read a spec and check all of it: every run's config, its model folder and its stream.
 
-    Seeds are outermost, then orders, methods and settings, so that an interrupted sweep leaves runs that
-    can be compared. Raises ConfigError listing every problem.
+    With `only`, names of runs, models and streams of these are looked at alone. Seeds are outermost, then
+    orders, methods and settings, so that an interrupted sweep leaves runs that can be compared. Raises
+    ConfigError listing every problem, UsageError for a name of no run.
     """
     spec = read(path)
     base = base_table(spec, path)
     refuse(path, contradictions(spec, base))
     runs = _planned(spec, base, path)
-    refuse(path, [_with_runs(problem, names, len(runs)) for problem, names in source_problems(runs).items()])
+    begun = named(runs, only)
+    refuse(path, [_with_runs(problem, names, len(runs)) for problem, names in source_problems(begun).items()])
     resolved = spec.model_dump(mode="json", exclude_none=True) | {"base": base}
     return Sweep(runs, tomli_w.dumps(resolved))
+
+
+def named(runs: Sequence[PlannedRun], names: Collection[str]) -> tuple[PlannedRun, ...]:
+    """The runs of these names, in the order of the queue; all without names. UsageError for one of no run."""
+    known = [run.name for run in runs]
+    for name in names:
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"did you mean {near!r}?" if near else "--dry-run lists them"
+            raise UsageError(f"--run {shown(name)!r} is no run of the spec; {hint}")
+    return tuple(run for run in runs if not names or run.name in names)
 
 
 def _planned(spec: Spec, base: Mapping[str, Any], path: Path) -> tuple[PlannedRun, ...]:

@@ -1,28 +1,27 @@
-"""The queue of a sweep: a few runs at a time, each in a process of its own, until none is left. No torch."""
+"""The queue of a sweep: a few runs at a time, whoever starts them, until none is left. No torch."""
 
-import contextlib
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kpig.config import dump
 from kpig.progress import Watcher
 from kpig.runs import lock
 from kpig.sweep import state
+from kpig.sweep.local import Local
 from kpig.sweep.sources import PlannedRun
 from kpig.sweep.state import State
-
-POLL_SECONDS = 0.2
-"""Between two looks at the running processes. Chosen: little beside the seconds that a run takes."""
+from kpig.sweep.work import POLL_SECONDS, Ended, Job, Launcher
+from kpig.training import notice
 
 STOP_SECONDS = 10.0
-"""How long runs that were asked to end may take before they are killed. Chosen: time to finish writing a
-file."""
+"""How long runs may take to end after Ctrl-C before they are killed. Chosen: time for an update and a file.
+After a scheduler's notice it is the scheduler who kills."""
+
+UNFINISHED = (notice.UNFINISHED, *(-number for number in notice.SIGNALS))
+"""How a process of a run ends that is to be started again: its run is another's just now, or it had notice,
+be it before it could heed it."""
 
 LONGEST_ERROR = 1000
 """Characters of a failed run's error that are kept and shown. Chosen; the whole is in the run's log."""
@@ -36,57 +35,55 @@ def shard(runs: Sequence[PlannedRun], index: int, count: int) -> tuple[PlannedRu
     return tuple(run for number, run in enumerate(runs) if (number + number // count) % count == index - 1)
 
 
-MOST_DIGITS = 6
-"""Of a number of threads. Chosen: no machine has a million cores."""
-
-
-def num_threads(workers: int) -> int:
-    """Threads for each run: OMP_NUM_THREADS where it is set, else an equal share of the cores."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdecimal() and len(given) <= MOST_DIGITS and int(given) > 0:
-        return int(given)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // workers)
-
-
-def work(runs: Sequence[PlannedRun], out: Path, workers: int, watch: Watcher) -> list[State]:
+def work(
+    runs: Sequence[PlannedRun], out: Path, workers: int, watch: Watcher, launcher: Launcher | None = None
+) -> list[State]:
     """Do every run that is not done, `workers` at a time; how far each is when none is left to try.
 
-    A run that fails is recorded and the others go on. One that another sweep is doing is waited for, and
-    taken over if that sweep dies. However this ends, no process is left behind.
+    The launcher starts them, by default on this machine. A run that fails is recorded and the others go on.
+    One that another sweep is doing is waited for, and taken over if that sweep dies. However this ends, no
+    process is left behind. A notice to end (`kpig.training.notice`) is handed on to the runs; Stopped is
+    raised when they have ended.
     """
-    queue = _Queue(runs, out, workers, watch)
-    with watch.phase("sweep", len(runs), len(runs) - len(queue.left)):
+    queue = _Queue(runs, out, workers, watch, launcher or Local(workers))
+    with watch.phase("sweep", len(runs), len(runs) - len(queue.left)), notice.held_back():
         try:
-            while queue.left or queue.active:
+            while (queue.left or queue.active) and not notice.is_given():
                 queue.start_some()
                 time.sleep(POLL_SECONDS)
                 queue.settle()
-        finally:
-            queue.stop()
+            queue.end(float("inf"))
+        except BaseException:
+            try:
+                queue.end(STOP_SECONDS)
+            finally:
+                queue.kill()
+            raise
     return [state.look(run, out) for run in runs]
 
 
 @dataclass(frozen=True)
-class _Child:
-    """A process at work on a run; `log_start` is where its part of the log begins, in bytes."""
+class _Active:
+    """A run in a launcher's hands; `log_start` is where its part of the log begins, in bytes."""
 
     run: PlannedRun
-    process: subprocess.Popen[bytes]
+    job: Job
     log_start: int
     started: float
 
 
 class _Queue:
-    """Runs left to do, processes at work, and the runs that were seen in another sweep's hands."""
+    """Runs left to do, jobs at work, and the runs that were seen in another sweep's hands."""
 
-    def __init__(self, runs: Sequence[PlannedRun], out: Path, workers: int, watch: Watcher):
-        self.out, self.workers, self.watch = out, workers, watch
+    def __init__(
+        self, runs: Sequence[PlannedRun], out: Path, workers: int, watch: Watcher, launcher: Launcher
+    ):
+        self.out, self.workers, self.watch, self.launcher = out, workers, watch, launcher
         self.left = [run for run in runs if not state.is_done(out / run.name)]
         for run in runs:
             if run not in self.left:
                 state.forget_failure(out / run.name)
-        self.active: list[_Child] = []
+        self.active: list[_Active] = []
         self.elsewhere: set[str] = set()
         self.began, self.num_runs, self.num_settled = time.monotonic(), len(runs), 0
 
@@ -104,34 +101,44 @@ class _Queue:
             if found.word == state.DONE or (found.word == state.FAILED and run.name in self.elsewhere):
                 self._tell(found, "by another sweep")
             else:
-                self.active.append(_start(run, self.out, self.workers))
+                self.active.append(self._start(run))
+
+    def _start(self, run: PlannedRun) -> _Active:
+        folder = self.out / run.name
+        log = state.log_path(folder)
+        log_start = log.stat().st_size if log.exists() else 0
+        return _Active(run, self.launcher.start(run, folder), log_start, time.monotonic())
 
     def settle(self) -> None:
-        """Take in the processes that have ended."""
-        for child in [one for one in self.active if one.process.poll() is not None]:
-            self.active.remove(child)
-            if child.process.returncode == lock.BUSY:
-                self.left.append(child.run)
-                self._note_elsewhere(child.run)
+        """Take in the jobs that have ended."""
+        for one in list(self.active):
+            ended = one.job.ended()
+            if ended is None:
                 continue
-            folder = self.out / child.run.name
-            if child.process.returncode != 0 or not state.is_done(folder):
-                state.record_failure(folder, _why(child, state.log_path(folder)))
-            self._tell(state.look(child.run, self.out), f"{time.monotonic() - child.started:.0f} s")
+            self.active.remove(one)
+            folder = self.out / one.run.name
+            if ended.code in UNFINISHED and not state.is_done(folder):
+                self.left.append(one.run)
+                if lock.holder(lock.path_of(folder), time.time()):
+                    self._note_elsewhere(one.run)
+                continue
+            if ended.code not in (0, *UNFINISHED) or not state.is_done(folder):
+                state.record_failure(folder, _why(ended, state.log_path(folder), one.log_start))
+            self._tell(state.look(one.run, self.out), f"{time.monotonic() - one.started:.0f} s")
 
-    def stop(self) -> None:
-        """End the processes; their runs continue from their checkpoints the next time."""
-        try:
-            for child in self.active:
-                child.process.terminate()
-            deadline = time.monotonic() + STOP_SECONDS
-            for child in self.active:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.process.wait(max(0.0, deadline - time.monotonic()))
-        finally:
-            for child in self.active:
-                child.process.kill()
-                child.process.wait()
+    def end(self, seconds: float) -> None:
+        """Give the jobs notice, and so long to end; the next time their runs go on from their checkpoints."""
+        for one in self.active:
+            one.job.give_notice()
+        deadline = time.monotonic() + seconds
+        while self.active and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            self.active = [one for one in self.active if one.job.ended() is None]
+
+    def kill(self) -> None:
+        """End at once what is left."""
+        for one in self.active:
+            one.job.kill()
 
     def _note_elsewhere(self, run: PlannedRun) -> None:
         if run.name not in self.elsewhere:
@@ -153,37 +160,24 @@ class _Queue:
         self.watch.advance(note=f"about {minutes:.0f} min left" if minutes >= 1 else "")
 
 
-def _start(run: PlannedRun, out: Path, workers: int) -> _Child:
-    """A process at work on the run. The main thread starts it: with that thread's end Linux ends it."""
-    folder = out / run.name
-    with state.log_path(folder).open("ab") as log:
-        log_start = log.tell()
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "kpig.sweep.child", str(folder), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=os.environ | {"OMP_NUM_THREADS": str(num_threads(workers))},
-            start_new_session=True,
-        )
-    assert process.stdin is not None, "it was asked for as a pipe"
-    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-        stdin.write(dump(run.config).encode())
-    return _Child(run, process, log_start, time.monotonic())
-
-
-def _why(child: _Child, log: Path) -> str:
-    """Why a process ended without its run's scores: the signal, or the last error in its log."""
-    code = child.process.returncode
+def _why(ended: Ended, log: Path, log_start: int) -> str:
+    """Why a job ended without its run's scores: the signal, the last error in its log, or its launcher's."""
     known = {one.value: one.name for one in signal.Signals}
-    number = -code if code < 0 else code - 128
-    if code < 0 or number in known:
+    number = -ended.code if ended.code < 0 else ended.code - 128
+    if ended.code < 0 or number in known:
         hint = "; is memory short?" if number == signal.SIGKILL else ""
         return f"killed by {known.get(number, f'signal {number}')}{hint}"
+    text = _last_error(_since(log, log_start)) or ended.trouble
+    return text[:LONGEST_ERROR] or f"exit code {ended.code} without a word"
+
+
+def _since(log: Path, start: int) -> list[str]:
+    """The lines of a log from so many bytes on; none where there is no log."""
+    if not log.exists():
+        return []
     with log.open("rb") as file:
-        file.seek(child.log_start)
-        text = _last_error(file.read().decode(errors="replace").split("\n"))
-    return text[:LONGEST_ERROR] or f"exit code {code} without a word"
+        file.seek(start)
+        return file.read().decode(errors="replace").split("\n")
 
 
 def _last_error(lines: Sequence[str]) -> str:

@@ -23,11 +23,10 @@ from kpig.model import portions
 from kpig.model.generation import NOT_FINITE
 from kpig.model.learner import Learner
 from kpig.records import Example, Task
-from kpig.training import checkpoint
+from kpig.training import checkpoint, notice
 from kpig.training.checkpoint import Checkpoint
 from kpig.training.passes import Passes, require_finite, require_own_names
 from kpig.training.penalty_watch import ratios, watch_over
-from kpig.training.precision import precision
 from kpig.training.soundness import Soundness
 from kpig.training.validation import Validation
 
@@ -50,7 +49,8 @@ def fit_step(
     `log` receives one dict per update, one with a "warning" where a penalty stays too small or too
     large beside the cross-entropy, and one with a "note" where the validation loss was lowest before the
     last update and the step therefore ends early or goes back; `save` a checkpoint every
-    `train.checkpoint_every` updates.
+    `train.checkpoint_every` updates, and one after the update in which the process was given notice to end
+    (`kpig.training.notice`), which ends the step with Stopped.
     Where the step goes back (`train.keep_best`) the method's `end_step` and `remember` find weights and state
     as they were after the best update, as if the step had ended there.
     A checkpoint whose own loss has exploded is not saved, which a "warning" tells. Raises DivergedError on a
@@ -58,10 +58,11 @@ def fit_step(
     of the step's end, are not finite or have no finite loss.
     """
     settings = config.train
-    accelerator = _accelerator(settings, learner.device)
+    accelerator = _accelerator(learner.device)
     validation = Validation(step.tasks, settings, resume_from.best if resume_from else None)
     with learner.ledger.timed("train_seconds"):
         step = method.begin_step(step, learner)
+    notice.heed()
     num_train = sum(len(task.train) for task in step.tasks)
     if settings.row_tokens not in (0, AUTO):
         require_packable(learner, _read_in_rows(step.tasks, settings), settings)
@@ -70,6 +71,7 @@ def fit_step(
     if resume_from is not None:
         checkpoint.restore(resume_from, learner, optimizer, method)
         done = resume_from.update
+    learner.recompute(settings.gradient_checkpointing)
     learner.model.train()
     passes = Passes(accelerator, learner, method, settings, log)
     soundness = Soundness(learner)
@@ -89,14 +91,17 @@ def fit_step(
         soundness.see(record.get("cross_entropy", record["loss"]))
         is_last = done == step.num_updates or validation.is_over
         is_due = settings.checkpoint_every and (is_last or done % settings.checkpoint_every == 0)
-        if not is_last and not is_due:
+        must_end = notice.is_given()
+        if not (is_last or is_due or must_end):
             continue
         with _memory_explained(clock, passes):
             doubt = soundness.doubt(passes, examples, clock)
         if doubt:
             log({"step": step.number, "warning": f"{doubt}. These weights are no checkpoint to go on from"})
-        elif is_due:
+        elif is_due or must_end:
             save(checkpoint.capture(done, learner, optimizer, method, validation.best))
+        if must_end:
+            notice.heed()
     if note := validation.note(done, step.num_updates):
         log({"step": step.number, "note": note})
     with learner.ledger.timed("train_seconds"):
@@ -187,7 +192,7 @@ def require_packable(learner: Learner, examples: Sequence[Example], settings: Tr
     So are models whose attention is recurrent, windowed or blind to given positions: ModelError. A model with
     a window is refused where an example is longer than the window.
     """
-    longest = max((learner.encoder.encode(one).num_tokens for one in examples), default=0)
+    longest = max((one.num_tokens for one in learner.encoder.encode_all(examples)), default=0)
     if doubt := learner.sharing_doubt(longest):
         raise ModelError(
             f"train.row_tokens = {settings.row_tokens}: this model ({type(learner.model).__name__}) cannot "
@@ -223,7 +228,7 @@ def _update(
     learner, method, settings = passes.learner, passes.method, passes.settings
     num_trained = learner.ledger.train_tokens
     torch.manual_seed(clock.rng("dropout").getrandbits(63))
-    with passes.accelerator.autocast():
+    with learner.computing(passes.precision):
         replayed = list(method.replay(clock, learner))
     examples = current_examples(step, clock, settings.group_size) + replayed
     totals, num_tokens = passes.read(examples, len(replayed), clock)
@@ -256,14 +261,9 @@ def _update(
     return {**means, **counts, **course, **by_task, **measured}, examples
 
 
-def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
-    """One process, one device. Accelerate fixes the precision for the life of the process."""
-    try:
-        accelerator = Accelerator(mixed_precision=precision(settings, device), cpu=device.type == "cpu")
-    except ValueError as error:
-        raise TrainingError(
-            f"train.precision cannot change within one process ({error}); start a new one"
-        ) from error
+def _accelerator(device: torch.device) -> Accelerator:
+    """One process, one device. The precision is the passes' own: Accelerate would fix it for the process."""
+    accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
     if accelerator.num_processes > 1:
         raise TrainingError(
             "kpig trains in one process; start it with plain python, not with a distributed launcher"

@@ -16,6 +16,7 @@ from kpig.model import portions
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner
 from kpig.records import Example
+from kpig.training.precision import precision
 
 OWN_NAMES = frozenset(
     {
@@ -56,6 +57,7 @@ class Passes:
         log: Callable[[dict[str, Any]], None],
     ):
         self.accelerator, self.learner, self.method, self.log = accelerator, learner, method, log
+        self.precision = precision(settings, learner.device, learner.num_weights)
         alone = settings.model_copy(update={"row_tokens": 0})
         self.settings = settings if method.shares_rows else alone
 
@@ -83,7 +85,7 @@ class Passes:
         num_tokens = sum(batch.num_tokens for batch in batches)
         totals: dict[str, float | Tensor] = {}
         for batch in batches:
-            with self.accelerator.autocast():
+            with self.learner.computing(self.precision):
                 loss = self.method.loss(self.learner, batch)
             require_own_names(self.method, "loss", loss.log)
             require_finite("loss", loss.sum, clock)

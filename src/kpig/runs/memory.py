@@ -318,7 +318,7 @@ def _loads(
     groups = micro_batches(config, method, lengths, place)
     longest = groups[0][0]
     most, evaluate = config.evaluate.max_new_tokens, config.evaluate
-    generated = portions.generation(place, evaluate.tokens_per_batch)
+    generated = portions.generation(place, evaluate.tokens_per_batch, evaluate.row_tokens != 0)
     in_pairs = 2 * longest.tokens if longest.has_twin else longest.tokens
     num_probes = num_tasks * evaluate.num_gain_examples if evaluate.gain or method.paired else 0
     num_side = min(num_probes, max(1, portions.forward(place) // in_pairs))

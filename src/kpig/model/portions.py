@@ -76,6 +76,11 @@ def generation(device: Device, asked: int = 0, shared: bool = False) -> int:
     return asked or _suiting(device, SHARED_GENERATION if shared else GENERATION)
 
 
+def shared(max_tokens: int, total: int, num_processes: int) -> int:
+    """Tokens of one pass where several processes share `total`: none is to have nothing to do."""
+    return max_tokens if num_processes == 1 else max(1, min(max_tokens, -(-total // num_processes)))
+
+
 def logits_of_a_formula(device: Device) -> int:
     """Logits that a formula reads at once, where a loss is taken of hidden states."""
     return _suiting(device, (LOGITS_IN_CACHE, LOGITS))

@@ -176,11 +176,12 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
     weights = shape.weights * shape.weight_bytes + (trained if shape.is_adapted else 0)
     is_cast = load.autocast and shape.number_bytes == 4
     casts = CAST_BYTES * shape.weights if is_cast else 0
+    kept_casts = 0 if shape.is_adapted else casts  # without a gradient those of frozen weights go at once
     logits = _all_logits(shape, load) if load.makes_logits else _some_logits(shape, load)
     activations = _activations(shape, load, logits)
     scattered = 1 + SCATTERED if program else 1
 
-    def held(passes: float, logits: float, is_training: bool, gradients: float = 0) -> Memory:
+    def held(passes: float, logits: float, is_training: bool, casts: float, gradients: float = 0) -> Memory:
         return Memory(
             weights=weights,
             casts=casts if is_training else 0,
@@ -198,9 +199,14 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
     number = 2 if is_cast else shape.number_bytes
     read_logits = 4 * shape.vocabulary * READ_LOGITS * load.read_targets
     return Phases(
-        held(activations, logits, True, gradients),
-        held(max(0, load.read * in_layer * number - read_logits), read_logits, load.twin_targets > 0),
-        held(load.generated * of_answer * shape.number_bytes, 0, False),
+        held(activations, logits, True, casts, gradients),
+        held(
+            max(0, load.read * in_layer * number - read_logits),
+            read_logits,
+            load.twin_targets > 0,
+            kept_casts,
+        ),
+        held(load.generated * of_answer * shape.number_bytes, 0, False, 0),
     )
 
 

@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL, help="scripts/smollm2.py makes the default")
     parser.add_argument("--tasks", type=Path, default=TASKS, help="a folder with a stream of tasks")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--arms", nargs="*", default=[], help="of updates, beside 'plain'; all unless named")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--examples", type=int, default=8, help="of an update")
     parser.add_argument("--together", type=int, default=1, help="examples of one task drawn together")

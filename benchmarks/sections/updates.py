@@ -71,7 +71,7 @@ def compare(
 
 
 def arms(learner: Learner, precision: str, names: Sequence[str]) -> dict[str, Kpig | Trl]:
-    """What takes turns, by name: TRL where it is installed, and kpig's methods; all, or those of the names."""
+    """What takes turns, by name: TRL where it is installed, and kpig's methods; all, or those named."""
     weights = Weights(learner.model)
     made: dict[str, Callable[[], Kpig | Trl]] = {}
     if has_trl():

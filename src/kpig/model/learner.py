@@ -20,12 +20,13 @@ from kpig.config import TrainSection
 from kpig.config.section import AUTO
 from kpig.errors import ModelError
 from kpig.model import adapters, decoding, generation, internals, packing, portions, weights
-from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, sharing_pays
+from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, one_layout, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.generation import Answer
+from kpig.model.head import Head, OutputLayer, few_rows
 from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
-from kpig.model.packing import RowTokens
+from kpig.model.packing import Pair, RowTokens
 from kpig.model.rows import Rows, pad
 from kpig.model.sharing import Sharing, has_dropout, plain_ids
 from kpig.records import Example
@@ -69,6 +70,7 @@ class Learner:
         self._starts_bare = self.is_adapter and not is_begun
         self._width: int = model.get_input_embeddings().weight.shape[1]
         self._sharing = Sharing(self._core, self._probed)
+        self._output = OutputLayer(self._core, self._probed_states)
         self._recomputes: bool | str = False
         self.initial: Weights | None = None
         if keep_initial and not self._starts_bare:
@@ -151,6 +153,14 @@ class Learner:
         for batch in in_batches(encoded, self.pad_id, layout, num_replayed):
             yield batch.to(self.device)
 
+    def rows(self, pairs: Sequence[Pair], row_tokens: RowTokens) -> Rows:
+        """(prompt, response) pairs of ids as rows on the learner's device, as `collate` lays them out.
+
+        `row_tokens` 0: a row for each. Whether rows may be shared is the caller's to know.
+        """
+        found = one_layout(pairs, self.pad_id, row_tokens, portions.costs(self.device, self._width))
+        return found.to(self.device)
+
     def training_batches(
         self,
         examples: Sequence[Example],
@@ -196,15 +206,36 @@ class Learner:
         The mode of the model (dropout) is left as it is, and the tokens count as train tokens. `rows` are
         on the learner's device. ModelError where no gradient can flow: `forward_logits` is the pass for that.
         """
-        if not torch.is_grad_enabled():
-            raise ModelError(
-                "response_logits is the pass that trains, but it was called without gradient "
-                "(torch.no_grad); use forward_logits, which counts its tokens as forward tokens"
-            )
-        logits = self._logits(rows)
-        self.ledger.train_tokens += rows.num_tokens
-        self.ledger.add_computed(rows.num_computed)
-        return logits
+        with self._training("response_logits", "forward_logits", rows):
+            return self._logits(rows)
+
+    def response_states(self, rows: Rows) -> Tensor:
+        """The pass that trains, up to the output layer: hidden states [N, D], with gradient.
+
+        `head` makes the logits of `response_logits` of them. The rest as there.
+        """
+        with self._training("response_states", "reference_states", rows):
+            return self._states(rows)
+
+    def head(self) -> Head | None:
+        """What makes logits of hidden states, with the model's own weights.
+
+        None where that is not known of the model: then `response_logits` are to be used. See `OutputLayer`.
+        """
+        return self._output.head()
+
+    def reference_head(self, weights: Weights | None) -> Head | None:
+        """The same of a frozen earlier model; `weights` as in `reference_logits`."""
+        head = self.head()
+        weights = self.initial if weights is None else weights
+        if head is None or weights is None:
+            return head
+        weight, bias = self._output.names(self.parameters())
+        return replace(
+            head,
+            weight=weights[weight] if weight else head.weight,
+            bias=weights[bias] if bias else head.bias,
+        )
 
     @torch.no_grad()
     def forward_logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
@@ -224,12 +255,17 @@ class Learner:
 
         `weights` are those of that model; None stands for the starting model.
         """
-        weights = self.initial if weights is None else weights
-        if weights is None and not self._starts_bare:
-            raise ModelError("the learner was built without its starting weights; pass keep_initial=True")
-        adapter_off = self.model.disable_adapter() if weights is None else nullcontext()
-        with adapter_off:
-            return self.forward_logits(rows, weights)
+        with self._as_reference(weights) as chosen:
+            return self.forward_logits(rows, chosen)
+
+    @torch.no_grad()
+    def reference_states(self, rows: Rows, weights: Weights | None) -> Tensor:
+        """The same pass up to the output layer: hidden states [N, D], for `reference_head`."""
+        with self._as_reference(weights) as chosen, self.evaluating():
+            states = self._states(rows, chosen)
+        self.ledger.forward_tokens += rows.num_tokens
+        self.ledger.add_computed(rows.num_computed)
+        return states
 
     @torch.no_grad()
     def per_batch(
@@ -464,17 +500,46 @@ class Learner:
         The hidden states of these positions are gathered *before* the vocabulary projection, by a hook on
         the model's own output layer: soft-caps and scales that follow it stay the model's own.
         """
+        with internals.gathered(self._core, rows):
+            logits: Tensor = self._output_of(rows, weights).logits[0]
+        return logits
+
+    def _states(self, rows: Rows, weights: Weights | None = None) -> Tensor:
+        """The hidden states [N, D] of which these logits are made; the output layer sees one of them."""
+        with internals.gathered(self._core, rows, most=1) as caught:
+            self._output_of(rows, weights)
+        return caught[0]
+
+    def _output_of(self, rows: Rows, weights: Weights | None) -> Any:
+        """What the model returns for rows, with other trainable weights where these are given."""
         mask = internals.attention_mask(self._core, rows.attention_mask)
         arguments = {"input_ids": rows.input_ids, "attention_mask": mask, "use_cache": False}
         if self._takes_positions:
             arguments["position_ids"] = rows.position_ids
-        with internals.gathered(self._core, rows):
-            if weights is None:
-                output = self.model(**arguments)
-            else:
-                output = torch.func.functional_call(self.model, dict(weights), kwargs=arguments)
-        logits: Tensor = output.logits[0]
-        return logits
+        if weights is None:
+            return self.model(**arguments)
+        return torch.func.functional_call(self.model, dict(weights), kwargs=arguments)
+
+    @contextmanager
+    def _training(self, name: str, other: str, rows: Rows) -> Iterator[None]:
+        """Counts a pass with gradient; ModelError where none can flow."""
+        if not torch.is_grad_enabled():
+            raise ModelError(
+                f"{name} is the pass that trains, but it was called without gradient "
+                f"(torch.no_grad); use {other}, which counts its tokens as forward tokens"
+            )
+        yield
+        self.ledger.train_tokens += rows.num_tokens
+        self.ledger.add_computed(rows.num_computed)
+
+    @contextmanager
+    def _as_reference(self, weights: Weights | None) -> Iterator[Weights | None]:
+        """What stands for trainable weights in a pass of a frozen earlier model; with LoRA it may be off."""
+        weights = self.initial if weights is None else weights
+        if weights is None and not self._starts_bare:
+            raise ModelError("the learner was built without its starting weights; pass keep_initial=True")
+        with self.model.disable_adapter() if weights is None else nullcontext():
+            yield weights
 
     def _forward(self, batch: Batch, weights: Weights | None) -> Logits:
         if batch.both is None:
@@ -514,6 +579,15 @@ class Learner:
     def _probed(self, rows: Rows) -> Tensor:
         with self.ledger.unspent():
             return self.forward_logits(rows)
+
+    @torch.no_grad()
+    def _probed_states(self) -> tuple[Tensor, Tensor]:
+        ids = plain_ids(self.model, self.tokenizer, self.pad_id)
+        rows = few_rows(ids, self.pad_id).to(self.device)
+        autocast_off = torch.autocast(self.device.type, enabled=False)
+        with self.evaluating(), autocast_off, internals.gathered(self._core, rows) as caught:
+            logits: Tensor = self._output_of(rows, None).logits[0]
+        return caught[0], logits
 
 
 def _cross_entropy(batch: Batch, logits: Logits) -> float:

@@ -21,15 +21,19 @@ KINDS = {
     "full bfloat16": ("none", "bfloat16"),
     "LoRA bfloat16": ("lora", "bfloat16"),
     "full float32": ("none", "float32"),
+    "LoRA float32": ("lora", "float32"),
 }
 """What learns, and in which precision."""
 
-ARMS = (
-    ("plain, own rows", "sequential", 0),
-    ("plain", "sequential", "auto"),
-    ("KPIG, own rows", "kpig", 0),
-    ("KPIG", "kpig", "auto"),
-)
+ARMS = {
+    "plain, own rows": ("sequential", 0, "first"),
+    "plain": ("sequential", "auto", "first"),
+    "KPIG, own rows, as before": ("kpig", 0, "before"),
+    "KPIG, as before": ("kpig", "auto", "before"),
+    "KPIG": ("kpig", "auto", "first"),
+    "KPIG, twins that come again": ("kpig", "auto", "again"),
+}
+"""By name: the method, its rows, and how its examples are read, as `Kpig` has it."""
 
 
 def show(given: argparse.Namespace) -> None:
@@ -48,7 +52,7 @@ def compare(
     """The table of updates of these tasks, and what share of the matrix rate plain tuning reaches."""
     adapter, precision = KINDS[kind]
     step = Step(1, tuple(tasks), 10_000)
-    made = arms(learner, precision)
+    made = arms(learner, precision, has_trl() and not given.plain)
     found: dict[str, list[Mapping[str, float]]] = {name: [] for name in made}
     for number in range(given.rounds + 1):
         clock = Clock(0, 1, number, step.num_updates, given.examples)
@@ -70,15 +74,15 @@ def compare(
     )
 
 
-def arms(learner: Learner, precision: str) -> dict[str, Kpig | Trl]:
-    """What takes turns, by name: TRL where it is installed, and kpig's methods."""
+def arms(learner: Learner, precision: str, with_trl: bool) -> dict[str, Kpig | Trl]:
+    """What takes turns, by name: TRL where it is asked for, and kpig's methods."""
     weights = Weights(learner.model)
     made: dict[str, Kpig | Trl] = {}
-    if has_trl():
+    if with_trl:
         made["TRL padded"] = Trl(learner, weights, precision, padding_free=False)
         made["TRL padding-free"] = Trl(learner, weights, precision, padding_free=True)
-    for name, method, row_tokens in ARMS:
-        made[name] = Kpig(learner, weights, method, precision, row_tokens)
+    for name, (method, row_tokens, way) in ARMS.items():
+        made[name] = Kpig(learner, weights, method, precision, row_tokens, way)
     return made
 
 

@@ -401,7 +401,7 @@ class EvaluateSection(Section):
     half_listening: bool = Field(
         True,
         description="answer the masked twins too",
-        json_schema_extra=cost("answers twice as many prompts"),
+        json_schema_extra=cost("doubles the generation time where prompts do not begin alike"),
     )
     num_half_listening: CountOrAll = Field(
         0,

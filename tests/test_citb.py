@@ -1,6 +1,9 @@
 """The CITB protocol: its lists, the streams made of task files, and its metrics against its own numbers."""
 
 import json
+import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -224,6 +227,20 @@ def test_instances_without_an_id_keep_their_place_as_one(tmp_path):
 
 
 # --- the page --------------------------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_page_make_a_stream_that_can_be_run(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "citb.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    found = citb.protocol()
+    for name in (*found.stream.tasks, *found.initial.tasks, *found.official.tasks):
+        write_task(tmp_path / "natural-instructions" / "tasks", name, [f"{name} {n}" for n in range(160)])
+    for line in block.splitlines():
+        done = kpig(*shlex.split(line)[1:], first=lambda: os.chdir(tmp_path))
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "citb").iterdir()} == {
+        *("stream", "initial", "official", "citb.toml", "initial.toml", "orders.toml")
+    }
 
 
 def test_a_stream_is_run_and_compared_under_its_names_as_the_page_says(tmp_path):

@@ -23,7 +23,7 @@ os.environ["OMP_NUM_THREADS"] = (
 )
 
 settings.register_profile("gate", deadline=None)
-settings.register_profile("torture", max_examples=500, deadline=None, derandomize=True)
+settings.register_profile("torture", max_examples=1500, deadline=None, derandomize=True)
 settings.load_profile("gate")  # a busy machine is no fault; --hypothesis-profile=torture comes after this
 
 

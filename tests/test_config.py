@@ -6,9 +6,10 @@ import pytest
 
 import kpig
 from kpig import config
-from kpig.errors import ConfigError
+from kpig.errors import ConfigError, RunError
 from kpig.methods import METHODS, chosen
 from kpig.methods.base import Method, Settings
+from kpig.runs import folder, restart
 from kpig.runs.check import check
 
 OLD_CONFIG = Path(__file__).parent / "golden" / "old_run" / "config.toml"
@@ -101,3 +102,76 @@ def test_an_unknown_key_does_not_hide_a_misspelt_method(tmp_path):
         check(path)
     told = str(caught.value)
     assert "did you mean 'kpig'?" in told and "did you mean 'learning_rate'?" in told
+
+
+PAPER = {
+    "selection": "lowest",
+    "signal": "gain",
+    "gain_unit": "prob",
+    "twin_weight": 1.0,
+    "weighting": "gain",
+    "reference": "initial",
+}
+
+
+def completed(settings: dict) -> dict:
+    found = chosen.complete(config.build({"method": {"name": "kpig", "kpig": settings}}))
+    return dict(found.method.given)
+
+
+@pytest.mark.parametrize(
+    "own", [{}, {"num_tasks": 3, "refresh": 7}, {"selection": "lowest", "twin_weight": 1}]
+)
+def test_the_papers_form_by_name_is_its_settings_written_out(own):
+    named, written = completed({"preset": "paper", **own}), completed({**PAPER, **own})
+    assert (named.pop("preset"), written.pop("preset")) == ("paper", "none")
+    assert named == written and named.items() >= PAPER.items()
+
+
+def test_the_papers_form_is_recorded_and_read_back_as_it_was(tmp_path):
+    begun = chosen.complete(config.build({"method": {"name": "kpig", "kpig": {"preset": "paper"}}}))
+    (tmp_path / "config.toml").write_text(config.dump(begun))
+    found = config.load_resolved(tmp_path / "config.toml")
+    assert found.method.given["preset"] == "paper" and found.method.given["selection"] == "lowest"
+    assert config.differing_keys(begun, chosen.complete(found)) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("selection", "uniform"), ("twin_weight", 0.3), ("weighting", "none"), ("reference", "previous")],
+)
+def test_a_setting_that_contradicts_the_preset_is_refused_by_name(key, value):
+    (told,) = problems({"name": "kpig", "kpig": {"preset": "paper", key: value}})
+    assert told.startswith("[method.kpig] preset = 'paper' means ")
+    assert f"{key} = {PAPER[key]!r}, not {value!r}" in told
+
+
+def test_a_preset_that_there_is_not_is_told_with_those_that_there_are():
+    (told,) = problems({"name": "kpig", "kpig": {"preset": "papr"}})
+    assert told.startswith("[method.kpig] preset = 'papr': ") and "'paper'" in told
+    assert len(problems({"name": "kpig", "kpig": {"preset": ["paper"]}})) == 1
+
+
+def of_an_earlier_version(path: Path, **settings: object) -> config.RunConfig:
+    """A config of kpig, kept in a run folder as it was before a preset could be named."""
+    planned = chosen.complete(config.build({"method": {"name": "kpig", "kpig": settings}}))
+    kept = "".join(line for line in config.dump(planned).splitlines(True) if not line.startswith("preset"))
+    path.mkdir()
+    (path / "config.toml").write_text(kept)
+    (path / "stream.json").write_text('{"digest": "d"}')
+    (path / "environment.json").write_text("{}")
+    return planned
+
+
+def test_a_run_that_was_begun_before_its_method_got_a_setting_goes_on(tmp_path):
+    planned = of_an_earlier_version(tmp_path / "run", num_tasks=3)
+    folder.check_free(tmp_path / "run", planned, {"digest": "d"}, resume=True)
+    assert restart.going_on(tmp_path / "run", planned) == planned
+
+
+def test_a_run_that_was_begun_with_another_value_still_does_not(tmp_path):
+    planned = of_an_earlier_version(tmp_path / "run")
+    other = chosen.complete(config.build({"method": {"name": "kpig", "kpig": {"preset": "paper"}}}))
+    with pytest.raises(RunError, match=r"different: method\.kpig\.preset, method\.kpig\.selection\."):
+        folder.check_free(tmp_path / "run", other, {"digest": "d"}, resume=True)
+    assert planned != other

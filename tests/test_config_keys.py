@@ -29,6 +29,7 @@ class OddSettings(Section):
     either: Literal["one", "two"] | Count = Field("one", description="this", json_schema_extra=cost("that"))
     wide: Annotated[int, Field(ge=-(1 << 63))] = 0
     maybe: str | None = Field(None, description="may be left out")
+    fixed: Literal["auto", 0] = "auto"
 
 
 def by_name(found):
@@ -49,6 +50,7 @@ ODD = by_name(tables({"odd": OddSettings}))
         ("either", '"one" or "two" or whole number, 1 or more'),
         ("wide", "whole number"),
         ("maybe", "text or nothing"),
+        ("fixed", '"auto" or 0'),
     ],
 )
 def test_types_are_said_in_words(name, words):

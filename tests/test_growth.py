@@ -1,5 +1,6 @@
 """Ten times the input, about ten times the time: sizes at which a quadratic form would take minutes."""
 
+import csv
 import json
 import random
 import tracemalloc
@@ -14,7 +15,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from kpig.annotate import by_llm
 from kpig.errors import MOST_COMPARED, DataError, nearest
 from kpig.llm import Answer
-from kpig.model import encoding
+from kpig.model import encoded, encoding
 from kpig.model.encoding import Encoder
 from kpig.records import Example, Instruction, KeySpan, Task
 from kpig.report import record
@@ -270,3 +271,65 @@ def test_what_is_kept_encoded_is_bounded_and_the_newest_stays(tokenizer, monkeyp
         assert encoder.encode(found[-1].example).prompt is found[-1].prompt, "no second tokenizing"
         sizes.append(len(encoder._cache))
     assert max(sizes) <= 37 and min(sizes[8:]) >= 33, "a few go at a time, never all"
+
+
+# --- files of rows ---------------------------------------------------------------------------------
+
+
+def peak_and_held(action):
+    """Bytes at most, and bytes held by the result."""
+    action()
+    tracemalloc.start()
+    found = action()
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found
+    return peak, held
+
+
+def many_rows(count, num_tasks, **more):
+    rng = random.Random(count)
+    words = [f"word{number}" for number in range(300)]
+    return [
+        {"task": f"t{n % num_tasks}", "instruction": SEED.text}
+        | {"input": " ".join(rng.choices(words, k=20)), "output": " ".join(rng.choices(words, k=3))}
+        | more
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("num_tasks", [1, 7])
+def test_reading_rows_takes_little_more_than_the_examples_that_come_of_it(tmp_path, num_tasks):
+    path = write_lines(tmp_path / "t.jsonl", many_rows(2_000, num_tasks))
+    peak, held = peak_and_held(lambda: stream.load(path))
+    assert peak < 1.5 * held
+
+
+def write_table(path, rows):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("write, name", [(write_lines, "t.jsonl"), (write_table, "t.csv")])
+def test_what_a_file_holds_beside_its_examples_is_never_in_memory_at_once(tmp_path, write, name):
+    path = write(tmp_path / name, [row | {"note": "plum " * 2_000} for row in many_rows(600, 1)])
+    peak, _ = peak_and_held(lambda: stream.load(path))
+    assert peak < path.stat().st_size / 4
+
+
+def test_kept_examples_that_are_not_the_newest_take_about_2_bytes_for_a_token(tokenizer, monkeypatch):
+    monkeypatch.setattr(encoded, "MAX_UNPACKED", 16)
+    encoder = Encoder(tokenizer, 512)
+    examples = [one.example for one in encoded_many(Encoder(tokenizer, 512), 600)]
+    list(encoder.encode_all(examples[:30]))
+    tracemalloc.start()
+    tokens = texts = 0
+    for one in encoder.encode_all(examples[30:]):
+        tokens += len(one.prompt) + len(one.response)
+        texts += len(one.text)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 3 * tokens + texts + 450 * len(examples)

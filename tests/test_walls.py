@@ -20,7 +20,7 @@ PACKAGE = Path(kpig.__file__).parent
 
 FLOORS = (
     {"errors", "processes", "records", "rendering"},
-    {"pages", "progress"},
+    {"pages", "progress", "ranks"},
     {"files"},
     {"config"},
     {"tasks"},
@@ -60,6 +60,7 @@ LIGHT_ENTRIES = (
     "kpig.runs.check",
     "kpig.runs.disk",
     "kpig.runs.memory",
+    "kpig.runs.shapes",
     "kpig.runs.prompts",
     "kpig.runs.unseen",
     "kpig.runs.folder",

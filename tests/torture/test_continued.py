@@ -62,7 +62,7 @@ def continued(tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize("seed", times(2, 30))
+@pytest.mark.parametrize("seed", times(2, 100))
 def test_killed_in_the_continued_step(seed, continued, tmp_path, tried):
     """Up to three times, each time before a file operation of its choice."""
     chance = random.Random(f"continued {seed}")

@@ -81,7 +81,7 @@ def assert_one_message(ended: Ended) -> None:
     assert "Traceback" not in ended.said and len(MESSAGE.findall(ended.said)) == 1, ended.said
 
 
-@pytest.mark.parametrize("seed", times(2, 40))
+@pytest.mark.parametrize("seed", times(2, 160))
 def test_killed_before_a_file_operation(seed, straight, tmp_path, tried):
     """Up to three times in one run, each time before an operation of its choice."""
     chance = random.Random(f"operations {seed}")
@@ -96,7 +96,7 @@ def test_killed_before_a_file_operation(seed, straight, tmp_path, tried):
     assert_goes_on(one, out)
 
 
-@pytest.mark.parametrize("seed", times(1, 15))
+@pytest.mark.parametrize("seed", times(1, 60))
 @pytest.mark.parametrize("act", [FULL, READ_ONLY, BROKEN], ids=["full", "read-only", "broken"])
 def test_a_disk_that_refuses(act, seed, straight, tmp_path, tried):
     """Once, or from some moment on."""
@@ -111,7 +111,7 @@ def test_a_disk_that_refuses(act, seed, straight, tmp_path, tried):
     assert_goes_on(one, out)
 
 
-@pytest.mark.parametrize("seed", times(2, 20))
+@pytest.mark.parametrize("seed", times(2, 80))
 def test_files_that_cannot_grow(seed, straight, tmp_path, tried):
     """As on a full disk, in the middle of a file, whoever writes it: Python, Rust or C."""
     one = straight(METHODS[seed % len(METHODS)])
@@ -124,7 +124,7 @@ def test_files_that_cannot_grow(seed, straight, tmp_path, tried):
     assert_goes_on(one, out)
 
 
-@pytest.mark.parametrize("seed", times(1, 12))
+@pytest.mark.parametrize("seed", times(1, 32))
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)]
 )
@@ -174,7 +174,7 @@ def half_done(straight, tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize("seed", times(2, 40))
+@pytest.mark.parametrize("seed", times(2, 160))
 def test_a_damaged_file(seed, straight, half_done, tmp_path, tried):
     """The run goes on, or one message says which file. What was changed in place may not be seen."""
     chance = random.Random(f"damage {seed}")

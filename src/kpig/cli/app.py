@@ -42,16 +42,16 @@ TasksOption = Annotated[
     str,
     typer.Option(
         "--tasks",
-        help="A file or folder of tasks, 'suite', a config for the tasks that it names, or a run folder for "
-        "that run's own.",
+        help="A file or folder of tasks, 'suite', 'general', a config for the tasks that it names, or a run "
+        "folder for that run's own.",
     ),
 ]
 OwnTasksOption = Annotated[
     str,
     typer.Option(
         "--tasks",
-        help="A file or folder of tasks, 'suite', a config for the tasks that it names, or a run folder for "
-        "that run's own; default: the own ones, where MODEL is a run.",
+        help="A file or folder of tasks, 'suite', 'general', a config for the tasks that it names, or a run "
+        "folder for that run's own; default: the own ones, where MODEL is a run.",
         show_default=False,
     ),
 ]
@@ -68,7 +68,8 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 TasksPath = Annotated[
     str,
     typer.Argument(
-        help="A file or folder of tasks, 'suite', or a config for the tasks that it names.", metavar="TASKS"
+        help="A file or folder of tasks, 'suite', 'general', or a config for the tasks that it names.",
+        metavar="TASKS",
     ),
 ]
 PROMPT_KEYS = ("max_length", "chat_template", "chat_template_arguments", "system", "mask_text")
@@ -159,8 +160,8 @@ def tasks_for(path: str, tasks: str) -> str:
     step = step_at(path)
     if step is None:
         raise UsageError(
-            f"{path} is no run with tasks of its own; give --tasks: a file or folder of tasks, 'suite', a "
-            "config or a run"
+            f"{path} is no run with tasks of its own; give --tasks: a file or folder of tasks, 'suite', "
+            "'general', a config or a run"
         )
     return str(step.run.path)
 

@@ -12,9 +12,11 @@ from kpig.cli.screen import say
 COMMANDS = (
     "quickstart",
     "init",
+    "citb",
     "run",
     "continue",
     "check",
+    "plan",
     "report",
     "gate",
     "export",

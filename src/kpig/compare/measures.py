@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kpig.scoring.metrics import computing
+from kpig.scoring.metrics import computing, next_step
 from kpig.scoring.records import Cost, Final, GroupScore, RunScores
 
 
@@ -53,10 +53,12 @@ MEASURES = (
         "v_held_out", "V-score, held-out", "V held-out", "lower", _held_out(lambda g: g.v_score), main=True
     ),
     Measure("forgetting", "Forgetting", "Forgetting", "lower", _final(lambda f: f.forgetting), main=True),
-    Measure("average", "Average P-score over the steps", "Average", "higher", _final(lambda f: f.average)),
+    Measure(
+        "average", "Average P-score over the steps (AR)", "Average", "higher", _final(lambda f: f.average)
+    ),
     Measure(
         "backward_transfer",
-        "Backward transfer",
+        "Backward transfer (BWT)",
         "Backward transfer",
         "higher",
         _final(lambda f: f.backward_transfer),
@@ -67,6 +69,13 @@ MEASURES = (
         "Forward transfer",
         "higher",
         _final(lambda f: f.forward_transfer),
+    ),
+    Measure(
+        "next_step",
+        "P-score on the next step (FWT without baseline)",
+        "Next step",
+        "higher",
+        lambda scores: next_step(scores.matrix),
     ),
     Measure(
         "half_listening_seen",

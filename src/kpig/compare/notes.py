@@ -8,6 +8,7 @@ from kpig.compare.lines import Line, measurements
 from kpig.compare.measures import MEASURES, RANKED
 from kpig.compare.runs import Cell, Run, cell_name, has_suite_per_seed
 from kpig.errors import some
+from kpig.report.record import unscored
 
 MAX_NAMED_CELLS = 5
 """Chosen, so that a note stays a sentence; the others are counted."""
@@ -29,10 +30,12 @@ def notes(lines: Sequence[Line], left_out: Sequence[str]) -> list[str]:
         *_too_few([run.cell for run in runs]),
         *_shared_streams(runs),
         *_begun_anew(runs),
+        *_unscored(runs),
         *_repeated_measurements(lines),
         *_at_the_floor(lines),
         *_varying("learning rate", lines, lambda run: f"{run.settings[TUNED]:g}"),
         *_varying("device", lines, lambda run: _of_environment(run, "device")),
+        *_varying("precision of training", lines, lambda run: _of_environment(run, "train_precision")),
         *_varying("commit of kpig", lines, lambda run: _of_environment(run, "commit")),
         *_varying("version of kpig", lines, lambda run: _package(run, "kpig")),
         *_varying("version of torch", lines, lambda run: _package(run, "torch")),
@@ -83,6 +86,11 @@ def _begun_anew(runs: Sequence[Run]) -> list[str]:
     return [
         f"{len(found)} of {len(runs)} runs changed [train] on the way; their reports say how: {some(found)}"
     ]
+
+
+def _unscored(runs: Sequence[Run]) -> list[str]:
+    """The same in all runs, since evaluate.every must be equal; of runs of other lengths once each."""
+    return list(dict.fromkeys(told for run in runs if (told := unscored(run.record))))
 
 
 def _repeated_measurements(lines: Sequence[Line]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from kpig.config.section import Section
 from kpig.config.sections import (
+    GENERAL,
+    OFFLOAD,
     OPTIONS,
     SUITE,
     TINY,
@@ -27,6 +29,8 @@ from kpig.config.tree import (
 )
 
 __all__ = [
+    "GENERAL",
+    "OFFLOAD",
     "OPTIONS",
     "PORTIONS",
     "SUITE",

@@ -113,7 +113,7 @@ def _type(annotation: Any, limits: Sequence[Any] = ()) -> str:
     if origin in (Union, UnionType):
         return " or ".join(_type(one) for one in inner)
     if origin is Literal:
-        return " or ".join(f'"{one}"' for one in inner)
+        return " or ".join(f'"{one}"' if isinstance(one, str) else str(one) for one in inner)
     if origin is tuple:
         return f"list of {_plural(_type(inner[0]))}"
     if origin is not None and issubclass(origin, Mapping):

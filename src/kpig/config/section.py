@@ -1,13 +1,32 @@
 """What every table of the configuration is, and the kinds of number that stand in them."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.config import JsonDict
 
 Item = TypeVar("Item")
 Listed = Annotated[tuple[Item, ...], Field(strict=False)]
 """A list in TOML or JSON, a tuple here."""
+
+
+def _one_or_several(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """One complaint where pydantic has one for each kind that it could have been."""
+    try:
+        return read(value)
+    except ValidationError:
+        raise ValueError("expected a text, or a list of texts") from None
+
+
+Places = Annotated[str | Listed[str], WrapValidator(_one_or_several)]
+"""A path, or several."""
 
 Count = Annotated[int, Field(ge=1)]
 CountOrAll = Annotated[int, Field(ge=0)]

@@ -5,14 +5,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from kpig.config.section import Count, CountOrAll, Listed, Section, Share, cost
+from kpig.config.section import Count, CountOrAll, Listed, Places, Section, Share, cost
 from kpig.records import MASK_TEXT
 
 SUITE = "suite"
 """The name of the built-in tasks, as a path."""
 
+GENERAL = "general"
+"""The name of the shipped general questions, as a path: tasks that are asked and never trained on."""
+
 OPTIONS = "options"
 """The table below [method] that is for a module:Class of the user's own."""
+
+OFFLOAD = "offload"
+"""What is kept of a pass goes to the host's memory; see `train.gradient_checkpointing`."""
 
 TINY = "tiny"
 """The name of the shipped model, as a path."""
@@ -55,6 +61,11 @@ class ModelSection(Section):
         "float32",
         description="how weights are held in memory",
         json_schema_extra=cost("memory: 4 bytes a weight in float32, 2 in the others"),
+    )
+    quantization: Literal["none", "nf4"] = Field(
+        "none",
+        description="'nf4' holds a LoRA's base in 4 bits (QLoRA): on a GPU, with the extra 'quantization'",
+        json_schema_extra=cost("memory: about half a byte a weight, and some time to unpack them"),
     )
     max_length: Annotated[int, Field(ge=16)] = Field(
         1024,
@@ -119,7 +130,11 @@ class StreamSection(Section):
         description="'given', 'shuffled' (by `order_seed`), or the step numbers from 1 in learning order",
     )
     order_seed: int = Field(0, description="seed of the shuffled order")
-    held_out: str = Field("", description="file or folder of tasks that are never trained on")
+    held_out: Places = Field(
+        "",
+        description="tasks that are never trained on: a file or folder, 'general' for the shipped general "
+        "questions, or a list of such",
+    )
     variants: str = Field(
         "", description="further wordings (kpig diversify); empty: variants.json beside the tasks"
     )
@@ -223,6 +238,12 @@ class TrainSection(Section):
         "they are halved for the rest of the step. 0: 1024 on a CPU, 8192 on a GPU",
         json_schema_extra=cost("memory grows with it"),
     )
+    gradient_checkpointing: bool | Literal["offload"] = Field(
+        False,
+        description="keep only what enters each layer, and compute the rest once more on the way back; "
+        "'offload' keeps that in the host's memory, for GPUs. Results are the same up to rounding",
+        json_schema_extra=cost("a forward pass more in each update, and far less memory for activations"),
+    )
     row_tokens: Literal["auto"] | CountOrAll = Field(
         "auto",
         description="examples and masked twins share rows of up to this many tokens: what their prompts "
@@ -256,7 +277,10 @@ class TrainSection(Section):
         json_schema_extra=cost("memory and disk: one more copy of the trainable weights"),
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic of the passes; 'auto': bfloat16 on GPUs that have it, else float32"
+        "auto",
+        description="arithmetic of the passes that learn, and of gain measured between them; 'auto': "
+        "bfloat16 on GPUs that have it, and on CPUs with AMX or AVX512-BF16 for models of 20 million weights "
+        "or more; else float32",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="'auto': a GPU where there is one"
@@ -337,8 +361,15 @@ class MethodSection(Section):
 
 
 class EvaluateSection(Section):
-    """What is measured after every step."""
+    """What is measured after a step, and after which."""
 
+    every: Literal["step", "last"] | Count = Field(
+        "step",
+        description="the steps after which tasks are scored: each 'step', the 'last' one, or each of so many "
+        "and the last; the untuned model is scored in any case. What needs a score that is not there, such "
+        "as forgetting, is not reported",
+        json_schema_extra=cost("where all steps are scored, that can take as long as training"),
+    )
     max_new_tokens: Count = Field(
         64,
         description="tokens of a response at most; longer ones count as degenerate",
@@ -349,8 +380,33 @@ class EvaluateSection(Section):
         description="padded tokens in one evaluation batch; 0: 4096 on a CPU, 32768 on a GPU",
         json_schema_extra=cost("memory grows with it"),
     )
+    answers: Literal["generate", "choose"] = Field(
+        "generate",
+        description="answers are written token by token; with 'choose', where a one_of constraint states the "
+        "labels, the likeliest label is the answer, so that no answer can be outside of them",
+        json_schema_extra=cost("'choose' reads each prompt once with all labels behind it"),
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="arithmetic of answers and gains; in bfloat16 some answers are other ones than in "
+        "float32, so that all runs of a comparison must have the same",
+        json_schema_extra=cost("bfloat16 about halves the time where the device is faster in it"),
+    )
+    row_tokens: Literal["auto", 0] = Field(
+        "auto",
+        description="what prompts begin with is read once for all of them, where that saves enough and the "
+        "model can; 0: each prompt by itself. Results are the same up to rounding",
+        json_schema_extra=cost("0 reads a task's instruction anew for each test example"),
+    )
     half_listening: bool = Field(
-        True, description="answer the masked twins too", json_schema_extra=cost("doubles the generation time")
+        True,
+        description="answer the masked twins too",
+        json_schema_extra=cost("doubles the generation time where prompts do not begin alike"),
+    )
+    num_half_listening: CountOrAll = Field(
+        0,
+        description="test examples per task of which the masked twin is answered; 0: all",
+        json_schema_extra=cost("one more answer for each"),
     )
     gain: bool = Field(
         True,
@@ -367,3 +423,9 @@ class EvaluateSection(Section):
         description="score wordings never used in training where a task has some",
         json_schema_extra=cost("one more answer for each test example of such a task"),
     )
+
+    def is_due(self, step: int, num_steps: int) -> bool:
+        """Whether tasks are scored after a step of so many; step 0 is the untuned model."""
+        if step in (0, num_steps) or self.every == "step":
+            return True
+        return self.every != "last" and step % self.every == 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kpig.config.sections import SUITE, TINY
+from kpig.config.sections import GENERAL, SUITE, TINY
 from kpig.errors import ConfigError, UsageError, shown
 
 
@@ -36,10 +36,19 @@ def find_beside(folder: Path, table: dict[str, Any]) -> None:
         if not isinstance(inner, dict):
             continue
         value = inner.get(key)
-        if isinstance(value, str) and value not in ("", TINY, SUITE):
-            beside = folder / value
-            if value.startswith(".") or os.path.exists(beside):  # Path.exists raises for names too long
-                inner[key] = os.path.realpath(beside) if "\0" not in value else value
+        if isinstance(value, list):
+            inner[key] = [_beside(folder, one) for one in value]
+        elif value is not None:
+            inner[key] = _beside(folder, value)
+
+
+def _beside(folder: Path, value: Any) -> Any:
+    """The whole path of what is found in the folder; anything else, and names of what is shipped, as is."""
+    if not isinstance(value, str) or value in ("", TINY, SUITE, GENERAL) or "\0" in value:
+        return value
+    beside = folder / value
+    is_there = value.startswith(".") or os.path.exists(beside)  # Path.exists raises for names too long
+    return os.path.realpath(beside) if is_there else value
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from kpig.config.section import Section, Seed
 from kpig.config.sections import (
+    OFFLOAD,
     OPTIONS,
     SUITE,
     EvaluateSection,
@@ -50,8 +51,10 @@ PORTIONS = frozenset(
         "train.keep_models",
         "train.progress_seconds",
         "train.tokens_per_micro_batch",
+        "train.gradient_checkpointing",
         "train.row_tokens",
         "evaluate.tokens_per_batch",
+        "evaluate.row_tokens",
     }
 )
 """Keys that say where and in what portions a run computes, what it keeps and how often it says something:
@@ -134,7 +137,7 @@ def _contradictions(config: RunConfig) -> list[str]:
             f"[suite] has no effect with stream.path = {config.stream.path!r}; remove one of the two"
         )
     if config.stream.path == SUITE:
-        files_only = _changed(config.stream) - {"order", "order_seed"}
+        files_only = _changed(config.stream) - {"order", "order_seed", "held_out"}
         problems += [
             f"[stream] {key!r} has no effect on the built-in suite; see [suite]" for key in sorted(files_only)
         ]
@@ -152,7 +155,31 @@ def _contradictions(config: RunConfig) -> list[str]:
             "model.dtype = "
             '"float32" (or "bfloat16"), or model.adapter = "lora", whose own weights stay in float32'
         )
-    return problems
+    if config.train.gradient_checkpointing == OFFLOAD and config.train.device == "cpu":
+        problems.append(
+            f'[train] gradient_checkpointing = "{OFFLOAD}" moves what a GPU keeps to the host, and device is '
+            '"cpu"; set it to true'
+        )
+    return problems + _quantization_problems(config)
+
+
+def _quantization_problems(config: RunConfig) -> list[str]:
+    """Why a base in 4 bits cannot be as the other settings say; what the machine lacks is seen elsewhere."""
+    if config.model.quantization == "none":
+        return []
+    given = f'[model] quantization = "{config.model.quantization}"'
+    found = []
+    if config.model.adapter == "none":
+        found.append(
+            f'{given} with adapter = "none" cannot learn: weights of 4 bits take no small steps; set '
+            'model.adapter = "lora", or model.quantization = "none"'
+        )
+    if config.train.device in ("cpu", "mps"):
+        found.append(
+            f'{given} computes on a GPU that torch calls "cuda", and train.device is '
+            f'{config.train.device!r}; set train.device = "cuda", or model.quantization = "none"'
+        )
+    return found
 
 
 def _changed(section: Section) -> set[str]:

@@ -27,7 +27,8 @@ def explained(
     """One complaint of pydantic's about a table of `model`, which lies below `parents` in its file."""
     message = str(problem["msg"]).removeprefix("Value error, ")
     if not problem["loc"]:  # of the table itself, such as a key that is no text in UTF-8
-        return f"{where}{shown(message)}; given are the keys {shown(repr(list(problem['input'])))}"
+        table = where or (f"[{'.'.join(parents)}] " if parents else "")
+        return f"{table}{shown(message)}; given are the keys {shown(repr(list(problem['input'])))}"
     *inside, key = (str(part) for part in problem["loc"])
     place = [*parents, *inside]
     table = where or (f"[{'.'.join(place)}] " if place else "")

@@ -85,19 +85,25 @@ class ChatTemplate:
 
     def render(self, messages: Messages, add_generation_prompt: bool = True) -> str:
         """A conversation as text. Raises ModelError for a template that fails or goes beyond the limits."""
-        length = sum(len(text) for message in messages for text in message.values())
+        return self.render_all([messages], add_generation_prompt)[0]
+
+    def render_all(self, conversations: Sequence[Messages], add_generation_prompt: bool = True) -> list[str]:
+        """Each conversation as text, in one exchange with the process. Raises ModelError as `render` does.
+
+        The limits are of each conversation, save that on the whole process's time.
+        """
         request = {
             "template": self._source(),
-            "messages": [dict(message) for message in messages],
+            "conversations": [[dict(message) for message in messages] for messages in conversations],
             "add_generation_prompt": add_generation_prompt,
             "values": {**self.tokenizer.special_tokens_map, **self.arguments},
             "clock": self.clock,
-            "most_characters": length + MOST_ADDED,
+            "most_added": MOST_ADDED,
         }
         answer = RENDERER.ask(request)
         if "error" in answer:
             raise self._unusable(answer["error"])
-        return answer["text"]
+        return list(answer["texts"])
 
     def turn(self) -> Turn:
         """Where an assistant's turn begins and ends in conversations of this template.
@@ -190,7 +196,7 @@ class Renderer:
         self._process: subprocess.Popen[str] | None = None
         self._owner = 0
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, str]:
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What the process answers, or {"error": ...} where it had to be ended."""
         line = json.dumps(request, default=str, allow_nan=False) + "\n"
         with self._lock:
@@ -207,7 +213,7 @@ class Renderer:
                     self.close()
             if not answer:
                 return {"error": _last_words(process.returncode)}
-            found: dict[str, str] = json.loads(answer)
+            found: dict[str, Any] = json.loads(answer)
             return found
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """Text to token ids: a prompt, its masked twin, and the response that both share."""
 
 import logging
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 from kpig.config import ModelSection
 from kpig.errors import DataError, ModelError
 from kpig.model.chat import NO_ARGUMENTS, Arguments, ChatTemplate, Messages, Turn
+from kpig.model.encoded import Encoded as Encoded
+from kpig.model.encoded import Shelf
+from kpig.model.token_ids import ids_of
 from kpig.records import MASK_TEXT, Example, Message
 
 PLAIN_TEMPLATE = "{body}\nOutput:"
@@ -25,34 +28,12 @@ MAX_CACHED = 200_000
 """Texts kept encoded, for an example comes again in every epoch and evaluation: a bound on memory. Chosen,
 not measured."""
 
+IN_BATCH = 256
+"""Examples that `encode_all` takes at once. Chosen: what a batch saves is saved by then."""
+
 MAX_ANSWERS = 4_096
 """Responses whose ids are kept apart from the prompts', the first that come: labels are the same few texts in
 many examples. Chosen."""
-
-SHARE_EVICTED = 16
-"""One part in so many goes at the bound, the oldest first: one by one, each would be sought behind the gaps
-that those before it left. Chosen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """Token ids of one example. Both twins carry the same `response`, with the token that ends it.
-
-    `masked_prompt` is None for an example without key parts. `num_cut` counts the characters of the
-    input that were dropped to make the example fit. `text` is the prompt that `prompt` are the ids of.
-    """
-
-    example: Example
-    prompt: tuple[int, ...]
-    masked_prompt: tuple[int, ...] | None
-    response: tuple[int, ...]
-    num_cut: int = 0
-    text: str = ""
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of the longer twin."""
-        return max(len(self.prompt), len(self.masked_prompt or ())) + len(self.response)
 
 
 class Encoder:
@@ -103,10 +84,10 @@ class Encoder:
         self.end_id: int = tokenizer.eos_token_id if self._turn.end is None else self._turn.end
         self._special = set(tokenizer.all_special_ids)
         self._num_rows = len(tokenizer) if num_rows is None else num_rows
-        self._cache: dict[Hashable, Encoded] = {}
         self._beginnings: dict[tuple[str, bool], tuple[int, ...]] = {}
         self._answers: dict[str, tuple[int, ...]] = {}
         self._numbers = tuple(range(len(tokenizer)))
+        self._cache = Shelf(MAX_CACHED, self._numbers)
 
     def encode(self, example: Example, num_reserved: int = 0) -> Encoded:
         """Token ids of both twins; the input is shortened at its end until the longer twin fits.
@@ -114,18 +95,43 @@ class Encoder:
         Room is left for the response, or for `num_reserved` tokens where that is more. Key parts and
         response are never cut: DataError when they do not fit even with an empty input.
         """
-        said = (example.context, example.as_system)
-        key = (example.instruction, example.input, example.response, said, num_reserved)
-        if key not in self._cache:
-            if len(self._cache) >= MAX_CACHED:
-                self._evict()
-            self._cache[key] = self._fit(example, num_reserved)
-        found = self._cache[key]
-        return found if found.example is example else replace(found, example=example)
+        return next(self.encode_all((example,), num_reserved))
 
-    def _evict(self) -> None:
-        for key in list(islice(self._cache, -(-MAX_CACHED // SHARE_EVICTED))):
-            del self._cache[key]
+    def encode_all(self, examples: Iterable[Example], num_reserved: int = 0) -> Iterator[Encoded]:
+        """What `encode` gives for each of many examples, in order.
+
+        Template and tokenizer take IN_BATCH of them at once. Raises as `encode` does for the first example
+        that it would raise for.
+        """
+        left = iter(examples)
+        while some := list(islice(left, IN_BATCH)):
+            keys = [_texts_of(one) for one in some]
+            found = self._of_batch(keys, some, num_reserved)
+            for key, one in zip(keys, some, strict=True):
+                yield found[key] if found[key].example is one else replace(found[key], example=one)
+
+    def _of_batch(
+        self, keys: Sequence[Hashable], examples: Sequence[Example], num_reserved: int
+    ) -> dict[Hashable, Encoded]:
+        """The examples, by their texts, encoded: as they are kept, and else now."""
+        found: dict[Hashable, Encoded] = {}
+        new: dict[Hashable, Example] = {}
+        for key, example in zip(keys, examples, strict=True):
+            if (known := self._kept(key, num_reserved)) is None:
+                new.setdefault(key, example)
+            else:
+                found[key] = known
+        for key, whole in zip(new, self._wholes(list(new.values())), strict=True):
+            found[key] = self._fit(whole, num_reserved)
+            self._cache.put((key, num_reserved) if found[key].num_cut else key, found[key])
+        return found
+
+    def _kept(self, key: Hashable, num_reserved: int) -> Encoded | None:
+        """What is kept of an example: one that fits as it is is the same however much room is asked for."""
+        whole = self._cache.get(key)
+        if whole is not None and _longest_prompt(whole) <= self._room(whole.response, num_reserved):
+            return whole
+        return self._cache.get((key, num_reserved))
 
     def prompt_text(self, example: Example, masked: bool = False, num_cut: int = 0) -> str:
         """The prompt as the model sees it, or that of its masked twin.
@@ -134,14 +140,19 @@ class Encoder:
         search in the templated text could hit an input or a system prompt that quotes the instruction.
         Raises ModelError when the template does not leave the instruction as it is.
         """
-        text = self._templated(self.messages(example, masked, num_cut))
-        if self._instruction(example, masked).strip() not in text:
-            raise ModelError(
-                f"the model's chat template changes the instruction of task {example.task!r}, so its key "
-                "parts cannot be told apart in the prompt. Set model.chat_template = false to use the plain "
-                "prompt."
-            )
-        return text
+        return self._prompt_texts([(example, masked)], num_cut)[0]
+
+    def _prompt_texts(self, twins: Sequence[tuple[Example, bool]], num_cut: int = 0) -> list[str]:
+        """The prompts of examples, or of the masked twins of those that are paired with True."""
+        texts = self._templated([self.messages(example, masked, num_cut) for example, masked in twins])
+        for (example, masked), text in zip(twins, texts, strict=True):
+            if self._instruction(example, masked).strip() not in text:
+                raise ModelError(
+                    f"the model's chat template changes the instruction of task {example.task!r}, so its key "
+                    "parts cannot be told apart in the prompt. Set model.chat_template = false to use the "
+                    "plain prompt."
+                )
+        return texts
 
     def messages(self, example: Example, masked: bool = False, num_cut: int = 0) -> list[dict[str, str]]:
         """The conversation that the prompt is made of, as a server of the model is to be sent it.
@@ -180,14 +191,15 @@ class Encoder:
 
     def text_ids(self, text: str) -> tuple[int, ...]:
         """Ids of a text to be continued: as it is, or as the user's turn where there is a chat template."""
-        return self._prompt_ids(self._templated([{"role": "user", "content": text}]) if self.chat else text)
+        said = [{"role": "user", "content": text}]
+        return self._prompt_ids(self._templated([said]) if self.chat else [text])[0]
 
     def conversation_ids(self, messages: Messages) -> tuple[int, ...]:
         """Ids of a conversation that the assistant is to go on with, in the chat template.
 
         Raises ModelError where the template refuses it, as some do with a system's turn.
         """
-        return self._prompt_ids(self._template.render(messages))
+        return self._prompt_ids([self._template.render(messages)])[0]
 
     def response_ids(self, response: str) -> tuple[int, ...]:
         """Ids of the response as it goes on from a prompt, with the token that ends it.
@@ -195,43 +207,57 @@ class Encoder:
         They depend on no prompt, so that twins share them: prompts all end with the same text. A special
         token spelled out in a task's text stays text: it cannot end a response early.
         """
-        if (known := self._answers.get(response)) is not None:
-            return known
-        found = self._known((*self._continuing(f"{self._turn.lead}{response}"), self.end_id))
-        if len(self._answers) < MAX_ANSWERS:
-            self._answers[response] = found
-        return found
+        return self._responses([response])[0]
 
-    def _continuing(self, text: str) -> tuple[int, ...]:
-        """Ids of a text behind the end of a prompt: those of prompt and text in one, less the prompt's own.
+    def _responses(self, responses: Sequence[str]) -> list[tuple[int, ...]]:
+        """`response_ids` of many."""
+        new = [one for one in dict.fromkeys(responses) if one not in self._answers]
+        continued = self._continuing([f"{self._turn.lead}{one}" for one in new])
+        found = {one: self._known((*ids, self.end_id)) for one, ids in zip(new, continued, strict=True)}
+        self._answers.update(islice(found.items(), max(0, MAX_ANSWERS - len(self._answers))))
+        return [found.get(one) or self._answers[one] for one in responses]
+
+    def _continuing(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Ids of texts behind the end of a prompt: those of prompt and text in one, less the prompt's own.
 
         Encoded apart, a text may begin with other tokens: sentencepiece puts a blank before whatever comes
         first. Where no token ends at the boundary, and where the text spells out a special token, which
         would be one beside those of the template, a line break stands in for the prompt.
         """
-        behind = self._behind(self._turn.before, text, as_text=not self.chat)
-        if behind is None or (self.chat and not self._special.isdisjoint(behind)):
-            behind = self._behind("\n", text, as_text=True)
-        return self._ids_of(text, as_text=True) if behind is None else behind
+        behind = self._behind(self._turn.before, texts, as_text=not self.chat)
+        doubtful = [
+            place
+            for place, ids in enumerate(behind)
+            if ids is None or (self.chat and not self._special.isdisjoint(ids))
+        ]
+        after_break = self._behind("\n", [texts[place] for place in doubtful], as_text=True)
+        for place, ids in zip(doubtful, after_break, strict=True):
+            behind[place] = self._ids_of([texts[place]], as_text=True)[0] if ids is None else ids
+        return [ids for ids in behind if ids is not None]
 
-    def _behind(self, before: str, text: str, as_text: bool) -> tuple[int, ...] | None:
+    def _behind(self, before: str, texts: Sequence[str], as_text: bool) -> list[tuple[int, ...] | None]:
         """What the ids of two texts in one are after those of the first; None where they part elsewhere."""
         if (own := self._beginnings.get((before, as_text))) is None:
-            own = self._beginnings[before, as_text] = self._ids_of(before, as_text)
-        whole = self._ids_of(before + text, as_text)
-        return whole[len(own) :] if whole[: len(own)] == own else None
+            own = self._beginnings[before, as_text] = self._ids_of([before], as_text)[0]
+        wholes = self._ids_of([before + text for text in texts], as_text)
+        return [whole[len(own) :] if whole[: len(own)] == own else None for whole in wholes]
 
-    def _ids_of(self, text: str, as_text: bool) -> tuple[int, ...]:
-        """Ids of a text alone, with no token put around it; `as_text`: special tokens in it are text."""
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=as_text))
+    def _ids_of(self, texts: Sequence[str], as_text: bool) -> list[tuple[int, ...]]:
+        """Ids of each text alone, with no token put around it; `as_text`: special tokens in it are text."""
+        return ids_of(self.tokenizer, texts, add_special_tokens=False, split_special_tokens=as_text)
 
-    def _templated(self, messages: Messages) -> str:
-        return self._template.render(messages) if self.chat else plain_prompt(messages)
+    def _templated(self, conversations: Sequence[Messages]) -> list[str]:
+        if self.chat:
+            return self._template.render_all(conversations)
+        return [plain_prompt(messages) for messages in conversations]
 
-    def _prompt_ids(self, text: str) -> tuple[int, ...]:
-        ids = self.tokenizer.encode(
-            text, add_special_tokens=not self.chat, split_special_tokens=not self.chat
-        )
+    def _prompt_ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        alone = not self.chat
+        found = ids_of(self.tokenizer, texts, add_special_tokens=alone, split_special_tokens=alone)
+        return [self._prompt(text, ids) for text, ids in zip(texts, found, strict=True)]
+
+    def _prompt(self, text: str, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """The ids of a prompt without an end of sequence that the tokenizer puts behind it."""
         if not self.chat and len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]
         if not ids:
@@ -239,7 +265,7 @@ class Encoder:
                 f"the model's tokenizer has no token for the prompt {text[:80]!r}, so there is nothing to "
                 "answer; look at its chat template and normalizer, or give the task another instruction"
             )
-        return self._known(tuple(ids))
+        return self._known(ids)
 
     def _known(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         """The ids, each the same object wherever it stands: 8 bytes a token, not 36.
@@ -255,14 +281,18 @@ class Encoder:
             "out of the text (or the chat template), or resize the model (resize_token_embeddings)"
         )
 
-    def _fit(self, example: Example, num_reserved: int) -> Encoded:
-        response = self.response_ids(example.response)
-        room = self.max_length - max(len(response), num_reserved)
-        whole = self._with_cut(example, response, 0)
+    def _room(self, response: tuple[int, ...], num_reserved: int) -> int:
+        """Tokens that a prompt may have before a response."""
+        return self.max_length - max(len(response), num_reserved)
+
+    def _fit(self, whole: Encoded, num_reserved: int) -> Encoded:
+        """An encoded example with as much of its input as there is room for."""
+        example, response = whole.example, whole.response
+        room = self._room(response, num_reserved)
         if _longest_prompt(whole) <= room:
             return whole
         too_little, enough = 0, len(example.input)
-        best = self._with_cut(example, response, enough)
+        best = self._with_cut([example], [response], enough)[0]
         if _longest_prompt(best) > room:
             needed = self.max_length + _longest_prompt(best) - room
             before = "system prompt, earlier turns, " if len(self.messages(example)) > 1 else ""
@@ -274,19 +304,41 @@ class Encoder:
             )
         while enough - too_little > 1:
             middle = (too_little + enough) // 2
-            tried = self._with_cut(example, response, middle)
+            tried = self._with_cut([example], [response], middle)[0]
             if _longest_prompt(tried) <= room:
                 enough, best = middle, tried
             else:
                 too_little = middle
         return best
 
-    def _with_cut(self, example: Example, response: tuple[int, ...], num_cut: int) -> Encoded:
-        text = self.prompt_text(example, num_cut=num_cut)
-        masked = None
-        if example.instruction.key_parts:
-            masked = self._prompt_ids(self.prompt_text(example, masked=True, num_cut=num_cut))
-        return Encoded(example, self._prompt_ids(text), masked, response, num_cut, text)
+    def _wholes(self, examples: Sequence[Example]) -> Iterator[Encoded]:
+        """The examples with all of their input: together, or one by one where one of them is refused.
+
+        So whoever takes them in order is told of the first.
+        """
+        if not examples:
+            return
+        try:
+            found = self._with_cut(examples, self._responses([one.response for one in examples]), 0)
+        except ModelError:
+            if len(examples) == 1:
+                raise
+            yield from (whole for one in examples for whole in self._wholes([one]))
+        else:
+            yield from found
+
+    def _with_cut(
+        self, examples: Sequence[Example], responses: Sequence[tuple[int, ...]], num_cut: int
+    ) -> list[Encoded]:
+        twins = [(one, masked) for one in examples for masked in (False, True)[: 1 + _has_twin(one)]]
+        texts = self._prompt_texts(twins, num_cut)
+        both = iter(zip(texts, self._prompt_ids(texts), strict=True))
+        found = []
+        for example, response in zip(examples, responses, strict=True):
+            text, prompt = next(both)
+            masked_prompt = next(both)[1] if _has_twin(example) else None
+            found.append(Encoded(example, prompt, masked_prompt, response, num_cut, text))
+        return found
 
 
 def configured(
@@ -314,6 +366,15 @@ def plain_prompt(messages: Messages) -> str:
         else forms[message["role"]].format(text=message["content"])
         for message in messages
     )
+
+
+def _texts_of(example: Example) -> Hashable:
+    """What decides the ids of an example."""
+    return (example.instruction, example.input, example.response, example.context, example.as_system)
+
+
+def _has_twin(example: Example) -> bool:
+    return bool(example.instruction.key_parts)
 
 
 def _longest_prompt(encoded: Encoded) -> int:

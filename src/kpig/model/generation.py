@@ -1,6 +1,6 @@
 """Greedy answers of a Hugging Face causal LM to one batch of prompts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +83,13 @@ def greedy(
             pad_token_id=pad_id,
             logits_processor=[_Numbers()],
         )
-    return [_decoded(tokenizer, row, ends) for row in output[:, width:].tolist()]
+    return [decoded(tokenizer, row, ends) for row in output[:, width:].tolist()]
+
+
+def decoded(tokenizer: Any, ids: Sequence[int], ends: Collection[int]) -> tuple[str, bool]:
+    """The text of the ids before the first of `ends`, and whether there is one."""
+    length = next((place for place, one in enumerate(ids) if one in ends), len(ids))
+    return tokenizer.decode(ids[:length], skip_special_tokens=True).strip(), length < len(ids)
 
 
 def answer(tokenizer: Any, text: str, finished: bool, max_new_tokens: int) -> Answer:
@@ -104,11 +110,6 @@ def _plain_settings(model: Any) -> Iterator[None]:
         yield
     finally:
         model.generation_config = own
-
-
-def _decoded(tokenizer: Any, ids: list[int], ends: Sequence[int]) -> tuple[str, bool]:
-    length = next((place for place, one in enumerate(ids) if one in ends), len(ids))
-    return tokenizer.decode(ids[:length], skip_special_tokens=True).strip(), length < len(ids)
 
 
 class _Numbers(LogitsProcessor):

@@ -1,5 +1,6 @@
 """Load a causal LM, with or without an adapter, as a Learner."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from transformers.utils import logging
 
 from kpig.config import ModelSection
 from kpig.errors import ModelError
-from kpig.model import adapters, kind, probe, weights
+from kpig.model import adapters, kind, probe, quantized, weights
 from kpig.model.encoding import Encoder, configured
 from kpig.model.folder import adapter_problem, base_of_adapter, check_folder, explained, is_adapter, resolve
 from kpig.model.learner import Learner
@@ -33,17 +34,19 @@ def load(
     chat template of its own folder where they are there: for evaluation only, or with `section.adapter =
     "lora"` to be trained on. Without one there, that draws a fresh LoRA with `seed`. Raises ModelError
     for a folder without usable weights, with pickle weights only, with a tokenizer of another vocabulary or
-    with a model that is no plain causal LM.
+    with a model that is no plain causal LM; and where the device cannot hold a base in 4 bits.
     """
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     path = resolve(section.path)
     check_folder(path)
     adapted = is_adapter(path)
     is_trained = section.adapter == "lora"
-    if is_trained and (problem := adapter_problem(section)):
+    problem = (adapter_problem(section) if is_trained else "") or quantized.problem(section, device)
+    if problem:
         raise ModelError(problem)
     base, trust = base_of_adapter(path) if adapted else path, section.trust_remote_code
-    model = weights.read(base, getattr(torch, section.dtype), trust)
+    more = quantized.arguments(section, device)
+    model = weights.read(base, getattr(torch, section.dtype), trust, **more)
     tokenizer = _tokenizer(path, base, model.config, trust)
     check_vocabulary(model, tokenizer, path)
     limit = kind.length_limit(model.config.get_text_config()) or section.max_length
@@ -52,7 +55,7 @@ def load(
     if (tokenizer.pad_token_id or 0) >= num_rows:
         tokenizer.pad_token = tokenizer.eos_token
     encoder = configured(tokenizer, section, longest, clock, num_rows)
-    model = model.to(device)
+    model = model if more else model.to(device)
     probe.require_causal(Learner(model, tokenizer, encoder), base)
     if is_trained and not adapted:
         model = adapters.fresh(model, section, seed).to(device)
@@ -93,17 +96,44 @@ def _read_config(base: str, trust: bool) -> Any:
         return AutoConfig.from_pretrained(base, trust_remote_code=trust)
 
 
+def described(table: Mapping[str, Any], trust: bool) -> Any:
+    """What transformers knows of the model in a table such as config.json; ModelError where it knows none."""
+    kept = dict(table)
+    named = kept.pop("model_type", None)
+    with explained("config.json"):
+        if trust and kept.get("auto_map"):
+            raise ValueError("code that comes with a model needs its folder: give that in the config")
+        return AutoConfig.for_model(named, **kept)
+
+
 def outline(section: ModelSection) -> Any:
     """The model that its config.json describes with a fresh LoRA adapter, shapes without numbers.
 
     Raises ModelError where it makes none.
     """
     path = resolve(section.path)
-    with explained(path), torch.device("meta"):
-        config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
+    with explained(path):
+        return _outlined(_read_config(path, section.trust_remote_code), section)
+
+
+def counted(config: Any, section: ModelSection) -> tuple[int, int]:
+    """How many weights the model of a config has, and how many learn: shared ones once, no number is made.
+
+    With a LoRA adapter, that of the section learns, and is no part of the first. ModelError where a config
+    makes no model.
+    """
+    with explained(section.path):
+        model = _outlined(config, section)
+    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    both = sum(one.numel() for one in model.parameters())
+    return (both, trained) if section.adapter == "none" else (both - trained, trained)
+
+
+def _outlined(config: Any, section: ModelSection) -> Any:
+    with torch.device("meta"):
         made: Any = AutoModelForCausalLM
         model = made.from_config(config, trust_remote_code=section.trust_remote_code)
-        return adapters.fresh(model, section, seed=0)
+        return model if section.adapter == "none" else adapters.fresh(model, section, seed=0)
 
 
 def check_vocabulary(model: Any, tokenizer: Any, path: str) -> None:

@@ -143,6 +143,39 @@ def laid_out(pairs: Sequence[Pair], planned: Plan, pad_id: int, read_from: Seque
     return Rows(input_ids, mask.unsqueeze(1), position_ids, *_targets(pairs, places, read_from), num_tokens)
 
 
+def places(pairs: Sequence[Pair], planned: Plan) -> list[tuple[int, list[int]]]:
+    """Row and column of every token of each pair in the rows of a plan."""
+    found = {
+        one: (row, columns)
+        for row, blocks in enumerate(planned.rows)
+        for one, columns, _ in _columns(pairs, blocks)
+    }
+    return [found[number] for number in range(len(pairs))]
+
+
+def families(prompts: Sequence[Ids]) -> list[list[int]]:
+    """The numbers of the prompts, together where neighbours share half of the shorter one or more.
+
+    In each family in the order of the ids; the family with the longest prompt comes first.
+    """
+    order = sorted(range(len(prompts)), key=lambda number: (tuple(prompts[number]), number))
+    found: list[list[int]] = []
+    for number in order:
+        last = prompts[found[-1][-1]] if found else ()
+        if 2 * num_shared(last, prompts[number]) >= min(len(last), len(prompts[number])) > 0:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return sorted(found, key=lambda family: -max(len(prompts[number]) for number in family))
+
+
+def share_in_common(prompts: Sequence[Ids]) -> float:
+    """The share of all tokens that a prompt has in common with one before it, in sorted order."""
+    ordered = sorted(map(tuple, prompts))
+    shared = sum(num_shared(one, other) for one, other in pairwise(ordered))
+    return shared / max(1, sum(map(len, ordered)))
+
+
 def num_shared(one: Ids, other: Ids) -> int:
     """How many ids both begin with."""
     least, most = 0, min(len(one), len(other))

@@ -3,7 +3,7 @@
 Results are the same up to rounding. Each number comes in two: on a CPU, and on other devices. No torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ GENERATION = (4096, 32768)
 """Prompts and answers side by side. On a CPU 4096 took 12.3 s where 32768 took 29.0 s and 8192 14.6 s (same
 entry); 32768 elsewhere was chosen, not measured."""
 
+SHARED_GENERATION = (16384, 32768)
+"""The same where prompts share their beginnings, and rows that end are left out."""
+
 FURTHER_PASS = (128, 2048)
 """What one more forward and backward pass costs beside its tokens, in tokens: all weights and gradients are
 read once more, and a GPU is started anew for every layer. On a CPU about 70 tokens in float32 and 80 in
@@ -31,6 +34,13 @@ bfloat16 without the optimizer's step (docs/performance.md); both were chosen.""
 REACH = 3
 """Attention costs as much as all else in rows of so many times a model's width: 2.8 in bfloat16 and 4.3 in
 float32, measured at width 576 on a CPU (docs/performance.md)."""
+
+LOGITS = 1 << 23
+"""What a product of hidden states with the output layer makes at once, where a loss is taken of these: 32 MiB
+in float32, of the model and of its reference (docs/performance.md)."""
+
+LOGITS_IN_CACHE = 1 << 19
+"""Of these as many as a formula reads at once on a CPU: what it makes of them then stays in the cache."""
 
 
 class Device(Protocol):
@@ -58,9 +68,22 @@ def costs(device: Device, width: int) -> "Costs":
     return Costs(REACH * width, _suiting(device, FURTHER_PASS))
 
 
-def generation(device: Device, asked: int = 0) -> int:
-    """Tokens of prompts and answers that are generated side by side; `asked`, unless it is 0."""
-    return asked or _suiting(device, GENERATION)
+def generation(device: Device, asked: int = 0, shared: bool = False) -> int:
+    """Tokens of prompts and answers that are generated side by side; `asked`, unless it is 0.
+
+    `shared`: where what the prompts begin with is read once.
+    """
+    return asked or _suiting(device, SHARED_GENERATION if shared else GENERATION)
+
+
+def shared(max_tokens: int, total: int, num_processes: int) -> int:
+    """Tokens of one pass where several processes share `total`: none is to have nothing to do."""
+    return max_tokens if num_processes == 1 else max(1, min(max_tokens, -(-total // num_processes)))
+
+
+def logits_of_a_formula(device: Device) -> int:
+    """Logits that a formula reads at once, where a loss is taken of hidden states."""
+    return _suiting(device, (LOGITS_IN_CACHE, LOGITS))
 
 
 def _suiting(device: Device, tokens: tuple[int, int]) -> int:
@@ -89,4 +112,21 @@ def token_batches(
             groups.append([index])
             longest, real = lengths[index], 0
         real += lengths[index]
+    return groups
+
+
+def in_order(order: Iterable[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Indices in the order given, in groups of which rows × longest row stays within `max_tokens`.
+
+    A row longer than the budget makes a group of its own.
+    """
+    groups: list[list[int]] = []
+    longest = 0
+    for index in order:
+        longest = max(longest, lengths[index])
+        if groups and (len(groups[-1]) + 1) * longest <= max_tokens:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+            longest = lengths[index]
     return groups

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kpig.model.packing import Block, Pair, Plan, laid_out, longest_row
+from kpig.model import decoding
+from kpig.model.packing import COSTS, Block, Pair, Plan, laid_out, longest_row
 from kpig.model.rows import Rows, pad
 
 TOLERANCE = {torch.float32: 1e-3}
@@ -32,6 +33,7 @@ class Sharing:
         self._model, self._logits = model, logits
         self._fine_to = 0
         self._doubt, self._doubted_from = "", 0
+        self._writing_doubt: str | None = None
 
     def doubt(self, longest: int, ids: Sequence[int], pad_id: int) -> str:
         """What speaks against shared rows where the longest example has so many tokens; "" for nothing.
@@ -51,6 +53,37 @@ class Sharing:
                 return found
             self._fine_to = longest
         return ""
+
+    def reading_doubt(self, longest: int, most: int, ids: Sequence[int], pad_id: int) -> str:
+        """What speaks against answers from prompts that are read in shared rows; "" for nothing.
+
+        `longest` are the tokens of a prompt and its answer, `most` those that the model takes. Shown for
+        lengths of few steps, so that the next somewhat longer prompt needs no proof of its own.
+        """
+        window = getattr(self._model.config, "sliding_window", None) or most
+        bound = min(1 << (longest - 1).bit_length(), most, max(longest, window))
+        if found := self.doubt(max(longest, bound), ids, pad_id):
+            return found
+        if self._writing_doubt is None:
+            self._writing_doubt = self._written(ids, pad_id)
+        return self._writing_doubt
+
+    def _written(self, ids: Sequence[int], pad_id: int) -> str:
+        """What speaks against a cache filled from shared rows: two tokens of three answers tell it."""
+        rng = random.Random(0)
+        beginning = rng.choices(ids, k=ENDS)
+        pairs = [((*beginning, *rng.choices(ids, k=count)), rng.choices(ids, k=2)) for count in (1, 3, 5)]
+        device = next(self._model.parameters()).device
+        try:
+            with torch.autocast(device.type, enabled=False):
+                found = decoding.predicted(self._model, pairs, pad_id, COSTS, longest_row(ENDS))
+                alone = self._logits(pad(pairs, pad_id).to(device)).float().log_softmax(-1)
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+            return f"it does not go on from a cache that is made for it ({type(error).__name__})"
+        gap = float((found.flatten(0, 1).float().log_softmax(-1) - alone).abs().max())
+        if gap <= TOLERANCE.get(next(self._model.parameters()).dtype, COARSE_TOLERANCE):
+            return ""
+        return f"its log-probabilities change by {gap:.2g} when it goes on from a cache that is made for it"
 
     def _shown(self, branches: Sequence[Pair], pad_id: int) -> str:
         device = next(self._model.parameters()).device

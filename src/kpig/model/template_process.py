@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +32,35 @@ def main() -> None:
 
     _limit_memory(memory)
     for line in sys.stdin:
-        _limit_seconds(seconds)
-        answer = _answer(chat_template_utils, json.loads(line))
+        answer = _answer(chat_template_utils, json.loads(line), seconds)
         answers.write(json.dumps(answer, allow_nan=False) + "\n")
         answers.flush()
 
 
-def _answer(utils: Any, request: dict[str, Any]) -> dict[str, str]:
-    """The text of a rendered conversation, or what went wrong, in words."""
+def _answer(utils: Any, request: dict[str, Any], seconds: int) -> dict[str, Any]:
+    """The texts of rendered conversations, or what went wrong with the first that is none, in words."""
+    texts = []
+    for messages in request["conversations"]:
+        _limit_seconds(seconds)
+        rendered = _rendered(utils, request, messages)
+        if "error" in rendered:
+            return rendered
+        texts.append(rendered["text"])
+    return {"texts": texts}
+
+
+def _rendered(utils: Any, request: dict[str, Any], messages: list[dict[str, str]]) -> dict[str, str]:
+    """The text of one conversation, or what went wrong, in words."""
     random.seed(0)
     try:
         utils.datetime = _standing_at(request["clock"])
         (text,), _ = utils.render_jinja_template(
-            conversations=[request["messages"]],
+            conversations=[messages],
             chat_template=request["template"],
             add_generation_prompt=request["add_generation_prompt"],
             **request["values"],
         )
-        if len(text) > request["most_characters"]:
+        if len(text) > request["most_added"] + sum(len(said) for one in messages for said in one.values()):
             return {"error": f"it writes {len(text):,} characters"}
         text.encode()  # half of a surrogate pair is told here, where no tokenizer has met it yet
         return {"text": text}
@@ -64,6 +76,7 @@ def _speaks_for_itself(error: Exception) -> bool:
     return type(error).__module__.startswith("jinja2")
 
 
+@lru_cache(maxsize=1)
 def _standing_at(clock: str) -> type[datetime]:
     """A `datetime` whose `now` never moves: `strftime_now` of transformers asks the one in its module."""
     moment = datetime.fromisoformat(clock)

@@ -101,21 +101,21 @@ class Plain:
     def __init__(self, tokenizer: Tokenizer, named: dict[str, int]):
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        self._tokenizer = tokenizer
+        self.backend_tokenizer = tokenizer
         self.eos_token_id = named["eos_token"]
         self.all_special_ids = list(dict.fromkeys(named.values()))
 
     def __len__(self) -> int:
-        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+        return int(self.backend_tokenizer.get_vocab_size(with_added_tokens=True))
 
     def encode(
         self, text: str, add_special_tokens: bool = True, split_special_tokens: bool = False
     ) -> list[int]:
         """Ids of a text; a special token that is spelled out in it is text, where those are split."""
-        self._tokenizer.encode_special_tokens = split_special_tokens
-        return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+        self.backend_tokenizer.encode_special_tokens = split_special_tokens
+        return list(self.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
 
     def convert_ids_to_tokens(self, number: int) -> str | None:
         """The token with an id."""
-        found: str | None = self._tokenizer.id_to_token(number)
+        found: str | None = self.backend_tokenizer.id_to_token(number)
         return found

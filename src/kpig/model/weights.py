@@ -25,8 +25,8 @@ FEW_NUMBERS = 100_000_000
 """A model of no more is built in any case, so that what differs is told by name: 0.4 GB in float32."""
 
 
-def read(path: str, dtype: torch.dtype, trust: bool) -> Any:
-    """The causal language model in a folder or on a hub, in evaluation mode.
+def read(path: str, dtype: torch.dtype, trust: bool, **more: Any) -> Any:
+    """The causal language model in a folder or on a hub, in evaluation mode; `more` as transformers takes it.
 
     Raises ModelError where a tensor of the model is not in the files, a tensor of the files not in the model,
     or of another shape, weights that are tied to others excepted; and for a model that is no causal one.
@@ -37,7 +37,7 @@ def read(path: str, dtype: torch.dtype, trust: bool) -> Any:
         raise ModelError(f"model {path} {problem}")
     if Path(path).is_dir():
         _require_size(path, config, trust)
-    return read_as(AutoModelForCausalLM, path, dtype, trust_remote_code=trust)
+    return read_as(AutoModelForCausalLM, path, dtype, trust_remote_code=trust, **more)
 
 
 def read_as(model_class: Any, path: str, dtype: torch.dtype, **more: Any) -> Any:

@@ -8,11 +8,12 @@ from kpig.records import HELD_OUT, NEW_WORDING, SEED_WORDING, SEEN
 from kpig.report import spread
 from kpig.report.cells import Cell, cell
 from kpig.report.portrait import Portrait
-from kpig.report.record import RunRecord, final_tasks, scorers
+from kpig.report.record import RunRecord, final_tasks, scorers, unscored
 from kpig.report.summary import summary
 from kpig.report.table import COLUMNS, Row, comparison_rows, p_score
 from kpig.report.text import NONE, decimal
 from kpig.scoring.meanings import MEANINGS, Meaning
+from kpig.scoring.metrics import next_step
 from kpig.scoring.records import GroupScore, RunScores
 
 MEASURED = {
@@ -102,6 +103,7 @@ def _cautions(found_runs: Sequence[Portrait], settings: Sequence[tuple[str, list
     if unequal:
         found.append(f"Settings beside the method differ: {', '.join(unequal)}.")
     found += [f"{run.name}: {run.going}" for run in runs if run.going]
+    found += [f"{run.name}: {told}" for run in runs if (told := unscored(run))]
     notes = [
         (one.run.name, note) for one in found_runs for note in (*one.run.scores.notes, *one.answered.notes)
     ]
@@ -115,8 +117,10 @@ def _details(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
         return name, [value(run.scores) for run in runs]
 
     return [
-        row("Average P-score over the steps", lambda s: decimal(s.final.average)),
+        row("Average P-score over the steps (AR)", lambda s: decimal(s.final.average)),
+        row("Backward transfer (BWT)", lambda s: decimal(s.final.backward_transfer)),
         row("Forward transfer", lambda s: decimal(s.final.forward_transfer)),
+        row("P-score on the next step (FWT without baseline)", lambda s: decimal(next_step(s.matrix))),
         row("Wording gap, seen (own minus new wording)", lambda s: _gap(s.final.seen)),
         row("Wording gap, held-out", lambda s: _gap(s.final.held_out)),
         row("Mean gain, held-out", lambda s: _mean(s.final.held_out, lambda group: group.gain, 2)),

@@ -7,7 +7,7 @@ from typing import Any
 from kpig.records import HELD_OUT, LATER, SEEN
 from kpig.report import spread
 from kpig.report.answered import Answered
-from kpig.report.record import RunRecord
+from kpig.report.record import RunRecord, learned_at
 from kpig.report.spread import MEASURES, Interval
 from kpig.runs.gate import Change
 from kpig.scoring.records import GroupScore, StepScores, TaskScore
@@ -95,11 +95,8 @@ def _known(row: Row) -> Iterable[bool]:
 
 def _ordered(run: RunRecord) -> dict[str, int | None]:
     """Every task with the step that taught it, in learning order; then those to come, then held-out ones."""
-    learned: dict[str, int | None] = {}
-    for step in run.scores.steps:
-        for name, score in step.tasks.items():
-            if score.group == SEEN:
-                learned.setdefault(name, step.step)
+    found = learned_at(run)
+    learned: dict[str, int | None] = {name: found[name] for name in sorted(found, key=lambda one: found[one])}
     groups = {name: score.group for step in run.scores.steps for name, score in step.tasks.items()}
     to_come = {name: None for name, group in groups.items() if group != HELD_OUT and name not in learned}
     return learned | to_come | {name: 0 for name, group in groups.items() if group == HELD_OUT}

@@ -50,8 +50,9 @@ class Examples:
 def _tasks(run: RunRecord) -> Mapping[str, Task]:
     """Tasks as the steps keep them; runs of earlier versions keep none, and a damaged one tells nothing."""
     found = {}
+    names = dict.fromkeys(name for step in run.scores.steps for name in step.tasks)
     for step in run.scores.steps:
-        for name in step.tasks:
+        for name in step.tasks or names:
             try:
                 found[name] = kept.read(RunDir(run.path).step(step.step), name)
             except RunError:

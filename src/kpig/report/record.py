@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kpig.errors import RunError
+from kpig.errors import RunError, some
 from kpig.files import true_path
 from kpig.records import SEEN
 from kpig.runs.folder import DONE, RunDir
@@ -77,23 +77,58 @@ def _learned(steps: Sequence[StepScores], stream: Mapping[str, Any]) -> list[lis
 
     Where the file of the stream does not say, those that the step is the first to have among the seen ones.
     """
-    planned = stream.get("steps")
+    planned = _planned(stream)
     known: set[str] = set()
     found = []
     for number, step in enumerate(steps[1:]):
         seen = [name for name, score in step.tasks.items() if score.group == SEEN]
-        told = _named(planned[number]) if isinstance(planned, list) and number < len(planned) else set()
+        told = planned[number] if number < len(planned) else []
         names = [name for name in seen if name in told] or [name for name in seen if name not in known]
-        found.append(names or seen)
+        found.append((names or seen) if step.tasks else told)
         known.update(seen)
     return found
 
 
-def _named(step: Any) -> set[str]:
-    """The names of a step's tasks in the file of the stream, as far as it has the shape that kpig writes."""
+def learned_at(run: RunRecord) -> dict[str, int]:
+    """The step that taught each task that was scored as a learned one.
+
+    Where the steps between were not scored (`evaluate.every`), it is as the file of the stream says.
+    """
+    planned = _planned(run.stream)
+    found: dict[str, int] = {}
+    before = 0
+    for step in run.scores.steps:
+        between = range(step.step, before, -1)
+        told = {name: at for at in between if at <= len(planned) for name in planned[at - 1]}
+        for name, score in step.tasks.items():
+            if score.group == SEEN:
+                found.setdefault(name, told.get(name, step.step))
+        before = step.step if step.tasks else before
+    return found
+
+
+def unscored(run: RunRecord) -> str:
+    """Which steps have no scores, and what that leaves out; "" where all have some."""
+    found = [str(step.step) for step in run.scores.steps if not step.tasks]
+    if not found:
+        return ""
+    return (
+        f"no task was scored after {len(found)} of {len(run.scores.steps) - 1} steps (evaluate.every; "
+        f"{some(found)}): forgetting and transfer are over the steps whose tasks were scored when they were "
+        "learned, and not given where there are none"
+    )
+
+
+def _planned(stream: Mapping[str, Any]) -> list[list[str]]:
+    """The names of each step's tasks in the file of the stream, as far as it has the shape kpig writes."""
+    steps = stream.get("steps")
+    return [_named(step) for step in steps] if isinstance(steps, list) else []
+
+
+def _named(step: Any) -> list[str]:
     tasks = step.get("tasks") if isinstance(step, dict) else None
     names = [one.get("task") for one in tasks if isinstance(one, dict)] if isinstance(tasks, list) else []
-    return {name for name in names if isinstance(name, str)}
+    return [name for name in names if isinstance(name, str)]
 
 
 def _untuned(method: str, seed: int, steps: Sequence[StepScores], cost: Cost) -> RunScores:

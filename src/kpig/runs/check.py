@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kpig.config import SUITE, MethodSection, ModelSection, RunConfig
+from kpig.config import GENERAL, SUITE, MethodSection, ModelSection, RunConfig
 from kpig.config.table import merged
 from kpig.config.tree import examined, load_table
 from kpig.config.words import listed
@@ -73,8 +73,10 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
 
 def _first_words(path: Path, config: RunConfig) -> list[str]:
     """The comment that a config begins with, where task files that it names are missing: it may tell why."""
-    named = (config.stream.path, config.stream.held_out, config.stream.variants)
-    if all(one in ("", SUITE) or Path(one).exists() for one in named):
+    held_out = config.stream.held_out
+    others = (held_out,) if isinstance(held_out, str) else held_out
+    named = (config.stream.path, config.stream.variants, *others)
+    if all(one in ("", SUITE, GENERAL) or Path(one).exists() for one in named):
         return []
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     words = first.removeprefix("#").strip()

@@ -7,7 +7,7 @@ from itertools import chain
 from statistics import fmean
 from typing import Literal
 
-from kpig.config import RunConfig
+from kpig.config import EvaluateSection, RunConfig
 from kpig.errors import RunError
 from kpig.methods.base import Method, Step
 from kpig.records import HELD_OUT, LATER, SEEN, Example, Stream, Task
@@ -105,8 +105,12 @@ class Forecast:
         return sum(one.seconds for one in recent) / work if work else None
 
 
-def groups(number: int, steps: Sequence[Step], tasks: Stream) -> Mapping[str, Sequence[Task]]:
+def groups(
+    number: int, steps: Sequence[Step], tasks: Stream, settings: EvaluateSection
+) -> Mapping[str, Sequence[Task]]:
     """What is scored after a step, in groups; step 0 is the untuned model, which is asked about all."""
+    if not settings.is_due(number, len(steps)):
+        return {}
     if number == 0:
         return {LATER: tasks.tasks, HELD_OUT: tasks.held_out}
     seen = [task for step in steps[:number] for task in step.tasks]
@@ -135,9 +139,10 @@ def of_run(
             step = steps[number - 1]
             work = _training_work(config, method, step, sizes[:number])
             parts.append(Part("train", number, step.num_updates, work))
-        scored = list(chain.from_iterable(groups(number, steps, tasks).values()))
+        scored = list(chain.from_iterable(groups(number, steps, tasks, config.evaluate).values()))
         num_tests = sum(len(task.test) for task in scored)
-        parts.append(Part("evaluate", number, sum(counts[task.name] for task in scored), num_tests))
+        if scored:
+            parts.append(Part("evaluate", number, sum(counts[task.name] for task in scored), num_tests))
     return Forecast(parts, _last_evaluation(folder))
 
 
@@ -177,12 +182,13 @@ def _last_evaluation(folder: RunDir) -> tuple[float, float] | None:
     """
     done = [number for number in range(folder.current) if folder.is_done(number)]
     try:
-        read = [scores.read_step(folder.step(number) / "scores.json") for number in done[-2:]]
+        read = [scores.read_step(folder.step(number) / "scores.json") for number in done]
     except RunError:
         return None
-    if not read:
+    scored = [number for number, (step, _) in enumerate(read) if step.tasks]
+    if not scored:
         return None
-    step, cost = read[-1]
-    earlier = read[0][1].eval_seconds if len(read) > 1 else 0.0
+    step, cost = read[scored[-1]]
+    earlier = read[scored[-1] - 1][1].eval_seconds if scored[-1] else 0.0
     num_tests = sum(task.n for task in step.tasks.values())
     return (num_tests, max(0.0, cost.eval_seconds - earlier)) if num_tests else None

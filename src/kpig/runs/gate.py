@@ -1,10 +1,10 @@
 """Is a tuned model safe to ship? Every task's change of score, and which got worse beyond noise. No torch.
 
-A step is held against the step before it and against the untuned model. Each change has its standard error
-over the test examples, paired where both answered the same ones, and the one-sided p value of a permutation
-test that the task got worse (`kpig.scoring.significance`). Holm's correction counts every change of the step
-in which some answer's score differs: of the others no test could say anything (Tarone 1990), and counting
-them would hide a task that fell from 75 to 0 on 12 examples.
+A step is held against the step scored before it and against the untuned model. Each change has its standard
+error over the test examples, paired where both answered the same ones, and the one-sided p value of a
+permutation test that the task got worse (`kpig.scoring.significance`). Holm's correction counts every change
+of the step in which some answer's score differs: of the others no test could say anything (Tarone 1990), and
+counting them would hide a task that fell from 75 to 0 on 12 examples.
 """
 
 import math
@@ -152,8 +152,13 @@ def judge(path: Path, max_drop: float = MAX_DROP, step: int | None = None) -> Ve
             "give one from 1 on that is finished"
         )
     found, _ = scores.read_step(run.step(number) / "scores.json")
+    if not found.tasks:
+        raise RunError(
+            f"{path}: step {number} cannot be judged: no task was scored after it (evaluate.every); give a "
+            "step that was scored"
+        )
     now = _answers(run, number)
-    earlier = {since: _answers(run, since) for since in dict.fromkeys((number - 1, 0))}
+    earlier = {since: _answers(run, since) for since in dict.fromkeys((_scored_before(run, number), 0))}
     pairs = [
         (since, name)
         for since, answers in earlier.items()
@@ -215,6 +220,12 @@ class _Measured:
         zeros = [0.0] * len(moved)
         both = significance.paired_permutation_test(moved, zeros, significance.SEED, num_resamples)
         return both / 2 if len(moved) > 1 else 0.5
+
+
+def _scored_before(run: RunDir, number: int) -> int:
+    """The last step before one after which tasks were scored; 0 is the untuned model."""
+    earlier = range(number - 1, 0, -1)
+    return next((one for one in earlier if scores.read_step(run.step(one) / "scores.json")[0].tasks), 0)
 
 
 def _answers(run: RunDir, number: int) -> dict[str, list[Prediction]]:

@@ -6,8 +6,9 @@ What it needs of torch and the hub loads late.
 import sys
 from pathlib import Path
 
-from kpig.config import TINY, ModelSection, RunConfig
+from kpig.config import OFFLOAD, TINY, ModelSection, RunConfig
 from kpig.errors import ModelError, RunError, nearest
+from kpig.model import quantized
 from kpig.model.folder import is_adapter, is_local, resolve
 
 NVIDIA, AMD, IN_WINDOWS = Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg")
@@ -47,12 +48,24 @@ def choose_device(name: str) -> str:
 
 
 def device_problem(config: RunConfig) -> str:
-    """Why a config's device cannot be used here; "" for nothing."""
+    """Why a config's device cannot be used here, or not for what else it asks; "" for nothing."""
     try:
-        choose_device(config.train.device)
+        device = choose_device(config.train.device)
     except RunError as error:
         return f"train.device: {error}"
-    return ""
+    if config.train.gradient_checkpointing == OFFLOAD and device == "cpu":
+        return (
+            f'train.gradient_checkpointing = "{OFFLOAD}" moves what a GPU keeps to the host, and there is '
+            "none here; set it to true"
+        )
+    return quantized.problem(config.model, device)
+
+
+def require(config: RunConfig) -> str:
+    """The device of a run; RunError where it is missing, or cannot do what the config asks of it."""
+    if problem := device_problem(config):
+        raise RunError(problem)
+    return choose_device(config.train.device)
 
 
 def model_problem(section: ModelSection) -> str:

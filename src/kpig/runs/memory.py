@@ -3,22 +3,24 @@
 Everything is in bytes. How far the sum is off what was measured stands in docs/running.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import psutil
 
-from kpig.config import ModelSection, RunConfig
+from kpig.config import OFFLOAD, RunConfig
 from kpig.methods import chosen
 from kpig.methods.base import Method
 from kpig.model import portions, vocabulary
-from kpig.model.encoding import Encoder
-from kpig.model.folder import base_of_adapter, is_adapter, is_local, num_weights, resolve
-from kpig.records import Example, Stream
-from kpig.runs import machine
-from kpig.runs.disk import MOMENTS, NUMBER_BYTES, size, trained_bytes
-from kpig.training.precision import precision
+from kpig.model.encoding import Encoded
+from kpig.model.folder import is_adapter, is_local, resolve
+from kpig.records import Stream
+from kpig.runs import machine, shapes
+from kpig.runs.disk import MOMENTS, size
+from kpig.runs.shapes import Shape
+from kpig.training.precision import BFLOAT16, precision
 
 NUM_SAMPLED = 256
 """Training examples whose tokens are counted, evenly chosen. Chosen: it takes less than a second."""
@@ -36,41 +38,69 @@ CPU. Between the 0.35 (sequential) and 0.9 (kpig) that were measured with glibc;
 OUTSIDE = 4
 """Times the residual stream that is kept outside the layers: embedding, and around the last norm."""
 
-MOST_UNGATED = 2.5
-"""Matrices of a layer's feed-forward part, as far as weights tell: two without a gate, three with one."""
-
 LOGITS, TWIN_LOGITS = 3, 9
 """Numbers of float32 held for each logit: itself and what its gradient takes; of a masked twin also what the
 divergence keeps, and the reference model's logit. Counted in kpig.model.objective."""
 
+OF_A_FORMULA = 6
+"""Numbers of float32 for each logit that a formula reads at once, where logits are made a part at a time.
+Counted in kpig.model.objective.jsd_slopes."""
 
-@dataclass(frozen=True)
-class Shape:
-    """What of a model decides how much memory it takes; numbers of a layer are of one token.
+READ_LOGITS = 1.5
+"""The same for a logit of a pass without gradient, of which a log-probability is wanted. The sum over the
+vocabulary takes another number; it is taken of originals and of twins by turns. Counted there too."""
 
-    `hidden`, `keys` and `inner` are the sizes of the residual stream, of all keys (as many values), and of
-    the feed-forward part; `gated` says that this has two ways in. `trained` counts the weights that learn.
-    """
+CAST_BYTES = 2
+"""Of each weight in float32, for its copy in bfloat16 where autocast computes. It lives until the way
+back."""
 
-    weights: int
-    trained: int
-    layers: int
+
+class Kept(NamedTuple):
+    """Bytes that a layer keeps of one token for the gradient: for each number of the residual stream, of keys
+    (values included), and of the feed-forward part, where that has a gate."""
+
     hidden: int
     keys: int
     inner: int
-    gated: bool
-    vocabulary: int
-    weight_bytes: int = 4
-    trained_bytes: int = 4
 
-    @property
-    def activations(self) -> int:
-        """Numbers kept for the gradient, of one token in one layer, whether all weights learn or an adapter.
 
-        Attention: queries, keys and values, what comes out, and around the two norms three times the stream
-        each. Feed-forward: both ways in, the activation and the product; without a gate the terms of a GELU.
-        """
-        return 8 * self.hidden + 2 * self.keys + (4 if self.gated else 5) * self.inner
+KEPT: Mapping[tuple[bool, bool, bool], Kept] = MappingProxyType(
+    {
+        (False, False, False): Kept(32, 8, 16),
+        (False, False, True): Kept(32, 8, 16),
+        (False, True, False): Kept(30, 4, 8),
+        (False, True, True): Kept(24, 4, 8),
+        (True, False, False): Kept(20, 4, 8),
+        (True, False, True): Kept(36, 4, 10),
+        (True, True, False): Kept(20, 4, 8),
+        (True, True, True): Kept(24, 4, 8),
+    }
+)
+"""By whether weights are held in 16 bits, whether autocast computes in bfloat16, whether an adapter learns.
+
+In float32: around the two norms three times the stream each, queries, keys and values, and what comes out of
+attention; both ways in, the activation and the product. Autocast keeps the input of each matrix anew. An
+adapter keeps none of what its base's matrices read, and in float32 is reckoned as if it did. All were counted
+as the tensors that a Llama of transformers 5.23 saves, with torch 2.13 on a CPU."""
+
+UNGATED = 5 / 4
+"""Of the bytes of a feed-forward part with a gate, what one without keeps: the terms of a GELU."""
+
+
+class Length(NamedTuple):
+    """Tokens of an example: of the longer twin, of the response in both, and whether it has a masked twin."""
+
+    tokens: int
+    response: int
+    has_twin: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run computes: as `kpig.model.portions` asks, and whether in bfloat16 by autocast."""
+
+    type: str
+    autocast: bool
 
 
 @dataclass(frozen=True)
@@ -78,7 +108,11 @@ class Load:
     """What goes through a model at once: the largest micro-batch of an update.
 
     `tokens` are padded, twins included; `targets` of them are predicted, and `twin_targets` for the masked
-    twins. `is_split` says that an update has several. `generated` tokens are answered side by side.
+    twins. `is_split` says that an update has several. `generated` tokens are answered side by side, `read`
+    ones of which `read_targets` are predicted are read so where gains are measured. `autocast` says that
+    passes of an update compute in bfloat16, `checkpointed` that activations are computed twice, and where
+    what enters a layer is kept. With `makes_logits` those of all targets are held, else a part of them, of
+    which a formula reads `of_a_formula` at once.
     """
 
     tokens: int
@@ -86,7 +120,12 @@ class Load:
     twin_targets: int
     is_split: bool
     generated: int
-    number_bytes: int = 4
+    read: int = 0
+    read_targets: int = 0
+    autocast: bool = False
+    checkpointed: bool | Literal["offload"] = False
+    makes_logits: bool = True
+    of_a_formula: int = portions.LOGITS
 
 
 @dataclass(frozen=True)
@@ -94,6 +133,7 @@ class Memory:
     """Bytes by what holds them, as far as they are there at the same time."""
 
     weights: float
+    casts: float
     reference: float
     gradients: float
     optimizer: float
@@ -107,39 +147,91 @@ class Memory:
         return float(sum(getattr(self, one.name) for one in fields(self)))
 
 
+@dataclass(frozen=True)
+class Phases:
+    """What a run does by turns: an update, measuring gains, answering."""
+
+    training: Memory
+    gain: Memory
+    answering: Memory
+
+    @property
+    def most(self) -> Memory:
+        """What takes most of them."""
+        return max((self.training, self.gain, self.answering), key=lambda one: one.total)
+
+
 def needed(shape: Shape, load: Load, num_references: int = 0, program: int = 0) -> Memory:
-    """The most that training takes at once, or answering where that takes more.
+    """The most that training takes at once, or measuring gains or answering where that takes more."""
+    return phases(shape, load, num_references, program).most
+
+
+def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0) -> Phases:
+    """What each part of a run takes at the most.
 
     `num_references` are copies of the trained weights that are kept beside them. `program` are bytes of the
     program itself where it computes in the same memory, as on a CPU; the allocator's scatter counts then too.
     """
-    weights, trained = shape.weights * shape.weight_bytes, shape.trained * shape.trained_bytes
-    if shape.trained != shape.weights:
-        weights += trained
-    in_all = shape.layers * shape.activations + OUTSIDE * shape.hidden
-    activations = load.tokens * in_all * load.number_bytes
-    logits = 4 * shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
+    trained = shape.trained * shape.trained_bytes
+    weights = shape.weights * shape.weight_bytes + (trained if shape.is_adapted else 0)
+    is_cast = load.autocast and shape.number_bytes == 4
+    casts = CAST_BYTES * shape.weights if is_cast else 0
+    kept_casts = 0 if shape.is_adapted else casts  # without a gradient those of frozen weights go at once
+    logits = 4 * (_all_logits(shape, load) if load.makes_logits else _some_logits(shape, load))
+    activations = _activations(shape, load, logits)
     scattered = 1 + SCATTERED if program else 1
-    training = Memory(
-        weights=weights,
-        reference=num_references * trained,
-        gradients=trained if load.is_split else max(0, trained - activations - logits),
-        optimizer=MOMENTS * trained,
-        activations=activations * scattered,
-        logits=logits * scattered,
-        program=program,
+
+    def held(passes: float, logits: float, is_training: bool, casts: float, gradients: float = 0) -> Memory:
+        return Memory(
+            weights=weights,
+            casts=casts if is_training else 0,
+            reference=num_references * trained,
+            gradients=gradients,
+            optimizer=MOMENTS * trained if is_training else 0,
+            activations=passes * scattered,
+            logits=logits * scattered,
+            program=program,
+        )
+
+    in_layer = 4 * (shape.hidden + shape.inner)
+    of_answer = 2 * shape.keys * shape.layers + in_layer
+    gradients = trained if load.is_split else max(0, trained - activations - logits)
+    number = 2 if is_cast else shape.number_bytes
+    read_logits = 4 * shape.vocabulary * READ_LOGITS * load.read_targets
+    return Phases(
+        held(activations, logits, True, casts, gradients),
+        held(
+            max(0, load.read * in_layer * number - read_logits),
+            read_logits,
+            load.twin_targets > 0,
+            kept_casts,
+        ),
+        held(load.generated * of_answer * shape.number_bytes, 0, False, 0),
     )
-    per_token = 2 * shape.keys * shape.layers + 4 * (shape.hidden + shape.inner)
-    answering = Memory(
-        weights=weights,
-        reference=num_references * trained,
-        gradients=0,
-        optimizer=0,
-        activations=load.generated * per_token * shape.weight_bytes * scattered,
-        logits=0,
-        program=program,
-    )
-    return max(training, answering, key=lambda one: one.total)
+
+
+def _activations(shape: Shape, load: Load, logits: float) -> float:
+    """Bytes that are kept for the way back. Layers are computed twice when the logits are gone."""
+    kept = KEPT[shape.number_bytes < 4, load.autocast, shape.is_adapted]
+    inner = shape.inner * (1 if shape.gated else UNGATED)
+    in_each = load.tokens * (kept.hidden * shape.hidden + kept.keys * shape.keys + kept.inner * inner)
+    stream = load.tokens * shape.hidden * shape.number_bytes
+    if not load.checkpointed:
+        return shape.layers * in_each + OUTSIDE * stream
+    entering = 0 if load.checkpointed == OFFLOAD else shape.layers
+    return (entering + OUTSIDE) * stream + max(0.0, in_each - logits)
+
+
+def _all_logits(shape: Shape, load: Load) -> int:
+    return shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
+
+
+def _some_logits(shape: Shape, load: Load) -> int:
+    """Those of a part, of model and reference, with the gradient of the output layer that comes with them."""
+    own, twins = (shape.vocabulary * count for count in (load.targets, load.twin_targets))
+    read = OF_A_FORMULA * min(load.of_a_formula, max(own, twins))
+    made = max(min(portions.LOGITS, own), 2 * min(portions.LOGITS, twins))
+    return read + made + (0 if shape.is_adapted else shape.vocabulary * shape.hidden)
 
 
 def of_run(config: RunConfig, tasks: Stream) -> Memory | None:
@@ -149,17 +241,36 @@ def of_run(config: RunConfig, tasks: Stream) -> Memory | None:
     """
     if not is_local(resolve(config.model.path)):
         return None
-    shape = shape_of(config.model)
-    examples = [example for task in tasks.tasks for example in task.train]
-    if shape is None or not examples:
+    found = shapes.of_section(config.model)
+    lengths = sampled(config, tasks)
+    if found is None or not lengths:
         return None
-    method = chosen.create(config)
+    num_tasks = len(tasks.tasks) + len(tasks.held_out)
+    return at_most(config, found, lengths, num_tasks, _place(config, found.weights)).most
+
+
+def sampled(config: RunConfig, tasks: Stream) -> list[Length]:
+    """The lengths of training examples, evenly chosen; DataError for one that does not fit."""
+    examples = [example for task in tasks.tasks for example in task.train]
+    if not examples:
+        return []
     encoder = vocabulary.encoder_of(config.model)
-    loads = _loads(config, method, encoder, examples[:: max(1, len(examples) // NUM_SAMPLED)])
+    chosen_ones = examples[:: max(1, len(examples) // NUM_SAMPLED)]
+    return [_length(one) for one in encoder.encode_all(chosen_ones)]
+
+
+def at_most(
+    config: RunConfig, shape: Shape, lengths: Sequence[Length], num_tasks: int, place: Place
+) -> Phases:
+    """What a run of the config takes on a place, with a model of a shape and examples of these lengths."""
+    method = chosen.create(config)
     starts_bare = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
     copies = int(method.needs_initial and not starts_bare) + int(config.train.keep_best)
-    found = [needed(shape, load, copies, _program(config)) for load in loads]
-    return max(found, key=lambda one: one.total)
+    program = PROGRAM + (PEFT if config.model.adapter == "lora" else 0) if place.type == "cpu" else 0
+    found = [
+        phases(shape, load, copies, program) for load in _loads(config, method, lengths, num_tasks, place)
+    ]
+    return max(found, key=lambda one: one.most.total)
 
 
 def sentences(config: RunConfig, tasks: Stream) -> list[str]:
@@ -167,13 +278,12 @@ def sentences(config: RunConfig, tasks: Stream) -> list[str]:
     found = of_run(config, tasks)
     if found is None:
         return []
-    device = _device(config)
     parts = [f"{one.name} {size(value)}" for one in fields(found) if (value := getattr(found, one.name))]
     told = [
         f"memory: about {size(found.total)} at the most ({', '.join(parts)}); what the method keeps comes on "
         "top"
     ]
-    free = _free(device)
+    free = _free(_device(config))
     if free is not None and found.total > free:
         told.append(
             f"only {size(free)} of memory are free: lower train.tokens_per_micro_batch or "
@@ -182,100 +292,78 @@ def sentences(config: RunConfig, tasks: Stream) -> list[str]:
     return told
 
 
-def shape_of(section: ModelSection) -> Shape | None:
-    """The shape of a model in a folder, by its config and its files; None where the config does not tell."""
-    path = resolve(section.path)
-    base = base_of_adapter(path) if is_adapter(path) else path
-    if not is_local(base):
-        return None
-    config = vocabulary.shape(section)
-    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-    if any(not isinstance(getattr(config, name, None), int) for name in names):
-        return None
-    hidden, heads = config.hidden_size, config.num_attention_heads
-    head = getattr(config, "head_dim", None) or hidden // heads
-    keys = head * (getattr(config, "num_key_value_heads", None) or heads)
-    inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * hidden
-    weights = num_weights(Path(base))[1]
-    in_each = (weights - config.vocab_size * hidden) / config.num_hidden_layers
-    feeding = (in_each - 2 * hidden * (heads * head + keys)) / (hidden * inner)
-    trained = trained_bytes(section)
-    if trained is None:
-        return None
-    own = weights if section.adapter == "none" else trained // 4
-    return Shape(
-        weights=weights,
-        trained=own,
-        layers=config.num_hidden_layers,
-        hidden=hidden,
-        keys=keys,
-        inner=inner * (getattr(config, "num_experts_per_tok", None) or 1),
-        gated=feeding > MOST_UNGATED,
-        vocabulary=config.vocab_size,
-        weight_bytes=NUMBER_BYTES[section.dtype],
-        trained_bytes=NUMBER_BYTES[section.dtype] if section.adapter == "none" else 4,
-    )
+def num_read(config: RunConfig, method: Method, replays: bool = True) -> int:
+    """Examples of an update, rounded: current ones, and where it `replays` those of the past."""
+    ratio = config.replay.ratio if replays and type(method).replay is not Method.replay else 0
+    return round(config.train.batch_size * (1 + ratio))
 
 
-def _loads(config: RunConfig, method: Method, encoder: Encoder, examples: Sequence[Example]) -> list[Load]:
-    """The micro-batches of an update of the longest examples."""
-    device, train = _device(config), config.train
-    replays = type(method).replay is not Method.replay
-    num_read = round(train.batch_size * (1 + (config.replay.ratio if replays else 0)))
-    known = [encoder.encode(example) for example in examples]
-    longest = sorted(known, key=lambda one: -one.num_tokens)[:num_read]
-    longest += [longest[0]] * (num_read - len(longest))
+def micro_batches(
+    config: RunConfig, method: Method, lengths: Sequence[Length], place: Place
+) -> list[list[Length]]:
+    """An update of the longest examples, as it is cut into passes."""
+    count = num_read(config, method)
+    longest = sorted(lengths, key=lambda one: -one.tokens)[:count]
+    longest += [longest[0]] * (count - len(longest))
     twice = 2 if method.paired else 1
-    lengths = [one.num_tokens * twice for one in longest]
-    groups = portions.token_batches(lengths, portions.training(device, train.tokens_per_micro_batch))
-    most = config.evaluate.max_new_tokens
-    generated = portions.generation(device, config.evaluate.tokens_per_batch)
+    budget = portions.training(place, config.train.tokens_per_micro_batch)
+    groups = portions.token_batches([one.tokens * twice for one in longest], budget)
+    return [[longest[n] for n in group] for group in groups]
+
+
+def _loads(
+    config: RunConfig, method: Method, lengths: Sequence[Length], num_tasks: int, place: Place
+) -> list[Load]:
+    """The micro-batches of an update of the longest examples, each with what is read and answered besides."""
+    groups = micro_batches(config, method, lengths, place)
+    longest = groups[0][0]
+    most, evaluate = config.evaluate.max_new_tokens, config.evaluate
+    generated = portions.generation(place, evaluate.tokens_per_batch)
+    in_pairs = 2 * longest.tokens if longest.has_twin else longest.tokens
+    num_probes = num_tasks * evaluate.num_gain_examples if evaluate.gain or method.paired else 0
+    num_side = min(num_probes, max(1, portions.forward(place) // in_pairs))
     loads = []
     for group in groups:
-        twins = [longest[n] for n in group if method.paired and longest[n].masked_prompt is not None]
+        twins = [one for one in group if method.paired and one.has_twin]
         rows = len(group) + len(twins)
         loads.append(
             Load(
-                tokens=rows * max(longest[n].num_tokens for n in group),
-                targets=sum(len(longest[n].response) for n in group),
-                twin_targets=sum(len(one.response) for one in twins),
+                tokens=rows * max(one.tokens for one in group),
+                targets=sum(one.response for one in group),
+                twin_targets=sum(one.response for one in twins),
                 is_split=len(groups) > 1,
-                generated=min(generated, len(examples) * (longest[0].num_tokens + most)),
-                number_bytes=2 if _is_half(config) else 4,
+                generated=min(generated, len(lengths) * (longest.tokens + most)),
+                read=num_side * in_pairs,
+                read_targets=num_side * longest.response * (2 if longest.has_twin else 1),
+                autocast=place.autocast,
+                checkpointed=config.train.gradient_checkpointing,
+                makes_logits=method.makes_logits,
+                of_a_formula=portions.logits_of_a_formula(place),
             )
         )
     return loads
 
 
-def _program(config: RunConfig) -> int:
-    """Bytes of the program where it takes of the memory that the model is in."""
-    if _device(config).type != "cpu":
-        return 0
-    return PROGRAM + (PEFT if config.model.adapter == "lora" else 0)
+def _length(encoded: Encoded) -> Length:
+    return Length(encoded.num_tokens, len(encoded.response), encoded.masked_prompt is not None)
 
 
-def _is_half(config: RunConfig) -> bool:
-    return config.model.dtype != "float32" or precision(config.train, _device(config)) == "bf16"
-
-
-@dataclass(frozen=True)
-class _Device:
-    """One, as `kpig.model.portions` asks for it."""
-
-    type: str
-
-
-def _device(config: RunConfig) -> _Device:
+def _place(config: RunConfig, num_weights: int) -> Place:
     """Where a run of the config computes, as far as this machine has it."""
+    bare = Place(_device(config), False)
+    return Place(bare.type, precision(config.train, bare, num_weights) == BFLOAT16)
+
+
+def _device(config: RunConfig) -> str:
     name = config.train.device
-    return _Device(name if name != "auto" else "cuda" if machine.has_cuda() else "cpu")
+    return name if name != "auto" else "cuda" if machine.has_cuda() else "cpu"
 
 
-def _free(device: _Device) -> int | None:
+def _free(device: str) -> int | None:
     """Bytes that are free on a device; None where it does not tell."""
-    if device.type == "cpu":
+    if device == "cpu":
         return int(psutil.virtual_memory().available)
-    if device.type == "cuda" and machine.has_cuda():
+    if device == "cuda" and machine.has_cuda():
         import torch
 
         return int(torch.cuda.mem_get_info()[0])

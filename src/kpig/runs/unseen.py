@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from kpig.config import RunConfig
 from kpig.errors import ModelError, some
 from kpig.model import vocabulary
-from kpig.model.encoding import Encoder
+from kpig.model.encoding import Encoded, Encoder
 from kpig.model.folder import is_adapter, is_local, resolve
 from kpig.records import Example, Stream, Task
 
@@ -75,12 +76,18 @@ def cut(encoder: Encoder, tasks: Stream, config: RunConfig) -> Cut:
 
     Longer wordings that an example may be trained under are tried too.
     """
+    for _ in encoder.encode_all(_under_longest_wordings(tasks)):
+        pass
+    return _counted(encoder, list(_learned_and_tested(tasks)), config)
+
+
+def _under_longest_wordings(tasks: Stream) -> Iterator[Example]:
+    """The training examples under the longest wording that they may be trained under, if it is another."""
     for task in tasks.tasks:
         for example in task.train:
             longest = task.longest_wording(example)
             if longest != example.instruction:
-                encoder.encode(replace(example, instruction=longest))
-    return _counted(encoder, list(_learned_and_tested(tasks)), config)
+                yield replace(example, instruction=longest)
 
 
 def _left_out(config: RunConfig) -> list[str]:
@@ -99,13 +106,22 @@ def _counted(encoder: Encoder, examples: Sequence[tuple[Example, bool]], config:
     inputs: dict[str, int] = {}
     references: dict[str, int] = {}
     most = config.evaluate.max_new_tokens
-    for example, is_test in examples:
-        encoded = encoder.encode(example, most if is_test else 0)
+    for encoded, is_test in _encoded(encoder, examples, most):
+        example = encoded.example
         if encoded.num_cut:
             inputs[example.task] = inputs.get(example.task, 0) + 1
         if is_test and len(encoded.response) > most and not _has_shorter(encoder, example, most):
             references[example.task] = references.get(example.task, 0) + 1
     return Cut(inputs, references, len(examples), sum(is_test for _, is_test in examples))
+
+
+def _encoded(
+    encoder: Encoder, examples: Sequence[tuple[Example, bool]], most: int
+) -> Iterator[tuple[Encoded, bool]]:
+    """Each example encoded, with room for an answer of `most` tokens where it is a test example."""
+    for is_test, members in groupby(examples, lambda one: one[1]):
+        for encoded in encoder.encode_all((example for example, _ in members), most if is_test else 0):
+            yield encoded, is_test
 
 
 def _has_shorter(encoder: Encoder, example: Example, most: int) -> bool:

@@ -88,8 +88,8 @@ class Voice:
         self._forecast.end()
 
     def scored(self, number: int, result: StepScores) -> None:
-        """Show the scores after a step; nothing for the untuned model."""
-        if number:
+        """Show the scores after a step; nothing for the untuned model, or where no task was scored."""
+        if number and result.tasks:
             earlier = [scores.read_step(self.folder.step(n) / "scores.json")[0] for n in range(number)]
             learned = [[task.name for task in step.tasks] for step in self.steps]
             self.watch.show(step_table([*earlier, result], learned))

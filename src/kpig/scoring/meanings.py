@@ -178,7 +178,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "0 to 100",
             HIGHER,
             "docs/method.md, section 7",
-            ("average",),
+            ("average", "AR", "Average P-score over the steps (AR)"),
         ),
         "forgetting": Meaning(
             "Forgetting",
@@ -198,7 +198,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "-100 to 100",
             HIGHER,
             "docs/method.md, section 7; variants in the literature differ",
-            ("bwt",),
+            ("bwt", "Backward transfer (BWT)"),
         ),
         "forward_transfer": Meaning(
             "Forward transfer",
@@ -208,6 +208,16 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "-100 to 100",
             HIGHER,
             "docs/method.md, section 7; variants in the literature differ",
+        ),
+        "next_step": Meaning(
+            "P-score on the next step",
+            "how well a step's tasks are done just before they are learned",
+            "Forward transfer as CITB has it: no baseline is taken off.",
+            "mean over i > 1 of R[i−1][i]",
+            "0 to 100",
+            HIGHER,
+            "CITB (Zhang et al., 2023): FWT; docs/citb.md",
+            ("fwt", "P-score on the next step (FWT without baseline)", "next step"),
         ),
         "average_rank": Meaning(
             "Average rank",

@@ -159,11 +159,14 @@ def forgetting(matrix: Matrix) -> float | None:
     """The mean over i < T of max R[t][i] - R[T][i], t from 1 to T: never below 0. None for one step.
 
     The untuned row 0 is left out of the maximum [D]: what no step has taught is not forgotten. Steps
-    before i count where they were measured, so transfer ahead of learning can be lost too.
+    before i count where they were measured, so transfer ahead of learning can be lost too. A step that was
+    not measured when it was learned has no best to fall from.
     """
     last = _checked(matrix)[-1]
-    learned = [[score for score in column if score is not None] for column in zip(*matrix[1:], strict=True)]
-    best = [max(column, default=None) for column in learned]
+    best = [
+        None if column[place] is None else max(score for score in column if score is not None)
+        for place, column in enumerate(zip(*matrix[1:], strict=True))
+    ]
     return _mean_of_known(_difference(best[i - 1], last[i - 1]) for i in range(1, len(last)))
 
 
@@ -173,6 +176,15 @@ def forward_transfer(matrix: Matrix) -> float | None:
     return _mean_of_known(
         _difference(matrix[i - 1][i - 1], untuned[i - 1]) for i in range(2, len(untuned) + 1)
     )
+
+
+def next_step(matrix: Matrix) -> float | None:
+    """The mean over i > 1 of R[i-1][i]: a step's tasks just before it is learned. None for one step.
+
+    CITB's forward transfer, which takes no baseline off (Zhang et al., 2023); its AR is `average`, its BWT
+    `backward_transfer`. Of a run that goes on it is the mean over the steps so far.
+    """
+    return _mean_of_known(row[number] for number, row in enumerate(matrix) if 0 < number < len(row))
 
 
 def computing(cost: Cost) -> float:

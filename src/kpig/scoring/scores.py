@@ -136,7 +136,7 @@ def _group(seed: Mapping[str, TaskScore], new: Mapping[str, TaskScore]) -> Group
 def _mean_p_score(step: StepScores, names: Sequence[str]) -> float | None:
     """R[t][i]: the mean P-score over a step's tasks; None where they were not evaluated."""
     measured = [step.tasks[name].p_score for name in names if name in step.tasks]
-    return fmean(measured) if len(measured) == len(names) else None
+    return fmean(measured) if measured and len(measured) == len(names) else None
 
 
 # --- writing ---------------------------------------------------------------------------------

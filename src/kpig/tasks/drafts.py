@@ -159,7 +159,7 @@ def _split_off(
         num_split_off += len(shuffled[boundary])
     candidates = [row for group in shuffled[:boundary] for row in group]
     chosen = [row for group in shuffled[boundary:] for row in group]
-    identity = _identity(rows)
+    identity = identity_of(rows)
     taken = set(map(identity, chosen))
     left = [row for row in candidates if identity(row) not in taken]
     if len(left) < len(candidates):
@@ -177,7 +177,7 @@ def _unseen(draft: Draft, rows: Sequence[Row], others: Sequence[Row]) -> list[Ro
     """The validation rows that are no training or test row as well; how many are not is logged."""
     if not rows:
         return []
-    identity = _identity(draft.rows)
+    identity = identity_of(draft.rows)
     seen = set(map(identity, others))
     kept = [row for row in rows if identity(row) not in seen]
     if len(kept) < len(rows):
@@ -190,8 +190,10 @@ def _unseen(draft: Draft, rows: Sequence[Row], others: Sequence[Row]) -> list[Ro
     return kept
 
 
-def _conversations(rows: Sequence[Row]) -> list[list[Row]]:
+def _conversations(rows: Sequence[Row]) -> list[Sequence[Row]]:
     """The rows, those of one conversation together; a row that names none stands alone."""
+    if not any(row.conversation for row in rows):
+        return [(row,) for row in rows]
     groups: dict[object, list[Row]] = {}
     for number, row in enumerate(rows):
         groups.setdefault(row.conversation or number, []).append(row)
@@ -205,11 +207,11 @@ def _num_alike(rows: Sequence[Row], test: Sequence[Row], identity: Callable[[Row
 
 
 def _letters(row: Row) -> tuple[str, ...]:
-    """What `_identity` compares, as it stands."""
+    """What `identity_of` compares, as it stands."""
     return (_own_instruction(row), row.input, *(() if row.input.strip() else row.references))
 
 
-def _identity(rows: Sequence[Row]) -> Callable[[Row], tuple[str, ...]]:
+def identity_of(rows: Sequence[Row]) -> Callable[[Row], tuple[str, ...]]:
     """What makes two of the rows the same example: the input, or the references where it is empty.
 
     Where rows have instructions of their own, also these, and what was said before. White space is collapsed
@@ -236,7 +238,7 @@ def _plain(text: str) -> str:
 
 
 def _refuse_shared_examples(draft: Draft, train: Sequence[Row], test: Sequence[Row]) -> None:
-    identity = _identity(draft.rows)
+    identity = identity_of(draft.rows)
     trained = {identity(row): row.id for row in train}
     shared = [(trained[identity(row)], row.id) for row in test if identity(row) in trained]
     if shared:

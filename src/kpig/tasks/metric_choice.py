@@ -45,8 +45,12 @@ def _free_metric(references: Sequence[Sequence[str]]) -> str:
 
 def share_unread(texts: Iterable[str]) -> float:
     """The share of the letters and digits that ROUGE-L drops: it reads ASCII only."""
-    read = [character.isascii() for text in texts for character in text if character.isalnum()]
-    return 1 - sum(read) / len(read) if read else 0.0
+    num_letters = num_read = 0
+    for text in texts:
+        letters = [character for character in text if character.isalnum()]
+        num_letters += len(letters)
+        num_read += sum(map(str.isascii, letters))
+    return 1 - num_read / num_letters if num_letters else 0.0
 
 
 def choose_metric(responses: Sequence[str], constraints: Sequence[Constraint] = ()) -> str:

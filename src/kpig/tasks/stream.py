@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from kpig.config import SUITE, RunConfig, SuiteSection
-from kpig.errors import ConfigError, DataError, clause, nearest
+from kpig.config import GENERAL, SUITE, RunConfig, SuiteSection
+from kpig.errors import ConfigError, DataError, clause, nearest, some
 from kpig.files import true_path
 from kpig.records import Constraint, Example, Instruction, Stream, Task
 from kpig.tasks import readers, suite
@@ -27,11 +27,14 @@ Step = TypeVar("Step")
 EVERY = "*"
 """What stands for every task that is not named."""
 
+GENERAL_DIR = Path(__file__).parents[1] / "general"
+"""Where the shipped general questions are, which GENERAL names."""
+
 
 def load(
     path: str | Path,
     *,
-    held_out: str | Path | None = None,
+    held_out: str | Path | Sequence[str | Path] | None = None,
     variants: str | Path | None = None,
     kind: str = "auto",
     metrics: Mapping[str, str] | None = None,
@@ -49,6 +52,8 @@ def load(
     bad_rows: str = "refuse",
 ) -> Stream:
     """The stream at `path` (kinds: readers.KINDS), and the held-out tasks at `held_out` (any kind).
+
+    `held_out` is a path, "general" for the shipped general questions, or several of such.
 
     `columns` maps fields to the columns of the files, `train_on` is "last" or "all" assistant turns of a
     conversation; `bad_rows` "skip" leaves out and counts what "refuse" refuses (readers.Reading).
@@ -79,7 +84,7 @@ def load(
     problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on)
     wordings = _wordings(variants, problems)
     drafts = _read(path, kind, problems, wordings, reading)
-    held_out_drafts = _read(held_out, "auto", problems, wordings, reading) if held_out else []
+    held_out_drafts = _read_all(_sources(held_out), "auto", problems, wordings, reading)
     _check_wordings(wordings, [*drafts, *held_out_drafts], problems)
     _check_apart(drafts, held_out_drafts, problems)
     with problems.collected():
@@ -102,7 +107,8 @@ def configured(config: RunConfig) -> Stream:
     """The stream that a config describes: the built-in suite, or tasks from files. Raises as `load` does."""
     settings = config.stream
     if settings.path == SUITE:
-        return reordered(_suite(config.suite), settings.order, settings.order_seed)
+        built = reordered(_suite(config.suite), settings.order, settings.order_seed)
+        return replace(built, held_out=(*built.held_out, *_beside_suite(settings.held_out, built)))
     chosen = settings.model_dump(exclude={"order_seed", "held_out", "columns"})
     columns = settings.columns.given
     return load(**chosen, seed=settings.order_seed, held_out=settings.held_out or None, columns=columns)
@@ -115,6 +121,24 @@ def _suite(settings: SuiteSection) -> Stream:
         raise ConfigError(
             f"[suite] {clause(error)}; lower num_steps, tasks_per_step or num_held_out"
         ) from error
+
+
+def _beside_suite(held_out: str | Sequence[str], built: Stream) -> tuple[Task, ...]:
+    """Held-out tasks from files or the general questions; DataError for a name that the suite has too."""
+    found = [task for one in _sources(held_out) for task in load_tasks(one)]
+    known = Counter(task.name for task in (*built.tasks, *built.held_out, *found))
+    if twice := [name for name, count in known.items() if count > 1]:
+        raise DataError(
+            f"{len(twice)} held-out tasks have names that others of this stream have ({some(twice)}); names "
+            "must differ"
+        )
+    return tuple(found)
+
+
+def _sources(paths: str | Path | Sequence[str | Path] | None) -> list[str | Path]:
+    """The places that are named, one or several; those of "" are none."""
+    named = [paths] if isinstance(paths, str | Path) else paths or ()
+    return [one for one in named if str(one)]
 
 
 def reordered(stream: Stream, order: str | Sequence[int], seed: int) -> Stream:
@@ -182,12 +206,22 @@ def _read(
     path: str | Path, kind: str, problems: Problems, wordings: Wordings | None, reading: Reading
 ) -> list[Draft]:
     """The drafts at `path`; tasks with a name that an earlier one has are a problem and left out."""
+    return _read_all([path], kind, problems, wordings, reading)
+
+
+def _read_all(
+    paths: Sequence[str | Path], kind: str, problems: Problems, wordings: Wordings | None, reading: Reading
+) -> list[Draft]:
+    """The drafts at all the paths, as `_read`."""
     drafts: list[Draft] = []
-    with problems.collected():
-        drafts = readers.read(place(path), kind, problems, wordings, reading)
+    for path in paths:
+        found = GENERAL_DIR if path == GENERAL else place(path)
+        with problems.collected():
+            drafts += readers.read(found, kind, problems, wordings, reading)
+    where = " and ".join(map(str, paths))
     for name, count in Counter(draft.name for draft in drafts).items():
         if count > 1:
-            problems.add(f"{path}: {count} tasks are named '{name}'; names must differ")
+            problems.add(f"{where}: {count} tasks are named '{name}'; names must differ")
     return list({draft.name: draft for draft in drafts}.values())
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from kpig import ranks
 from kpig.config import RunConfig, TrainSection
 from kpig.config.section import AUTO
 from kpig.errors import DivergedError, ModelError, TrainingError, is_out_of_memory
@@ -27,7 +28,6 @@ from kpig.training import checkpoint, notice
 from kpig.training.checkpoint import Checkpoint
 from kpig.training.passes import Passes, require_finite, require_own_names
 from kpig.training.penalty_watch import ratios, watch_over
-from kpig.training.precision import precision
 from kpig.training.soundness import Soundness
 from kpig.training.validation import Validation
 
@@ -59,11 +59,12 @@ def fit_step(
     of the step's end, are not finite or have no finite loss.
     """
     settings = config.train
-    accelerator = _accelerator(settings, learner.device)
+    accelerator = _accelerator(learner.device)
     validation = Validation(step.tasks, settings, resume_from.best if resume_from else None)
     with learner.ledger.timed("train_seconds"):
         step = method.begin_step(step, learner)
-    notice.heed()
+    if notice.is_given_to_any():
+        notice.heed()
     num_train = sum(len(task.train) for task in step.tasks)
     if settings.row_tokens not in (0, AUTO):
         require_packable(learner, _read_in_rows(step.tasks, settings), settings)
@@ -72,6 +73,7 @@ def fit_step(
     if resume_from is not None:
         checkpoint.restore(resume_from, learner, optimizer, method)
         done = resume_from.update
+    learner.recompute(settings.gradient_checkpointing)
     learner.model.train()
     passes = Passes(accelerator, learner, method, settings, log)
     soundness = Soundness(learner)
@@ -91,7 +93,7 @@ def fit_step(
         soundness.see(record.get("cross_entropy", record["loss"]))
         is_last = done == step.num_updates or validation.is_over
         is_due = settings.checkpoint_every and (is_last or done % settings.checkpoint_every == 0)
-        must_end = notice.is_given()
+        must_end = notice.is_given_to_any()
         if not (is_last or is_due or must_end):
             continue
         with _memory_explained(clock, passes):
@@ -192,7 +194,7 @@ def require_packable(learner: Learner, examples: Sequence[Example], settings: Tr
     So are models whose attention is recurrent, windowed or blind to given positions: ModelError. A model with
     a window is refused where an example is longer than the window.
     """
-    longest = max((learner.encoder.encode(one).num_tokens for one in examples), default=0)
+    longest = max((one.num_tokens for one in learner.encoder.encode_all(examples)), default=0)
     if doubt := learner.sharing_doubt(longest):
         raise ModelError(
             f"train.row_tokens = {settings.row_tokens}: this model ({type(learner.model).__name__}) cannot "
@@ -227,8 +229,8 @@ def _update(
     """One update of the optimizer: its record, and the examples that it read."""
     learner, method, settings = passes.learner, passes.method, passes.settings
     num_trained = learner.ledger.train_tokens
-    torch.manual_seed(clock.rng("dropout").getrandbits(63))
-    with passes.accelerator.autocast():
+    torch.manual_seed(clock.rng(f"dropout{ranks.number() or ''}").getrandbits(63))
+    with learner.computing(passes.precision):
         replayed = list(method.replay(clock, learner))
     examples = current_examples(step, clock, settings.group_size) + replayed
     totals, num_tokens = passes.read(examples, len(replayed), clock)
@@ -261,17 +263,13 @@ def _update(
     return {**means, **counts, **course, **by_task, **measured}, examples
 
 
-def _accelerator(settings: TrainSection, device: torch.device) -> Accelerator:
-    """One process, one device. Accelerate fixes the precision for the life of the process."""
-    try:
-        accelerator = Accelerator(mixed_precision=precision(settings, device), cpu=device.type == "cpu")
-    except ValueError as error:
+def _accelerator(device: torch.device) -> Accelerator:
+    """One device for each process. The precision is the passes' own: Accelerate would fix it for good."""
+    accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
+    if accelerator.num_processes > ranks.num_started():
         raise TrainingError(
-            f"train.precision cannot change within one process ({error}); start a new one"
-        ) from error
-    if accelerator.num_processes > 1:
-        raise TrainingError(
-            "kpig trains in one process; start it with plain python, not with a distributed launcher"
+            f"a launcher has started {accelerator.num_processes} processes, which do not know of each other; "
+            "call kpig.ranks.join() before anything else in each, or kpig.run, which does"
         )
     return accelerator
 

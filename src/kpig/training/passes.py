@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from kpig import ranks
 from kpig.config import TrainSection
 from kpig.errors import DivergedError, TrainingError, is_out_of_memory
 from kpig.methods.base import Clock, Method
@@ -16,6 +17,7 @@ from kpig.model import portions
 from kpig.model.batch import Batch
 from kpig.model.learner import Learner
 from kpig.records import Example
+from kpig.training.precision import precision
 
 OWN_NAMES = frozenset(
     {
@@ -56,6 +58,7 @@ class Passes:
         log: Callable[[dict[str, Any]], None],
     ):
         self.accelerator, self.learner, self.method, self.log = accelerator, learner, method, log
+        self.precision = precision(settings, learner.device, learner.num_weights)
         alone = settings.model_copy(update={"row_tokens": 0})
         self.settings = settings if method.shares_rows else alone
 
@@ -80,17 +83,30 @@ class Passes:
             batches = self._halved(batches, examples, num_replayed, clock)
 
     def _summed(self, batches: Sequence[Batch], clock: Clock) -> tuple[dict[str, float | Tensor], int]:
+        """The passes of all processes, each of which does its part; gradients are their sum everywhere."""
         num_tokens = sum(batch.num_tokens for batch in batches)
+        parts = self.learner.divided(
+            [batch.rows.num_computed for batch in batches],
+            lambda own: self._passed([batches[number] for number in own], num_tokens, clock),
+        )
+        ranks.sum_gradients(self.learner.parameters())
+        totals, *others = parts
+        for part in others:
+            for name, value in part.items():
+                totals[name] = float(totals.get(name, 0.0)) + float(value)
+        return totals, num_tokens
+
+    def _passed(self, batches: Sequence[Batch], num_tokens: int, clock: Clock) -> dict[str, float | Tensor]:
         totals: dict[str, float | Tensor] = {}
         for batch in batches:
-            with self.accelerator.autocast():
+            with self.learner.computing(self.precision):
                 loss = self.method.loss(self.learner, batch)
             require_own_names(self.method, "loss", loss.log)
             require_finite("loss", loss.sum, clock)
             self.accelerator.backward(loss.sum / max(1, num_tokens))
             for name, value in ({"loss": loss.sum.detach()} | loss.log).items():
                 totals[name] = totals.get(name, 0.0) + value
-        return totals, num_tokens
+        return totals
 
     def _cut(self, examples: Sequence[Example], num_replayed: int) -> list[Batch]:
         method = self.method

@@ -1,15 +1,15 @@
 """CSV and TSV: a line of column names, then one example in each record."""
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import DataError
 from kpig.tasks.problems import Problems
-from kpig.tasks.readers.files import read_text
+from kpig.tasks.readers.files import read_records
 from kpig.tasks.readers.reading import RawRow
 
 DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
@@ -33,16 +33,28 @@ def rows(path: Path, source: str, problems: Problems, delimiter: str) -> Iterato
     Raises DataError for a file without a usable line of names, and for quotes that never close.
     """
     csv.field_size_limit(MOST_CELL_CHARACTERS)
-    text = read_text(path)
-    if text.lstrip().startswith(("{", "[{")):
-        raise DataError(f"{path}: line 1: looks like JSON; name it .jsonl, or .json where it is one list")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines = read_records(path)
+    reader = csv.reader(chain(_beginning(lines, path), lines), delimiter=delimiter, strict=True)
     records = _records(reader, path)
     names = _names(next(records, []), path, delimiter)
     for cells in records:
         if any(cells):
             with problems.rows.collected():
                 yield _row(names, cells, f"{path}: line {reader.line_num}", str(path), source)
+
+
+def _beginning(lines: Iterator[str], path: Path) -> list[str]:
+    """The lines as far as the first that is not blank; DataError where that looks like JSON."""
+    found = []
+    for line in lines:
+        found.append(line)
+        if text := line.lstrip():
+            if text.startswith(("{", "[{")):
+                raise DataError(
+                    f"{path}: line 1: looks like JSON; name it .jsonl, or .json where it is one list"
+                )
+            break
+    return found
 
 
 def _records(reader: Any, path: Path) -> Iterator[list[str]]:

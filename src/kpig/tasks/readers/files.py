@@ -1,6 +1,7 @@
 """Task files as text and JSON, read whole or by lines, within bounds."""
 
 import gzip
+import io
 import itertools
 import json
 import logging
@@ -114,6 +115,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, text.removesuffix("\n")
             position += len(line)
             _refuse_beyond(limit, position, path)
+
+
+def read_records(path: Path) -> Iterator[str]:
+    """The lines of a text with what ends each (\\n, \\r or both), blank ones too; one at a time is in memory.
+
+    Raises DataError as `read_text` does.
+    """
+    position = 0
+    with _opened(path) as file:
+        limit = _most_bytes(path)
+        while line := file.readline(-1 if limit is None else limit + 1):
+            text = _decoded(line, path, position).removeprefix("" if position else BYTE_ORDER_MARK)
+            position += len(line)
+            _refuse_beyond(limit, position, path)
+            yield from io.StringIO(text, newline="") if "\r" in text or not text else [text]
 
 
 @contextmanager

@@ -197,7 +197,7 @@ def _superni_rows(instances: object, entry: _Entry, where: str, problems: Proble
     for number, instance in enumerate(instances, start=1):
         with problems.rows.collected():
             instance = typed(instance, dict, f"{where}: instance {number}", "an object")
-            example_id = _id_of(instance, f"{entry.name}-{number}")
+            example_id = id_of(instance, f"{entry.name}-{number}")
             if entry.splits is None or example_id in entry.splits:
                 split = entry.splits[example_id] if entry.splits else None
                 row = read_row(instance, example_id, split, where, str(entry.path), problems)
@@ -207,7 +207,7 @@ def _superni_rows(instances: object, entry: _Entry, where: str, problems: Proble
                     rows.append(row)
     with problems.collected():
         ids = {
-            _id_of(instance, f"{entry.name}-{number}")
+            id_of(instance, f"{entry.name}-{number}")
             for number, instance in enumerate(instances, start=1)
             if isinstance(instance, Mapping)
         }
@@ -220,6 +220,6 @@ def _superni_rows(instances: object, entry: _Entry, where: str, problems: Proble
     return kept_rows(rows, where, skipped)
 
 
-def _id_of(instance: Mapping[str, Any], otherwise: str) -> str:
+def id_of(instance: Mapping[str, Any], otherwise: str) -> str:
     """The id that an instance states; one of null is none."""
     return otherwise if instance.get("id") is None else str(instance["id"])

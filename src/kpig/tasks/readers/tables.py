@@ -2,9 +2,9 @@
 
 import hashlib
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +43,25 @@ MOST_STEP_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """One example of a row; `source` names the task where it states none, `line` the row itself."""
+    """One example of a row; `source` names the task where it states none, `line` the row itself.
 
-    where: str
+    `place` is where in its file it stands: the file's name is kept once for all.
+    """
+
+    place: str
     file: str
     source: str
+    split: str | None
     fields: Mapping[str, Any]
     context: tuple[Message, ...]
     as_system: bool
     turn: int
     line: int
+
+    @property
+    def where(self) -> str:
+        """File and place, for messages."""
+        return f"{self.file}{self.place}"
 
 
 def read_files(files: Mapping[Path, Rows], path: Path, reading: Reading, problems: Problems) -> list[Draft]:
@@ -158,9 +167,10 @@ def _drafts(
     groups = _by_name(records, problems)
     if path.is_dir() and folder == path:
         annotations.refuse_strangers(groups, problems)
-    for name, members in groups.items():
+    del records  # each task's are let go of when its draft is made
+    for name in list(groups):
         with problems.collected():
-            drafts.append(_record_draft(name, members, annotations, problems))
+            drafts.append(_record_draft(name, groups.pop(name), annotations, problems))
     return drafts
 
 
@@ -184,10 +194,20 @@ def _checked_record(row: RawRow, stated: Stated, line: int, problems: Problems) 
         raise DataError(f"{where}: has no instruction; expected a text under 'instruction'")
     if "task" in fields:
         fields["task"] = check_name(text_of(fields["task"], f"{where}: 'task'"), f"{where}: 'task'")
-    fields["split"] = _split(fields.get("split", row.split), where)
+    split = _split(fields.pop("split", row.split), where)
     if "step" in fields:
         fields["step"] = _whole(fields["step"], where)
-    return _Record(where, row.file, row.source, fields, stated.context, stated.as_system, stated.turn, line)
+    return _Record(
+        where.removeprefix(row.file),
+        row.file,
+        row.source,
+        split,
+        fields,
+        stated.context,
+        stated.as_system,
+        stated.turn,
+        line,
+    )
 
 
 def _split(value: object, where: str) -> str | None:
@@ -235,9 +255,7 @@ def _seed_of(record: _Record) -> str:
     return str(record.fields.get("wording_of", record.fields["instruction"]))
 
 
-def _record_draft(
-    name: str, records: Sequence[_Record], annotations: Annotations, problems: Problems
-) -> Draft:
+def _record_draft(name: str, records: list[_Record], annotations: Annotations, problems: Problems) -> Draft:
     where = f"{records[0].where}: task '{name}'"
     records = _with_tests(records, problems)
     seed = _seed(name, records)
@@ -246,15 +264,17 @@ def _record_draft(
     demands = annotations.demands(name)
     if shared and demands and shared != demands:
         _note_precedence("constraints", annotations.constraints_path, records, problems)
+    first, metrics, steps = records[0].where, _apart(records, "metric"), _apart(records, "step")
+    categories = [record.fields["categories"] for record in records if "categories" in record.fields]
     rows: list[Row] = []
     skipped: list[str] = []
-    num_turns = Counter(record.line for record in records)
-    for number, record in enumerate(records, start=1):
+    turns = _turns(records)
+    for number, record in enumerate(_taken(records), start=1):
         with problems.rows.collected():
             row = read_row(
                 record.fields,
-                _id_of(record, name, number, num_turns[record.line]),
-                record.fields["split"],
+                _id_of(record, name, number, turns.get(record.line, 1)),
+                record.split,
                 record.where,
                 record.file,
                 problems,
@@ -262,17 +282,30 @@ def _record_draft(
             if row is None:
                 skipped.append(record.where)
             else:
-                rows.append(_spoken(row, record, instructions, num_turns[record.line], shared is None))
+                rows.append(_spoken(row, record, instructions, turns.get(record.line, 1), shared is None))
     return Draft(
         name=name,
-        where=records[0].where,
+        where=first,
         instructions=tuple(one for one in instructions.values() if one.origin != OWN),
         rows=kept_rows(rows, where, skipped),
-        categories=_categories(records, where),
+        categories=_categories(categories, where),
         constraints=shared or demands,
-        metric=checked_metric(_single(records, "metric"), where),
-        step=_single(records, "step"),
+        metric=checked_metric(_single(metrics, "metric"), where),
+        step=_single(steps, "step"),
     )
+
+
+def _turns(records: Sequence[_Record]) -> dict[int, int]:
+    """How many examples a row of the file is, where it is several: its turns follow each other."""
+    counts = ((line, sum(1 for _ in turns)) for line, turns in groupby(records, lambda one: one.line))
+    return {line: count for line, count in counts if count > 1}
+
+
+def _taken(records: list[_Record]) -> Iterator[_Record]:
+    """The records in order; none is kept, for there may be a million, and rows are made of them."""
+    records.reverse()
+    while records:
+        yield records.pop()
 
 
 def _note_precedence(key: str, path: Path, records: Sequence[_Record], problems: Problems) -> None:
@@ -315,21 +348,20 @@ def _spoken(
 
 def _with_tests(records: Sequence[_Record], problems: Problems) -> list[_Record]:
     """The records with those of a validation split as test examples where there are no others."""
-    splits = {record.fields["split"] for record in records}
+    splits = {record.split for record in records}
     if "test" in splits or VALIDATION not in splits:
         return list(records)
     found = []
     for record in records:
-        if record.fields["split"] == VALIDATION:
+        if record.split == VALIDATION:
             problems.notes[f"{record.file}: the validation split is tested, for there is no test split"] += 1
-            record = replace(record, fields={**record.fields, "split": "test"})
+            record = replace(record, split="test")
         found.append(record)
     return found
 
 
-def _categories(records: Sequence[_Record], where: str) -> tuple[str, ...]:
-    """The categories of the records, each once in order of appearance."""
-    stated = [record.fields["categories"] for record in records if "categories" in record.fields]
+def _categories(stated: Sequence[object], where: str) -> tuple[str, ...]:
+    """The categories that records state, each once in order of appearance."""
     return tuple(dict.fromkeys(text for one in stated for text in texts_of(one, f"{where}: 'categories'")))
 
 
@@ -383,6 +415,14 @@ def _instructions(
         given = any("wording_of" in record.fields for record in members)
         found[text] = Instruction(text, spans, "seed" if text == seed else "given" if given else OWN)
     return found
+
+
+def _apart(records: Sequence[_Record], key: str) -> list[_Record]:
+    """The first record that states a value for `key` and the first with another: all that `_single` needs."""
+    stated = (record for record in records if key in record.fields)
+    found = list(islice(stated, 1))
+    others = (record for record in stated if record.fields[key] != found[0].fields[key])
+    return [*found, *islice(others, 1)]
 
 
 def _single(records: Sequence[_Record], key: str) -> Any:

@@ -21,7 +21,8 @@ from kpig.runs import lock
 from kpig.sweep import local, queue, slurm, state
 from kpig.sweep.work import Ended
 from kpig.training.notice import UNFINISHED
-from test_sweep import SMALL, finished, names, processes_on, scores_of, start, wait_for, write_spec
+from test_sweep import SMALL, finished, names, processes_on, scores_of, start, write_spec
+from test_sweep import wait_for as waited
 
 SLOW = """
 import os, time
@@ -52,6 +53,14 @@ needs_submitit = pytest.mark.skipif(
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'kpig[ray]'"
 )
+
+
+LONGEST = 250.0
+"""Seconds that a sweep may take to come to where a test wants it."""
+
+
+def wait_for(condition, seconds: float = LONGEST) -> None:
+    waited(condition, seconds)
 
 
 def updates(run: Path) -> list[tuple[int, int]]:
@@ -372,7 +381,7 @@ def test_a_launcher_that_is_stopped_or_killed_goes_on_with_what_is_not_finished(
 @needs_submitit
 def test_a_launcher_that_is_stopped_leaves_no_job_behind(slow):
     process = start(slow, "--launcher", "slurm", "--ask", "cluster=local")
-    wait_for(lambda: len(list((slow / "out").glob("*/events.jsonl"))) == 2)
+    wait_for(lambda: any((slow / "out").glob("*/events.jsonl")))
     os.kill(process.pid, signal.SIGINT)
     finished(process, code=130)
     wait_for(lambda: processes_on(slow / "out") == [], 10)
@@ -391,6 +400,34 @@ def test_what_submitit_does_not_know_or_has_not_is_misuse(tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="srun"):
         slurm.Slurm(tmp_path, {})
+
+
+class Lost:
+    """A job of Slurm that left no result."""
+
+    job_id = "31"
+
+    def __init__(self, state):
+        self.state = state
+
+    def done(self):
+        return True
+
+    def result(self):
+        raise RuntimeError(
+            f"Job 31 (task: 0) with path /o/31.pkl\nhas not produced any output (state: {self.state})"
+        )
+
+
+@pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED", "REQUEUED", "BOOT_FAIL"])
+def test_a_job_whose_machine_was_lost_is_unfinished_and_not_failed(state):
+    assert slurm.SlurmJob(Lost(state)).ended() == Ended(UNFINISHED)
+
+
+@pytest.mark.parametrize("state", ["OUT_OF_MEMORY", "TIMEOUT", "CANCELLED by 1000", "FAILED", "UNKNOWN"])
+def test_a_job_that_ended_otherwise_without_a_result_has_failed_with_slurms_word_for_it(state):
+    ended = slurm.SlurmJob(Lost(state)).ended()
+    assert ended.code == 1 and ended.trouble.startswith("job 31: ") and f"(state: {state})" in ended.trouble
 
 
 @needs_submitit

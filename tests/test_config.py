@@ -6,9 +6,10 @@ import pytest
 
 import kpig
 from kpig import config
-from kpig.errors import ConfigError
+from kpig.errors import ConfigError, RunError
 from kpig.methods import METHODS, chosen
 from kpig.methods.base import Method, Settings
+from kpig.runs import folder, restart
 from kpig.runs.check import check
 
 OLD_CONFIG = Path(__file__).parent / "golden" / "old_run" / "config.toml"
@@ -149,3 +150,28 @@ def test_a_preset_that_there_is_not_is_told_with_those_that_there_are():
     (told,) = problems({"name": "kpig", "kpig": {"preset": "papr"}})
     assert told.startswith("[method.kpig] preset = 'papr': ") and "'paper'" in told
     assert len(problems({"name": "kpig", "kpig": {"preset": ["paper"]}})) == 1
+
+
+def of_an_earlier_version(path: Path, **settings: object) -> config.RunConfig:
+    """A config of kpig, kept in a run folder as it was before a preset could be named."""
+    planned = chosen.complete(config.build({"method": {"name": "kpig", "kpig": settings}}))
+    kept = "".join(line for line in config.dump(planned).splitlines(True) if not line.startswith("preset"))
+    path.mkdir()
+    (path / "config.toml").write_text(kept)
+    (path / "stream.json").write_text('{"digest": "d"}')
+    (path / "environment.json").write_text("{}")
+    return planned
+
+
+def test_a_run_that_was_begun_before_its_method_got_a_setting_goes_on(tmp_path):
+    planned = of_an_earlier_version(tmp_path / "run", num_tasks=3)
+    folder.check_free(tmp_path / "run", planned, {"digest": "d"}, resume=True)
+    assert restart.going_on(tmp_path / "run", planned) == planned
+
+
+def test_a_run_that_was_begun_with_another_value_still_does_not(tmp_path):
+    planned = of_an_earlier_version(tmp_path / "run")
+    other = chosen.complete(config.build({"method": {"name": "kpig", "kpig": {"preset": "paper"}}}))
+    with pytest.raises(RunError, match=r"different: method\.kpig\.preset, method\.kpig\.selection\."):
+        folder.check_free(tmp_path / "run", other, {"digest": "d"}, resume=True)
+    assert planned != other

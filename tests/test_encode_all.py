@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpig.errors import DataError, KpigError, ModelError
-from kpig.model import chat, encoding
+from kpig.model import chat, encoded, encoding
+from kpig.model.encoded import Encoded
 from kpig.model.encoding import Encoder
 from kpig.model.token_ids import ids_of
 from kpig.records import Example, Instruction, KeySpan, Message
@@ -165,3 +166,38 @@ def test_a_tokenizer_of_a_class_of_its_own_is_asked_text_by_text(tokenizer):
 
     told = {"add_special_tokens": False, "split_special_tokens": False}
     assert ids_of(Own(), ["a", "bcd"], **told) == [(1,), (3,)]
+
+
+def ids_at_most(largest):
+    return st.lists(st.integers(0, largest), min_size=1, max_size=12).map(tuple)
+
+
+@given(
+    parts=st.sampled_from([9, 2**16 - 1, 2**16, 10**6]).flatmap(
+        lambda most: st.lists(st.tuples(*[ids_at_most(most)] * 3, st.booleans()), max_size=40)
+    ),
+    most=st.integers(1, 20),
+    unpacked=st.integers(1, 5),
+)
+def test_what_is_kept_comes_back_as_it_was(parts, most, unpacked):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoded, "MAX_UNPACKED", unpacked)
+        shelf, kept = encoded.Shelf(most, range(100)), {}
+        for number, (prompt, masked, response, has_twin) in enumerate(parts):
+            twin = masked if has_twin else None
+            kept[number] = Encoded(example(number), prompt, twin, response, number, f"text {number}")
+            shelf.put(number, kept[number])
+        assert len(shelf) <= most and len(shelf) == sum(shelf.get(one) is not None for one in kept)
+        for number in [*kept, *reversed(kept)]:
+            assert shelf.get(number) in (None, kept[number])
+        if kept:
+            assert shelf.get(max(kept)) is not None
+
+
+def test_an_example_from_long_ago_is_encoded_as_it_was_without_a_tokenizer(make_encoder, monkeypatch):
+    monkeypatch.setattr(encoded, "MAX_UNPACKED", 3)
+    encoder, found = make_encoder(), [example(number, instruction=number % 2) for number in range(20)]
+    first = list(encoder.encode_all(found, 7))
+    monkeypatch.setattr(encoding, "ids_of", None)
+    assert list(encoder.encode_all(found[::-1], 3)) == first[::-1]
+    assert all(one.example is two for one, two in zip(encoder.encode_all(found), found, strict=True))

@@ -15,7 +15,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from kpig.annotate import by_llm
 from kpig.errors import MOST_COMPARED, DataError, nearest
 from kpig.llm import Answer
-from kpig.model import encoding
+from kpig.model import encoded, encoding
 from kpig.model.encoding import Encoder
 from kpig.records import Example, Instruction, KeySpan, Task
 from kpig.report import record
@@ -318,3 +318,18 @@ def test_what_a_file_holds_beside_its_examples_is_never_in_memory_at_once(tmp_pa
     path = write(tmp_path / name, [row | {"note": "plum " * 2_000} for row in many_rows(600, 1)])
     peak, _ = peak_and_held(lambda: stream.load(path))
     assert peak < path.stat().st_size / 4
+
+
+def test_kept_examples_that_are_not_the_newest_take_about_2_bytes_for_a_token(tokenizer, monkeypatch):
+    monkeypatch.setattr(encoded, "MAX_UNPACKED", 16)
+    encoder = Encoder(tokenizer, 512)
+    examples = [one.example for one in encoded_many(Encoder(tokenizer, 512), 600)]
+    list(encoder.encode_all(examples[:30]))
+    tracemalloc.start()
+    tokens = texts = 0
+    for one in encoder.encode_all(examples[30:]):
+        tokens += len(one.prompt) + len(one.response)
+        texts += len(one.text)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 3 * tokens + texts + 450 * len(examples)

@@ -20,7 +20,7 @@ PACKAGE = Path(kpig.__file__).parent
 
 FLOORS = (
     {"errors", "processes", "records", "rendering"},
-    {"pages", "progress"},
+    {"pages", "progress", "ranks"},
     {"files"},
     {"config"},
     {"tasks"},

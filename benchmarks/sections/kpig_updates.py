@@ -1,5 +1,6 @@
 """Updates by kpig's methods."""
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 
@@ -15,20 +16,31 @@ from sections.weights import Weights
 
 
 class Kpig:
-    """Updates by one of kpig's methods."""
+    """Updates by one of kpig's methods, which reads its examples for the "first" time.
+
+    Or "again", after passes that do not count; or as it was "before" there were kept answers, with the
+    logits of all tokens at once.
+    """
 
     def __init__(
-        self, learner: Learner, weights: Weights, method: str, precision: str, row_tokens: int | str
+        self, learner: Learner, weights: Weights, method: str, precision: str, row_tokens: int | str, way: str
     ):
         settings = {"row_tokens": row_tokens, "precision": precision, "device": "cpu"}
         run = config.build({"method": {"name": method}, "train": settings})
-        self.learner, self.weights, self.method = learner, weights, create(run)
-        self.passes = Passes(Plain(), learner, self.method, run.train, lambda _: None)
+        self.learner, self.weights, self.method, self.way = learner, weights, create(run), way
+        if way == "before":
+            self.learner = copy.copy(learner)
+            self.learner.head = lambda: None
+        self.passes = Passes(Plain(), self.learner, self.method, run.train, lambda _: None)
 
     def update(self, examples: Sequence[Example], clock: Clock) -> Mapping[str, float]:
         """What one update took, its loss and its tokens."""
         self.method.gains = dict.fromkeys((one.task for one in examples), Gain(0.3, 0.3, 0.5, 0.2))
+        self.method.kept = {}
         self.learner.model.train()
+        if self.way == "again":
+            self.passes.read(examples, 0, clock)
+            self.learner.model.zero_grad(set_to_none=True)
         before, start = self.learner.ledger.computed_tokens, time.process_time()
         totals, num_tokens = self.passes.read(examples, 0, clock)
         norm = self.weights.step()

@@ -39,8 +39,8 @@ def described(result: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in result.items())
 
 
-def in_turn(title: str, arms: Mapping[str, Arm], rounds: int) -> None:
-    """The table of arms that take turns."""
+def in_turn(title: str, arms: Mapping[str, Arm], rounds: int) -> Mapping[str, Sequence[Mapping[str, float]]]:
+    """The table of arms that take turns, and what is in it."""
     found: dict[str, list[Mapping[str, float]]] = {name: [] for name in arms}
     for number in range(rounds + 1):
         for name, arm in arms.items():
@@ -49,3 +49,4 @@ def in_turn(title: str, arms: Mapping[str, Arm], rounds: int) -> None:
             if number:
                 found[name].append({"seconds": time.process_time() - start} | result)
     tell(title, found)
+    return found

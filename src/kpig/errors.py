@@ -64,6 +64,10 @@ class TrainingError(KpigError):
     """Training that must not go on, such as a loss that is not finite."""
 
 
+class LostError(KpigError):
+    """A process of the job that has ended before its part was done, or cannot be reached."""
+
+
 def clause(words: object) -> str:
     """Words of another's, such as an error's, without the full stop at their end: to stand in a sentence."""
     return str(words).rstrip().rstrip(".")

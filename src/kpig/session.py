@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kpig import ranks
 from kpig.config import RunConfig
 from kpig.progress import Watcher, here
 from kpig.report import read_run, terminal_table, write
@@ -56,8 +57,12 @@ def extend(
 
 def _report(path: Path, watch: Watcher) -> None:
     """Write report.html and report.md of a finished run into its folder, and show the table and the gate."""
-    record = read_run(path)
-    page = write([record], path)
-    watch.show(terminal_table([record]))
-    watch.say(f"gate: {path}: {gate.told(path)}")
-    watch.say(f"report: {page}")
+
+    def reported() -> None:
+        record = read_run(path)
+        page = write([record], path)
+        watch.show(terminal_table([record]))
+        watch.say(f"gate: {path}: {gate.told(path)}")
+        watch.say(f"report: {page}")
+
+    ranks.by_main(reported)

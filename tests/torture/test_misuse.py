@@ -12,8 +12,9 @@ from kpig.cli import commands
 from scale import times
 
 APP = typer.main.get_command(commands.app)
-NAMES = sorted(set(APP.commands) - {"quickstart"})
-"""Every command that does not train for minutes when all it is given makes sense."""
+NAMES = sorted(set(APP.commands) - {"quickstart", "view"})
+"""Every command that does not train for minutes, or serve till it is stopped, when what it is given makes
+sense: other commands may have made a folder of a path that was not there."""
 
 WORDS = ("", " ", "-", "--", "\x1b[31mred", "‮abc", "\udcff\udcfe", "x" * 5000, "é ü 日本")
 NUMBERS = ("0", "-1", "1e400", "nan", "inf", "9" * 5000, "0x10", "1_000", "½")

@@ -4,8 +4,9 @@ import importlib
 import sys
 from typing import NoReturn
 
-from kpig.cli import arguments, failures, notes, pipes, stops
-from kpig.errors import DiskError, KpigError
+from kpig import ranks
+from kpig.cli import arguments, failures, notes, pipes, several, stops
+from kpig.errors import KpigError
 from kpig.training.notice import Stopped
 
 
@@ -18,22 +19,28 @@ def main() -> NoReturn:
         stops.heed()
         pipes.outlast_readers()
         arguments.require_text(sys.argv[1:])
+        several.begin(sys.argv[1:])
         told = notes.listen()
         try:
             importlib.import_module("kpig.cli.commands").app()
         finally:
             told.count()
+    except SystemExit:
+        ranks.leave()
+        raise
     except Stopped as stop:
-        stops.tell()
-        sys.exit(stops.exit_code(stop.number, sys.argv[1:]))
-    except KpigError as error:
-        more = failures.going_on(sys.argv[1:]) if isinstance(error, DiskError) else ""
-        failures.tell(f"{error}{more}")
-        sys.exit(error.exit_code)
+        ends = stops.exit_code(stop.number, sys.argv[1:])
+        code = several.last_word(stop, ends)
+        if code is None:
+            stops.tell()
+        sys.exit(ends if code is None else code)
     except Exception as error:
+        ends = error.exit_code if isinstance(error, KpigError) else 1
+        if (code := several.last_word(error, ends)) is not None:
+            sys.exit(code)
         words = failures.in_words(error)
         if words is None:
             raise
         failures.tell(words)
-        sys.exit(1)
+        sys.exit(ends)
     raise AssertionError("typer ends the process itself")

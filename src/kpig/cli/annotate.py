@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from kpig import ranks
 from kpig.cli.app import (
     Device,
     DeviceOption,
@@ -27,7 +28,7 @@ from kpig.cli.app import (
 )
 from kpig.cli.chat_model import ChatModel, takes_chat_model
 from kpig.cli.screen import say, show
-from kpig.errors import some
+from kpig.errors import UsageError, some
 from kpig.records import Instruction, Task
 
 if TYPE_CHECKING:
@@ -88,16 +89,21 @@ def annotate_tasks(
     from kpig.progress import Bars
     from kpig.tasks import coverage
 
-    out, constraints_path = _places(tasks, out)
-    kept = frozenset() if overwrite else keyparts.by_hand(out)
+    if ranks.num_started() > 1 and not (model and by in (Way.GAIN, Way.BEST)):
+        raise UsageError(
+            "several processes share what gain measures, and nothing else of kpig annotate; give --by gain "
+            "with a --model, or start it in one process"
+        )
+    place, constraints_path = _places(tasks, out)
+    kept = frozenset() if overwrite else ranks.by_main(lambda: keyparts.by_hand(place))
     every = read_tasks(tasks, for_training=True)
     chosen = [task for task in every if task.name not in kept or task.own_instructions]
     backend = chat.backend(device) if by == Way.LLM else None
-    learner = _learner(model, tasks, device, dtype, max_length)
+    learner = ranks.everywhere(lambda: _learner(model, tasks, device, dtype, max_length))
     found = job.annotate(chosen, by.value, backend, learner, examples, Bars())
     texts = {task.name: task.instruction.text for task in chosen}
     entries = {name: Instruction(texts[name], one) for name, one in found.spans.items() if name not in kept}
-    keyparts.write(out, entries, by.value, overwrite, found.own)
+    ranks.by_main(lambda: keyparts.write(place, entries, by.value, overwrite, found.own))
     show(_annotated(found, texts))
     print_counts("rejected", found.num_rejected)
     if found.cost.requests:
@@ -105,7 +111,7 @@ def annotate_tasks(
     if found.cost.forward_tokens:
         say(f"gain read {found.cost.forward_tokens} tokens in {found.cost.seconds:.1f} s")
     say(
-        f"key parts of {len(entries)} tasks: {out} ({len(kept)} made by hand were kept); "
+        f"key parts of {len(entries)} tasks: {place} ({len(kept)} made by hand were kept); "
         f"look: kpig show {tasks}"
     )
     if found.own:
@@ -126,7 +132,7 @@ def annotate_tasks(
             f"--by gain with a model of yours, or {other} (rules read English)"
         )
     if propose:
-        _propose(every, constraints_path, overwrite)
+        ranks.by_main(lambda: _propose(every, constraints_path, overwrite))
     if backend is not None:
         backend.raise_if_spent()
 

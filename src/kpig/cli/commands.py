@@ -16,6 +16,7 @@ COMMANDS = (
     "run",
     "continue",
     "check",
+    "plan",
     "report",
     "gate",
     "export",

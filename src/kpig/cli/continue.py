@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kpig import ranks
 from kpig.cli.app import MetricOption, Overrides, TrackOption, app, metrics_of, quiet, show_report
 
 
@@ -36,4 +37,4 @@ def continue_run(
     quiet()
     changes = [*(overrides or []), *tracking.overrides(track or [])]
     further.learn(run, tasks, changes, metrics_of(metrics), resume, Bars(), forget)
-    show_report([read_run(run)], run)
+    ranks.by_main(lambda: show_report([read_run(run)], run))

@@ -1,10 +1,12 @@
 """The command `eval`: score any model on any tasks."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kpig import ranks
 from kpig.cli.app import (
     Device,
     DeviceOption,
@@ -63,7 +65,11 @@ def evaluate(
     )
     show(score_table(path, result))
     print_cautions(chosen)
+
+    def write(folder: Path) -> None:
+        scores.write_evaluation(folder / "scores.json", result)
+        predictions.write(folder / "predictions.jsonl", answered)
+        say(f"scores and predictions: {folder}")
+
     if out is not None:
-        scores.write_evaluation(out / "scores.json", result)
-        predictions.write(out / "predictions.jsonl", answered)
-        say(f"scores and predictions: {out}")
+        ranks.by_main(partial(write, out))

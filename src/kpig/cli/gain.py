@@ -1,5 +1,6 @@
 """The command `gain`: does a model listen to the key parts?"""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from kpig import ranks
 from kpig.cli.app import (
     Device,
     DeviceOption,
@@ -63,7 +65,7 @@ def gain(
     result = gain_json(section, gains)
     show(_gain_table(path, result))
     if json_path is not None:
-        publish_json(json_path, result)
+        ranks.by_main(partial(publish_json, json_path, result))
         say(f"numbers: {json_path}")
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kpig import ranks
 from kpig.cli.app import (
     Device,
     DeviceOption,
@@ -49,14 +50,18 @@ def predict_answers(
     from kpig.runs.machine import choose_device
     from kpig.runs.predict import predict
 
+    ranks.by_main(lambda: _check_free(out, overwrite))
+    model = served_model(path, file, dtype, max_length)
+    examples = [example for task in read_tasks(file, unanswered=True) for example in task.test]
+    limit = max_new_tokens or model.evaluate.max_new_tokens
+    cut = predict(model.section, examples, out, limit, choose_device(device.value), Bars(), model.clock)
+    say(f"{len(examples)} answers: {out}" + (f" ({cut} cut off after {limit} tokens)" if cut else ""))
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
     if out.is_dir() or (out.exists() and not overwrite):
         raise RunError(
             f"{out} is a folder; give --out a file"
             if out.is_dir()
             else f"{out} is there already; give --out another file, or replace it with --overwrite"
         )
-    model = served_model(path, file, dtype, max_length)
-    examples = [example for task in read_tasks(file, unanswered=True) for example in task.test]
-    limit = max_new_tokens or model.evaluate.max_new_tokens
-    cut = predict(model.section, examples, out, limit, choose_device(device.value), Bars(), model.clock)
-    say(f"{len(examples)} answers: {out}" + (f" ({cut} cut off after {limit} tokens)" if cut else ""))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kpig import ranks
 from kpig.cli.app import ConfigPath, Overrides, TrackOption, app, quiet, show_report
 from kpig.cli.screen import say
 
@@ -28,7 +29,8 @@ def run(
     from kpig.runs import tracking
     from kpig.runs.check import check
 
-    settings, tasks = check(config, [*(overrides or []), *tracking.overrides(track or [])])
+    changes = [*(overrides or []), *tracking.overrides(track or [])]
+    settings, tasks = ranks.everywhere(lambda: check(config, changes))
     folder = out or Path("runs") / f"{config.stem}-{settings.method.name.replace(':', '-')}-{settings.seed}"
     from kpig.progress import Bars
     from kpig.report import read_run
@@ -39,4 +41,4 @@ def run(
         for line in (*disk.sentences(settings, tasks, folder), *memory.sentences(settings, tasks)):
             say(line)
     job.run(settings, folder, resume, Bars(), tasks=tasks)
-    show_report([read_run(folder)], folder)
+    ranks.by_main(lambda: show_report([read_run(folder)], folder))

@@ -10,6 +10,7 @@ import signal
 import sys
 from types import FrameType
 
+from kpig.cli import several
 from kpig.cli.screen import say
 from kpig.training import notice
 from kpig.training.notice import Stopped
@@ -71,9 +72,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
     _begun.append(number)
     if len(_begun) == 1:
         raise stop
-    if 0 not in _begun:
+    code = exit_code(number, sys.argv[1:])
+    if 0 not in _begun and several.last_word(stop, code) is None:
         from kpig.rendering import visible
 
         cursor = SHOW_CURSOR if os.isatty(2) else ""
         os.write(2, f"{cursor}{visible(message(sys.argv[1:]))}\n".encode(errors="backslashreplace"))
-    os._exit(exit_code(number, sys.argv[1:]))
+    os._exit(code)

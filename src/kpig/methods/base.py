@@ -150,6 +150,9 @@ class Method:
     They begin near 0, as the model begins where it is held, and none is said to be too small before it moved.
     """
 
+    makes_logits = True
+    """Whether its loss has the logits of all response tokens at once; so the memory of a run is reckoned."""
+
     lasting: ClassVar[frozenset[str]] = frozenset()
     """Names of settings that must stay as they were when a run goes on with further steps (kpig continue)."""
 

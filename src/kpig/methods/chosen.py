@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from kpig.config import OPTIONS, MethodSection, RunConfig
+from kpig.config import OPTIONS, MethodSection, RunConfig, load_resolved
 from kpig.config.words import did_you_mean, explained
 from kpig.errors import ConfigError, clause
 from kpig.methods.registry import METHODS
@@ -48,6 +49,14 @@ def complete(config: RunConfig) -> RunConfig:
     settings = load(section.name).Settings.model_validate(dict(section.given))
     values = settings.model_dump(mode="json", exclude_none=True)
     return config.model_copy(update={"method": section.holding(values)})
+
+
+def begun_with(path: Path) -> RunConfig:
+    """The config that a run keeps, and settings that its method has got since at their defaults.
+
+    So a run that an earlier version began goes on. Raises ConfigError as `load_resolved` and `complete` do.
+    """
+    return complete(load_resolved(path))
 
 
 def create(config: RunConfig) -> Method:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from kpig import ranks
 from kpig.config import RunConfig
 from kpig.config.section import Count
 from kpig.methods.base import Clock, Method, Settings
@@ -68,7 +69,7 @@ class Dynosaur(Method):
         seeds = [_seeds(self.memory.tasks[name]) for name in names]
         vectors = iter(embeddings.of_instructions(learner, [one for found in seeds for one in found]))
         means = np.stack([np.mean([next(vectors) for _ in found], 0) for found in seeds])
-        return [names[index] for index in by_diversity(means)]
+        return [names[index] for index in ranks.by_main(lambda: by_diversity(means))]
 
 
 def _seeds(kept: Remembered) -> Sequence[Instruction]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from kpig import ranks
 from kpig.config import RunConfig
 from kpig.methods.base import Clock, Method, Settings, Step
 from kpig.methods.parts import embeddings
@@ -104,12 +105,15 @@ class Inscl(Method):
         past = [one for kept in self.memory.tasks.values() for one in kept.stood_under]
         vectors = embeddings.of_instructions(learner, [*current, *past])
         here, left = vectors[: len(current)], iter(vectors[len(current) :])
-        return {
-            name: wasserstein(
-                np.stack([next(left) for _ in kept.stood_under]), here, self.settings.cost, weights
-            )
-            for name, kept in self.memory.tasks.items()
+        past_vectors = {
+            name: np.stack([next(left) for _ in kept.stood_under]) for name, kept in self.memory.tasks.items()
         }
+        return ranks.by_main(
+            lambda: {
+                name: wasserstein(vectors, here, self.settings.cost, weights)
+                for name, vectors in past_vectors.items()
+            }
+        )
 
     def _ins_info(self) -> dict[str, list[float]]:
         past = {

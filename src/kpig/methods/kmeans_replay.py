@@ -6,10 +6,13 @@ Shape letters: P prompts, D hidden size.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import Field
 
+from kpig import ranks
 from kpig.config import RunConfig
 from kpig.config.section import Count
 from kpig.methods.base import Clock, Method, Settings, Step
@@ -49,12 +52,13 @@ class KmeansReplay(Method):
 
     def remember(self, step: Step, learner: Learner) -> None:
         for task in step.tasks:
-            rng = self.rng(f"kmeans/{task.name}")
             vectors = embeddings.of_examples(learner, task.train)
-            chosen = clusters.nearest(
-                vectors, self.memory.capacity, self.settings.clusters, rng.getrandbits(31)
-            )
+            chosen = ranks.by_main(partial(self._nearest, vectors, task.name))
             self.memory.keep(task, [task.train[index] for index in chosen])
+
+    def _nearest(self, vectors: np.ndarray, task: str) -> list[int]:
+        seed = self.rng(f"kmeans/{task}").getrandbits(31)
+        return clusters.nearest(vectors, self.memory.capacity, self.settings.clusters, seed)
 
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self.memory.state()}

@@ -12,13 +12,16 @@ from pydantic import Field, model_validator
 
 from kpig.config import RunConfig
 from kpig.config.section import Count, CountOrAll, Share, cost
+from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Loss, Method, Settings, Step
+from kpig.methods.parts import running_gain
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.selection import chances, lowest, proportional
 from kpig.records import Example, Gain
 
 if TYPE_CHECKING:
     from kpig.model.batch import Batch
+    from kpig.model.kept import Kept
     from kpig.model.learner import Learner, Weights
 
 
@@ -92,6 +95,18 @@ class KpigSettings(Settings):
         description="the masked twin is held to the starting model, or to that of the step's start",
         json_schema_extra=cost("a copy of the trained weights in memory, but for 'initial' with LoRA"),
     )
+    kept_mib: CountOrAll = Field(
+        256,
+        description="MiB for what the reference answered to masked twins: each is asked once in a step as "
+        "long as there is room. 0: anew in every update. Results are the same up to rounding",
+        json_schema_extra=cost("saves a forward pass over every twin that comes again, takes that memory"),
+    )
+    gain_from: Literal["probe", "training"] = Field(
+        "probe",
+        description="gains are measured on probes, or read off the passes that train: for each task the mean "
+        "over the last `num_probes` of its examples or more. A task that was not read yet has gain 0",
+        json_schema_extra=cost("'training' makes no pass for gains"),
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -106,6 +121,10 @@ class KpigSettings(Settings):
         return {**given, **fixed} if fixed else given
 
 
+UNREAD = Gain(0.0, 0.0, 0.0, 0.0, num_examples=0, num_annotated=0)
+"""The gain of a task of which no example was read yet: its twins are held as hard as can be."""
+
+
 class Kpig(Method):
     """A divergence term on masked twins, weighted by key-part gain, beside replay: uniform or by that gain.
 
@@ -113,7 +132,10 @@ class Kpig(Method):
     updates, unless nothing depends on them. Until the next measurement they decide how hard each task's
     masked twin is held to the reference model and, unless `selection` is uniform, which tasks are replayed or
     with what chance in every update. `learned` is each task's gain when the step after its own begins: no
-    weight has changed since it was learned.
+    weight has changed since it was learned. With `gain_from = "training"` nothing is measured: gains are the
+    means of `running`, anew in every update.
+
+    `running` holds gains read off the training passes, `kept` what the reference answered in this step.
     """
 
     Settings = KpigSettings
@@ -126,11 +148,20 @@ class Kpig(Method):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.paired = self.settings.twin_weight > 0
+        if self.settings.gain_from == "training" and not self.paired:
+            raise ConfigError(
+                'method.kpig.gain_from = "training" reads gains off the masked twins, which '
+                'method.kpig.twin_weight = 0 leaves out; raise it, or set gain_from = "probe"'
+            )
+        self.makes_logits = not self.paired
         self.needs_initial = self.paired and self.settings.reference == "initial"
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.gains: dict[str, Gain] = {}
         self.learned: dict[str, float] = {}
         self.chosen: list[str] = []
+        self.running: dict[str, tuple[running_gain.Read, ...]] = {}
+        self.kept: Kept = {}
+        self._read: dict[int, tuple[str, Gain]] = {}
         self._current_probes: dict[str, tuple[Example, ...]] = {}
         self._previous: Weights | None = None
 
@@ -140,10 +171,12 @@ class Kpig(Method):
         self._current_probes = {task.name: self.memory.part(task)[:count] for task in step.tasks}
         if self.paired and self.settings.reference == "previous":
             self._previous = learner.weights()
+        self.kept = {}
         return step
 
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
-        if self._is_due(clock):
+        self._read = {}
+        if self.settings.gain_from == "training" or self._is_due(clock):
             self.gains = self._measure(learner)
             new = [task for task in self.memory.tasks if task in self.gains and task not in self.learned]
             self.learned |= {task: self._in_unit(self.gains[task]) for task in new}
@@ -152,35 +185,75 @@ class Kpig(Method):
         return self.memory.draw(count, rng, self.chosen, self.settings.examples_per_task, fill=True)
 
     def measured(self, clock: Clock) -> dict[str, Any]:
-        """The gain of every task that was measured, at the updates that measure."""
-        if not self._is_due(clock) or not self.gains:
-            return {}
-        return {"gain": {task: round(self._in_unit(found), 4) for task, found in self.gains.items()}}
+        """Every task's gain, at the updates that measure: measured, and after the update as it was read."""
+        found = {}
+        if self._is_due(clock):
+            found["gain"] = {task: one for task, one in self.gains.items() if one.num_examples}
+        if self._is_due(clock) or clock.update + 1 == clock.num_updates:
+            found["training_gain"] = self._running_means()
+        return {
+            name: {task: round(self._in_unit(one), 4) for task, one in gains.items()}
+            for name, gains in found.items()
+            if gains
+        }
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
         """CE of originals + λ · w(task) · JSD of twins, summed over tokens (docs/method.md, section 6)."""
-        from kpig.model.objective import cross_entropy_sum, jsd
+        import torch
 
-        if batch.twins is None or batch.both is None:
+        from kpig.methods.parts import twins
+        from kpig.model import gain
+        from kpig.model.kept import MEBI, Reader
+
+        if not self.paired:
             return super().loss(learner, batch)
-        logits = learner.response_logits(batch.both)
-        entropy = cross_entropy_sum(logits[: batch.num_tokens], batch.rows.target)
-        reference = learner.reference_logits(batch.twins, self._previous)
-        divergence = jsd(logits[batch.num_tokens :], reference)
-        weight = divergence.new_tensor([self._weight(example.task) for example in batch.examples])
-        weighted = (weight[batch.example[batch.twin_of]] * divergence).sum()
-        term = self.settings.twin_weight * weighted
-        log = {"cross_entropy": entropy.detach(), "divergence": divergence.detach().sum()}
-        return Loss(entropy + term, log | {"twin_penalty": term.detach()})
+        by_example = torch.tensor([self._weight(example.task) for example in batch.examples])
+        weight = self.settings.twin_weight * by_example.to(learner.device)[batch.example[batch.twin_of]]
+        most_bytes = self.settings.kept_mib * MEBI
+        reader = Reader(learner, self._previous, most_bytes, self.config.train.row_tokens)
+        found = twins.read(batch, weight, reader, self.kept)
+        gains = gain.of_batch(batch, found.log_probs)
+        self._read |= {
+            place: (example.task, one)
+            for place, example, one in zip(batch.places, batch.examples, gains, strict=True)
+        }
+        log = {"cross_entropy": -found.log_probs[: batch.num_tokens].sum()}
+        if found.divergence is not None:
+            term = (weight * found.divergence).sum()
+            log |= {"divergence": found.divergence.sum(), "twin_penalty": term}
+        return Loss(found.total, log)
+
+    def shape_gradients(self, learner: Learner, clock: Clock) -> None:
+        """The passes of the update are made: what they told of gains joins `running`, in order."""
+        read = [self._read[place] for place in sorted(self._read)]
+        self.running = running_gain.grown(self.running, read, self.settings.num_probes)
+        self._read = {}
+
+    def end_step(self, step: Step, learner: Learner) -> None:
+        """What the reference answered is of use in this step only."""
+        self.kept = {}
 
     def state_dict(self) -> dict[str, Any]:
         gains = {task: asdict(measured) for task, measured in self.gains.items()}
-        return {"memory": self.memory.state(), "gains": gains, "learned": self.learned}
+        state: dict[str, Any] = {"memory": self.memory.state(), "gains": gains, "learned": self.learned}
+        if self.running:
+            state["running"] = running_gain.as_state(self.running)
+        if self.kept:
+            from kpig.model.kept import as_state
+
+            state["kept"] = as_state(self.kept)
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.memory.restore(state["memory"])
         self.gains = {task: Gain(**measured) for task, measured in state["gains"].items()}
         self.learned = dict(state["learned"])
+        self.running = running_gain.from_state(state.get("running", {}))
+        self.kept = {}
+        if "kept" in state:
+            from kpig.model.kept import from_state
+
+            self.kept = from_state(state["kept"])
 
     def _is_due(self, clock: Clock) -> bool:
         """Whether gains are measured before this update."""
@@ -189,6 +262,8 @@ class Kpig(Method):
     def _measure(self, learner: Learner) -> dict[str, Gain]:
         from kpig.model import gain
 
+        if self.settings.gain_from == "training":
+            return dict.fromkeys([*self._current_probes, *self.memory.tasks], UNREAD) | self._running_means()
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
         selects = self.settings.selection != "uniform" and self.memory.tasks
         weighs = self.settings.weighting == "gain" and self.paired
@@ -197,6 +272,11 @@ class Kpig(Method):
         asked = self.settings.gain_precision
         with nullcontext() if asked == "train" else learner.computing(asked):
             return gain.measure(learner, probes, self.config.train.row_tokens)
+
+    def _running_means(self) -> dict[str, Gain]:
+        from kpig.model.gain import average
+
+        return {task: average(running_gain.examples(read)) for task, read in self.running.items()}
 
     def _select(self, clock: Clock) -> list[str]:
         """The tasks to replay from: the same until gains are measured again, or drawn for this update."""

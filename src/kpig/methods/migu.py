@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from kpig import ranks
 from kpig.config import RunConfig
 from kpig.config.section import AUTO, Share
 from kpig.errors import ConfigError
@@ -80,7 +81,8 @@ class Migu(Method):
         import torch
 
         layers = linear_layers(learner)
-        for name, magnitudes in self.magnitudes.items():
+        magnitudes_of_all = ranks.summed(self.magnitudes, learner.device) if self._is_masking else {}
+        for name, magnitudes in magnitudes_of_all.items():
             rest = torch.ones_like(magnitudes, dtype=torch.bool)
             rest[magnitudes.topk(num_kept(len(magnitudes), self.settings.threshold)).indices] = False
             for gradient in unit_gradients(layers[name]):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from kpig import ranks
 from kpig.config import RunConfig
 from kpig.config.section import Count, cost
 from kpig.errors import ConfigError, DataError, some
@@ -132,11 +133,11 @@ class Ssr(Method):
         if len(examples) <= self.memory.capacity:
             return examples
         encode = learner.tokenizer.encode
-        vectors = learner.embed([encode(one.input, add_special_tokens=False) for one in examples])
+        prompts = [encode(one.input, add_special_tokens=False) for one in examples]
+        vectors = learner.embed(prompts).cpu().double().numpy()
         seed = self._rng("clusters", task).getrandbits(31)
-        chosen = clusters.nearest(
-            vectors.cpu().double().numpy(), self.memory.capacity, self.settings.clusters, seed
-        )
+        capacity, num_clusters = self.memory.capacity, self.settings.clusters
+        chosen = ranks.by_main(lambda: clusters.nearest(vectors, capacity, num_clusters, seed))
         return [examples[row] for row in chosen]
 
     def _rng(self, purpose: str, task: Task) -> random.Random:

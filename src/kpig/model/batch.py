@@ -169,15 +169,14 @@ def collate(
         for index in tokens
     ]
     own, masked = _originals(encoded), _masked(encoded) if twins else []
+    twin_rows = one_layout(masked, pad_id, row_tokens, costs, pad_side) if masked else None
     if row_tokens:
         groups = [item.example.instruction.text for item in encoded]
         read_from = packing.read_after_shared(own, groups) if reading else ()
         rows = packing.laid_out(own, packing.plan(own, row_tokens, costs), pad_id, read_from)
-        twin_rows = packing.pack(masked, pad_id, row_tokens, costs) if masked else None
         both = packing.pack([*own, *masked], pad_id, row_tokens, costs) if masked else None
     else:
         rows = pad(own, pad_id, pad_side)
-        twin_rows = pad(masked, pad_id, pad_side) if masked else None
         both = None if twin_rows is None else join(rows, twin_rows, pad_id)
     return Batch(
         examples=tuple(item.example for item in encoded),
@@ -190,6 +189,13 @@ def collate(
         twin_of=torch.tensor(twin_of, dtype=torch.long),
         replayed=torch.tensor([False] * len(encoded) if replayed is None else replayed, dtype=torch.bool),
     )
+
+
+def one_layout(
+    pairs: Sequence[Pair], pad_id: int, row_tokens: RowTokens, costs: Costs = COSTS, pad_side: str = "right"
+) -> Rows:
+    """The pairs in shared rows, as in `packing.plan`, or with 0 `row_tokens` in a row for each."""
+    return packing.pack(pairs, pad_id, row_tokens, costs) if row_tokens else pad(pairs, pad_id, pad_side)
 
 
 def packed_batches(encoded: Sequence[Encoded], max_tokens: int, twins: bool) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from kpig.config import ModelSection
 from kpig.errors import DataError, ModelError
 from kpig.model.chat import NO_ARGUMENTS, Arguments, ChatTemplate, Messages, Turn
+from kpig.model.encoded import Encoded as Encoded
+from kpig.model.encoded import Shelf
 from kpig.model.token_ids import ids_of
 from kpig.records import MASK_TEXT, Example, Message
 
@@ -32,31 +34,6 @@ IN_BATCH = 256
 MAX_ANSWERS = 4_096
 """Responses whose ids are kept apart from the prompts', the first that come: labels are the same few texts in
 many examples. Chosen."""
-
-SHARE_EVICTED = 16
-"""One part in so many goes at the bound, the oldest first: one by one, each would be sought behind the gaps
-that those before it left. Chosen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """Token ids of one example. Both twins carry the same `response`, with the token that ends it.
-
-    `masked_prompt` is None for an example without key parts. `num_cut` counts the characters of the
-    input that were dropped to make the example fit. `text` is the prompt that `prompt` are the ids of.
-    """
-
-    example: Example
-    prompt: tuple[int, ...]
-    masked_prompt: tuple[int, ...] | None
-    response: tuple[int, ...]
-    num_cut: int = 0
-    text: str = ""
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of the longer twin."""
-        return max(len(self.prompt), len(self.masked_prompt or ())) + len(self.response)
 
 
 class Encoder:
@@ -107,10 +84,10 @@ class Encoder:
         self.end_id: int = tokenizer.eos_token_id if self._turn.end is None else self._turn.end
         self._special = set(tokenizer.all_special_ids)
         self._num_rows = len(tokenizer) if num_rows is None else num_rows
-        self._cache: dict[Hashable, Encoded] = {}
         self._beginnings: dict[tuple[str, bool], tuple[int, ...]] = {}
         self._answers: dict[str, tuple[int, ...]] = {}
         self._numbers = tuple(range(len(tokenizer)))
+        self._cache = Shelf(MAX_CACHED, self._numbers)
 
     def encode(self, example: Example, num_reserved: int = 0) -> Encoded:
         """Token ids of both twins; the input is shortened at its end until the longer twin fits.
@@ -146,9 +123,7 @@ class Encoder:
                 found[key] = known
         for key, whole in zip(new, self._wholes(list(new.values())), strict=True):
             found[key] = self._fit(whole, num_reserved)
-            if len(self._cache) >= MAX_CACHED:
-                self._evict()
-            self._cache[(key, num_reserved) if found[key].num_cut else key] = found[key]
+            self._cache.put((key, num_reserved) if found[key].num_cut else key, found[key])
         return found
 
     def _kept(self, key: Hashable, num_reserved: int) -> Encoded | None:
@@ -157,10 +132,6 @@ class Encoder:
         if whole is not None and _longest_prompt(whole) <= self._room(whole.response, num_reserved):
             return whole
         return self._cache.get((key, num_reserved))
-
-    def _evict(self) -> None:
-        for key in list(islice(self._cache, -(-MAX_CACHED // SHARE_EVICTED))):
-            del self._cache[key]
 
     def prompt_text(self, example: Example, masked: bool = False, num_cut: int = 0) -> str:
         """The prompt as the model sees it, or that of its masked twin.

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from kpig.config.section import AUTO
@@ -72,23 +73,35 @@ def likelihoods(
 ) -> list[tuple[float, float]]:
     """Mean p and mean log p, in nats, over the response tokens of each example.
 
-    From logits [N, V], ids [N] and the number of each token's example [N]. Means are taken in float64, on
-    the CPU, since not every device has it.
+    From logits [N, V], ids [N] and the number of each token's example [N].
     """
-    log_probs = token_log_probs(logits, target).cpu().double()
-    means = (
-        mean_by_example(values, example.cpu(), num_examples).tolist()
-        for values in (log_probs.exp(), log_probs)
-    )
-    return list(zip(*means, strict=True))
+    return _means(token_log_probs(logits, target), example, num_examples)
+
+
+def of_batch(batch: Batch, log_probs: Tensor) -> list[Gain]:
+    """The gain of each example of a batch, from log p of its N targets, then of the M of its twins.
+
+    Where the batch has twins of no example, the gains are exactly 0.
+    """
+    count = len(batch.examples)
+    instructed = masked = _means(log_probs[: batch.num_tokens], batch.example, count)
+    if len(log_probs) > batch.num_tokens:
+        masked = _means(log_probs[batch.num_tokens :], batch.example[batch.twin_of], count)
+    return [_gain(*one) for one in zip(batch.examples, instructed, masked, strict=True)]
 
 
 def _gains(batch: Batch, logits: Logits) -> list[Gain]:
-    count = len(batch.examples)
-    instructed = masked = likelihoods(logits.rows, batch.rows.target, batch.example, count)
+    log_probs = token_log_probs(logits.rows, batch.rows.target)
     if batch.twins is not None and logits.twins is not None:
-        masked = likelihoods(logits.twins, batch.twins.target, batch.example[batch.twin_of], count)
-    return [_gain(*one) for one in zip(batch.examples, instructed, masked, strict=True)]
+        log_probs = torch.cat([log_probs, token_log_probs(logits.twins, batch.twins.target)])
+    return of_batch(batch, log_probs)
+
+
+def _means(log_probs: Tensor, example: Tensor, num_examples: int) -> list[tuple[float, float]]:
+    """Means of p and log p over the tokens of each example, in float64, for which they go to the CPU."""
+    wide = log_probs.detach().cpu().double()
+    means = (mean_by_example(values, example.cpu(), num_examples).tolist() for values in (wide.exp(), wide))
+    return list(zip(*means, strict=True))
 
 
 def _gain(example: Example, instructed: tuple[float, float], masked: tuple[float, float]) -> Gain:

@@ -20,15 +20,20 @@ from kpig.model.rows import Rows
 
 
 @contextmanager
-def gathered(model: Any, rows: Rows) -> Iterator[None]:
-    """Inside the block the output layer sees only the positions that predict `rows.target`, as [1, N, D]."""
+def gathered(model: Any, rows: Rows, most: int | None = None) -> Iterator[list[Tensor]]:
+    """Inside the block the output layer sees only the positions that predict `rows.target`, as [1, N, D].
+
+    Of these it sees the first `most`, where that is given. All of them, [N, D], come into the list.
+    """
+    caught: list[Tensor] = []
 
     def gather(_module: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (arguments[0][rows.row, rows.column].unsqueeze(0), *arguments[1:])
+        caught.append(arguments[0][rows.row, rows.column])
+        return (caught[-1][:most].unsqueeze(0), *arguments[1:])
 
     handle = model.get_output_embeddings().register_forward_pre_hook(gather)
     try:
-        yield
+        yield caught
     finally:
         handle.remove()
 

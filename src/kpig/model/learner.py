@@ -8,22 +8,25 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from kpig import ranks
 from kpig.config import TrainSection
 from kpig.config.section import AUTO
 from kpig.errors import ModelError
 from kpig.model import adapters, decoding, generation, internals, packing, portions, weights
-from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, sharing_pays
+from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, one_layout, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.generation import Answer
+from kpig.model.head import Head, OutputLayer, few_rows
 from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
-from kpig.model.packing import RowTokens
+from kpig.model.packing import Pair, RowTokens
 from kpig.model.rows import Rows, pad
 from kpig.model.sharing import Sharing, has_dropout, plain_ids
 from kpig.records import Example
@@ -67,6 +70,7 @@ class Learner:
         self._starts_bare = self.is_adapter and not is_begun
         self._width: int = model.get_input_embeddings().weight.shape[1]
         self._sharing = Sharing(self._core, self._probed)
+        self._output = OutputLayer(self._core, self._probed_states)
         self._recomputes: bool | str = False
         self.initial: Weights | None = None
         if keep_initial and not self._starts_bare:
@@ -135,17 +139,27 @@ class Learner:
 
         A layout without `max_tokens` takes what suits the device for a forward pass. With "auto", rows are
         shared where that costs less and changes nothing. The last `num_replayed` examples are marked as
-        replayed.
+        replayed. Processes that share a job get smaller batches where there would be too few for all.
         """
         new = self.encoder.encode_all(one for one in examples if not isinstance(one, Encoded))
         encoded = [one if isinstance(one, Encoded) else next(new) for one in examples]
         if not layout.max_tokens:
             layout = replace(layout, max_tokens=portions.forward(self.device))
-        layout = replace(layout, costs=portions.costs(self.device, self._width))
+        total = sum(one.num_tokens for one in encoded) * (2 if layout.twins else 1)
+        portion = portions.shared(layout.max_tokens, total, ranks.num_processes())
+        layout = replace(layout, max_tokens=portion, costs=portions.costs(self.device, self._width))
         if layout.row_tokens == AUTO and not self._shares(encoded, layout):
             layout = replace(layout, row_tokens=0)
         for batch in in_batches(encoded, self.pad_id, layout, num_replayed):
             yield batch.to(self.device)
+
+    def rows(self, pairs: Sequence[Pair], row_tokens: RowTokens) -> Rows:
+        """(prompt, response) pairs of ids as rows on the learner's device, as `collate` lays them out.
+
+        `row_tokens` 0: a row for each. Whether rows may be shared is the caller's to know.
+        """
+        found = one_layout(pairs, self.pad_id, row_tokens, portions.costs(self.device, self._width))
+        return found.to(self.device)
 
     def training_batches(
         self,
@@ -162,7 +176,29 @@ class Learner:
 
     def sharing_doubt(self, longest: int) -> str:
         """What speaks against shared rows where the longest example has so many tokens; "" for nothing."""
-        return self._sharing.doubt(longest, plain_ids(self.model, self.tokenizer, self.pad_id), self.pad_id)
+        ids = plain_ids(self.model, self.tokenizer, self.pad_id)
+        return ranks.by_main(lambda: self._sharing.doubt(longest, ids, self.pad_id))
+
+    def divided(self, sizes: Sequence[int], work: Callable[[list[int]], T]) -> list[T]:
+        """What `work` gives in each process of the job, which is told the numbers of the parts that it does.
+
+        `sizes` say how much work each part is. What it gives can be pickled; an error in one process is
+        raised in all. The tokens that all parts cost are counted in every process.
+        """
+        own = ranks.mine(sizes)
+        if ranks.num_processes() == 1:
+            return [work(own)]
+        found = ranks.united(lambda: self._counted(lambda: work(own)))
+        self.ledger.add_all(spent for _, spent in found)
+        return [value for value, _ in found]
+
+    def _counted(self, work: Callable[[], T]) -> tuple[T, Ledger]:
+        """What `work` gives, and the tokens that it costs, which are counted nowhere else."""
+        whole, self.ledger = self.ledger, Ledger()
+        try:
+            return work(), self.ledger
+        finally:
+            self.ledger = whole
 
     def response_logits(self, rows: Rows) -> Tensor:
         """The pass that trains: logits [N, V] that predict each target of the rows, with gradient.
@@ -170,15 +206,36 @@ class Learner:
         The mode of the model (dropout) is left as it is, and the tokens count as train tokens. `rows` are
         on the learner's device. ModelError where no gradient can flow: `forward_logits` is the pass for that.
         """
-        if not torch.is_grad_enabled():
-            raise ModelError(
-                "response_logits is the pass that trains, but it was called without gradient "
-                "(torch.no_grad); use forward_logits, which counts its tokens as forward tokens"
-            )
-        logits = self._logits(rows)
-        self.ledger.train_tokens += rows.num_tokens
-        self.ledger.add_computed(rows.num_computed)
-        return logits
+        with self._training("response_logits", "forward_logits", rows):
+            return self._logits(rows)
+
+    def response_states(self, rows: Rows) -> Tensor:
+        """The pass that trains, up to the output layer: hidden states [N, D], with gradient.
+
+        `head` makes the logits of `response_logits` of them. The rest as there.
+        """
+        with self._training("response_states", "reference_states", rows):
+            return self._states(rows)
+
+    def head(self) -> Head | None:
+        """What makes logits of hidden states, with the model's own weights.
+
+        None where that is not known of the model: then `response_logits` are to be used. See `OutputLayer`.
+        """
+        return self._output.head()
+
+    def reference_head(self, weights: Weights | None) -> Head | None:
+        """The same of a frozen earlier model; `weights` as in `reference_logits`."""
+        head = self.head()
+        weights = self.initial if weights is None else weights
+        if head is None or weights is None:
+            return head
+        weight, bias = self._output.names(self.parameters())
+        return replace(
+            head,
+            weight=weights[weight] if weight else head.weight,
+            bias=weights[bias] if bias else head.bias,
+        )
 
     @torch.no_grad()
     def forward_logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
@@ -198,12 +255,17 @@ class Learner:
 
         `weights` are those of that model; None stands for the starting model.
         """
-        weights = self.initial if weights is None else weights
-        if weights is None and not self._starts_bare:
-            raise ModelError("the learner was built without its starting weights; pass keep_initial=True")
-        adapter_off = self.model.disable_adapter() if weights is None else nullcontext()
-        with adapter_off:
-            return self.forward_logits(rows, weights)
+        with self._as_reference(weights) as chosen:
+            return self.forward_logits(rows, chosen)
+
+    @torch.no_grad()
+    def reference_states(self, rows: Rows, weights: Weights | None) -> Tensor:
+        """The same pass up to the output layer: hidden states [N, D], for `reference_head`."""
+        with self._as_reference(weights) as chosen, self.evaluating():
+            states = self._states(rows, chosen)
+        self.ledger.forward_tokens += rows.num_tokens
+        self.ledger.add_computed(rows.num_computed)
+        return states
 
     @torch.no_grad()
     def per_batch(
@@ -214,11 +276,20 @@ class Learner:
     ) -> list[T]:
         """`value` of each batch and its logits, in order: the one loop of every pass without gradient.
 
+        Each process of a job reads its part of the batches and has the values of all, which can be pickled.
         Evaluation mode; the tokens, twins included, count as forward tokens. `weights` replace the
         trainable weights for this pass. Logits are freed from batch to batch, so a value should hold
         no view of them.
         """
-        return [value(batch, self._forward(batch, weights)) for batch in batches]
+        if ranks.num_processes() == 1:
+            return [value(batch, self._forward(batch, weights)) for batch in batches]
+        every = list(batches)
+        return ranks.in_order(
+            self.divided(
+                [batch.rows.num_computed for batch in every],
+                lambda own: {n: value(every[n], self._forward(every[n], weights)) for n in own},
+            )
+        )
 
     def per_example(
         self,
@@ -254,16 +325,25 @@ class Learner:
 
         The tokens count as forward tokens. `max_tokens` padded ones go side by side: chosen, not measured.
         """
-        vectors: dict[int, Tensor] = {}
-        with self.evaluating():
-            for group in portions.token_batches([len(prompt) for prompt in prompts], max_tokens):
+        lengths = [len(prompt) for prompt in prompts]
+        groups = portions.token_batches(
+            lengths, portions.shared(max_tokens, sum(lengths), ranks.num_processes())
+        )
+
+        def embedded(own: list[int]) -> dict[int, Tensor]:
+            vectors: dict[int, Tensor] = {}
+            for group in (groups[number] for number in own):
                 rows = pad([((), prompts[index]) for index in group], self.pad_id).to(self.device)
                 hidden = internals.last_hidden(self._core, rows).float()
                 mask = rows.attention_mask.unsqueeze(-1)
                 vectors |= zip(group, (hidden * mask).sum(1) / mask.sum(1), strict=True)
                 self.ledger.forward_tokens += rows.num_tokens
                 self.ledger.add_computed(rows.num_computed)
-        return torch.stack([vectors[index] for index in range(len(prompts))])
+            return vectors
+
+        with self.evaluating():
+            sizes = [sum(lengths[index] for index in group) for group in groups]
+            return torch.stack(ranks.in_order(self.divided(sizes, embedded)))
 
     def answers(
         self,
@@ -293,17 +373,34 @@ class Learner:
     ) -> Iterator[dict[int, Answer]]:
         """Greedy answers to prompts, a batch of `prompt_batches` at a time: the one loop that generates.
 
-        Each by the number of its prompt; `row_tokens` as in `generate`. Tokens read and written count as
-        forward tokens. Whether there is room for prompt and answer is the caller's to know.
+        Each by the number of its prompt; `row_tokens` as in `generate`. Processes that share a job answer a
+        batch each at a time. Tokens read and written count as forward tokens. Whether there is room for
+        prompt and answer is the caller's to know.
         """
-        for places in batches:
-            texts = self.generate([prompts[place] for place in places], max_new_tokens, row_tokens)
-            given = [generation.answer(self.tokenizer, *one, max_new_tokens) for one in texts]
-            found = dict(zip(places, given, strict=True))
-            num_tokens = sum(len(prompts[p]) + found[p].num_tokens for p in places)
-            self.ledger.forward_tokens += num_tokens
-            self.ledger.add_computed(num_tokens)
-            yield found
+        for together in _in_runs(batches, ranks.num_processes()):
+            work = partial(self._answered, prompts, max_new_tokens, row_tokens, together)
+            parts = self.divided([1] * len(together), work)
+            yield {place: one for part in parts for place, one in part.items()}
+
+    def _answered(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        row_tokens: RowTokens,
+        batches: Sequence[Sequence[int]],
+        own: list[int],
+    ) -> dict[int, Answer]:
+        """The answers to those of some batches that are one's own: one batch, or none."""
+        places = [place for number in own for place in batches[number]]
+        if not places:
+            return {}
+        texts = self.generate([prompts[place] for place in places], max_new_tokens, row_tokens)
+        given = [generation.answer(self.tokenizer, *one, max_new_tokens) for one in texts]
+        found = dict(zip(places, given, strict=True))
+        num_tokens = sum(len(prompts[p]) + found[p].num_tokens for p in places)
+        self.ledger.forward_tokens += num_tokens
+        self.ledger.add_computed(num_tokens)
+        return found
 
     def prompt_batches(
         self,
@@ -319,8 +416,9 @@ class Learner:
         `tokens_per_batch` are padded tokens, answers included; 0: what suits the device.
         """
         lengths = [len(prompt) + max_new_tokens for prompt in prompts]
-        shared = row_tokens != 0 and self._reads_once(prompts, max_new_tokens)
-        max_tokens = portions.generation(self.device, tokens_per_batch, shared)
+        shared = row_tokens != 0 and ranks.by_main(lambda: self._reads_once(prompts, max_new_tokens))
+        most = portions.generation(self.device, tokens_per_batch, shared)
+        max_tokens = portions.shared(most, sum(lengths), ranks.num_processes())
         if not shared:
             return portions.token_batches(lengths, max_tokens)
         return portions.in_order(
@@ -402,17 +500,46 @@ class Learner:
         The hidden states of these positions are gathered *before* the vocabulary projection, by a hook on
         the model's own output layer: soft-caps and scales that follow it stay the model's own.
         """
+        with internals.gathered(self._core, rows):
+            logits: Tensor = self._output_of(rows, weights).logits[0]
+        return logits
+
+    def _states(self, rows: Rows, weights: Weights | None = None) -> Tensor:
+        """The hidden states [N, D] of which these logits are made; the output layer sees one of them."""
+        with internals.gathered(self._core, rows, most=1) as caught:
+            self._output_of(rows, weights)
+        return caught[0]
+
+    def _output_of(self, rows: Rows, weights: Weights | None) -> Any:
+        """What the model returns for rows, with other trainable weights where these are given."""
         mask = internals.attention_mask(self._core, rows.attention_mask)
         arguments = {"input_ids": rows.input_ids, "attention_mask": mask, "use_cache": False}
         if self._takes_positions:
             arguments["position_ids"] = rows.position_ids
-        with internals.gathered(self._core, rows):
-            if weights is None:
-                output = self.model(**arguments)
-            else:
-                output = torch.func.functional_call(self.model, dict(weights), kwargs=arguments)
-        logits: Tensor = output.logits[0]
-        return logits
+        if weights is None:
+            return self.model(**arguments)
+        return torch.func.functional_call(self.model, dict(weights), kwargs=arguments)
+
+    @contextmanager
+    def _training(self, name: str, other: str, rows: Rows) -> Iterator[None]:
+        """Counts a pass with gradient; ModelError where none can flow."""
+        if not torch.is_grad_enabled():
+            raise ModelError(
+                f"{name} is the pass that trains, but it was called without gradient "
+                f"(torch.no_grad); use {other}, which counts its tokens as forward tokens"
+            )
+        yield
+        self.ledger.train_tokens += rows.num_tokens
+        self.ledger.add_computed(rows.num_computed)
+
+    @contextmanager
+    def _as_reference(self, weights: Weights | None) -> Iterator[Weights | None]:
+        """What stands for trainable weights in a pass of a frozen earlier model; with LoRA it may be off."""
+        weights = self.initial if weights is None else weights
+        if weights is None and not self._starts_bare:
+            raise ModelError("the learner was built without its starting weights; pass keep_initial=True")
+        with self.model.disable_adapter() if weights is None else nullcontext():
+            yield weights
 
     def _forward(self, batch: Batch, weights: Weights | None) -> Logits:
         if batch.both is None:
@@ -453,7 +580,23 @@ class Learner:
         with self.ledger.unspent():
             return self.forward_logits(rows)
 
+    @torch.no_grad()
+    def _probed_states(self) -> tuple[Tensor, Tensor]:
+        ids = plain_ids(self.model, self.tokenizer, self.pad_id)
+        rows = few_rows(ids, self.pad_id).to(self.device)
+        autocast_off = torch.autocast(self.device.type, enabled=False)
+        with self.evaluating(), autocast_off, internals.gathered(self._core, rows) as caught:
+            logits: Tensor = self._output_of(rows, None).logits[0]
+        return caught[0], logits
+
 
 def _cross_entropy(batch: Batch, logits: Logits) -> float:
     own = slice(batch.num_tokens)
     return float(cross_entropy_sum(logits.rows[own], batch.rows.target[own]))
+
+
+def _in_runs(items: Iterable[T], length: int) -> Iterator[list[T]]:
+    """The items in runs of that length, the last of what is left."""
+    left = iter(items)
+    while run := list(itertools.islice(left, length)):
+        yield run

@@ -1,7 +1,7 @@
 """What a run has spent: updates, tokens, replayed examples and seconds."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -35,6 +35,13 @@ class Ledger:
         """Count tokens that were computed, unless the run began without counting them."""
         if self.computed_tokens is not None:
             self.computed_tokens += num_tokens
+
+    def add_all(self, parts: Iterable["Ledger"]) -> None:
+        """Count the tokens that parts of some work have cost, each counted in a ledger of its own."""
+        for part in parts:
+            self.train_tokens += part.train_tokens
+            self.forward_tokens += part.forward_tokens
+            self.add_computed(part.computed_tokens or 0)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -9,6 +9,9 @@ import math
 import torch
 from torch import Tensor
 
+MOST_LOG_RATIO = 80.0
+"""log(p_b / p_a) above which p_a is nothing beside p_b, and exp of it still a number in float32."""
+
 
 def token_log_probs(logits: Tensor, target: Tensor) -> Tensor:
     """log p of each response token, [N] in nats, at most 0, from logits [N, V] and ids [N]."""
@@ -25,6 +28,17 @@ def cross_entropy_sum(logits: Tensor, target: Tensor) -> Tensor:
     return -token_log_probs(logits, target).sum()
 
 
+def cross_entropy_slopes(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """log p of each response token, [N], and the gradient of minus log p at the logits, [N, V].
+
+    From logits [N, V] and ids [N]. No graph is made.
+    """
+    log_probs = _wide(logits.detach()).log_softmax(-1)
+    chosen = log_probs.gather(-1, target.unsqueeze(-1))
+    slopes = log_probs.exp_()
+    return chosen.squeeze(-1), slopes.scatter_add_(-1, target.unsqueeze(-1), -torch.ones_like(chosen))
+
+
 def jsd(logits_a: Tensor, logits_b: Tensor) -> Tensor:
     """Jensen-Shannon divergence in nats at each token, [M], within [0, ln 2].
 
@@ -38,6 +52,25 @@ def jsd(logits_a: Tensor, logits_b: Tensor) -> Tensor:
     to_mean_a = (log_a.exp() * (log_a - log_mean)).sum(-1)
     to_mean_b = (log_b.exp() * (log_b - log_mean)).sum(-1)
     return (0.5 * (to_mean_a + to_mean_b)).clamp(min=0.0)
+
+
+def jsd_slopes(logits_a: Tensor, logits_b: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`jsd` at each token, [M], log p_a of the targets, [M], and the gradient of `jsd` at `logits_a`, [M, V].
+
+    From finite logits [M, V] both and ids [M]. No graph is made. With m the mean of p_a and p_b, the gradient
+    is 1/2 · p_a · (log(p_a / m) - KL(p_a || m)); on itself the divergence and its gradient are exactly 0.
+    """
+    log_a, log_b = (_wide(logits.detach()).log_softmax(-1) for logits in (logits_a, logits_b))
+    chosen = log_a.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+    # m is never formed: log(p_a / m) = -log(1 + (p_b / p_a - 1) / 2) keeps its digits where both are alike.
+    above_b = (log_b - log_a).clamp_(max=MOST_LOG_RATIO)
+    above_a = torch.expm1(above_b).mul_(0.5).log1p_().neg_()
+    above_b += above_a
+    to_mean_b = log_b.exp_().mul_(above_b).sum(-1)
+    prob_a = log_a.exp_()
+    to_mean_a = torch.mul(prob_a, above_a, out=above_b).sum(-1)
+    slopes = prob_a.mul_(above_a.sub_(to_mean_a.unsqueeze(-1))).mul_(0.5)
+    return (0.5 * (to_mean_a + to_mean_b)).clamp(min=0.0), chosen, slopes
 
 
 def distillation(logits: Tensor, reference: Tensor, temperature: float) -> Tensor:

@@ -37,6 +37,13 @@ REACH = 3
 """Attention costs as much as all else in rows of so many times a model's width: 2.8 in bfloat16 and 4.3 in
 float32, measured at width 576 on a CPU (docs/performance.md)."""
 
+LOGITS = 1 << 23
+"""What a product of hidden states with the output layer makes at once, where a loss is taken of these: 32 MiB
+in float32, of the model and of its reference (docs/performance.md)."""
+
+LOGITS_IN_CACHE = 1 << 19
+"""Of these as many as a formula reads at once on a CPU: what it makes of them then stays in the cache."""
+
 
 class Device(Protocol):
     """Where a model computes, as far as portions depend on it; such as torch.device."""
@@ -69,6 +76,16 @@ def generation(device: Device, asked: int = 0, shared: bool = False) -> int:
     `shared`: where what the prompts begin with is read once.
     """
     return asked or _suiting(device, SHARED_GENERATION if shared else GENERATION)
+
+
+def shared(max_tokens: int, total: int, num_processes: int) -> int:
+    """Tokens of one pass where several processes share `total`: none is to have nothing to do."""
+    return max_tokens if num_processes == 1 else max(1, min(max_tokens, -(-total // num_processes)))
+
+
+def logits_of_a_formula(device: Device) -> int:
+    """Logits that a formula reads at once, where a loss is taken of hidden states."""
+    return _suiting(device, (LOGITS_IN_CACHE, LOGITS))
 
 
 def _suiting(device: Device, tokens: tuple[int, int]) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from kpig import ranks
 from kpig.config import EvaluateSection, ModelSection
 from kpig.errors import DataError
 from kpig.model import gain, loading
@@ -23,7 +24,7 @@ def evaluate_model(
     clock: str | None = None,
 ) -> tuple[Evaluation, list[Prediction]]:
     """Scores of a model on the test examples of tasks, and its predictions; `clock` as in `loading.load`."""
-    learner = loading.load(section, device=device, clock=clock)
+    learner = ranks.everywhere(lambda: loading.load(section, device=device, clock=clock))
     probes = answers.probes({SEEN: tasks}, settings)
     with watch.phase("evaluate", answers.num_answers(probes, settings)):
         predictions = answers.score(learner, probes, settings, watch.advance)
@@ -42,7 +43,7 @@ def measure_tasks(
 
     `clock` as in `loading.load`.
     """
-    learner = loading.load(section, device=device, clock=clock)
+    learner = ranks.everywhere(lambda: loading.load(section, device=device, clock=clock))
     chosen = {task.name: _probes(task, num_probes) for task in tasks}
     gains: dict[str, Gain] = {}
     with watch.phase("gain", len(chosen)):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from kpig.config import ModelSection, RunConfig
@@ -22,6 +23,27 @@ ADAPTER_BYTES = 4
 """Of a trained number of an adapter: PEFT holds them in float32."""
 
 
+@dataclass(frozen=True)
+class Disk:
+    """Bytes on the disk: of `models` that lie there at once, `each` so large, and of checkpoints."""
+
+    each: int
+    models: int
+    checkpoints: int
+
+    @property
+    def total(self) -> int:
+        """All of them together."""
+        return self.models * self.each + self.checkpoints
+
+
+def needed(config: RunConfig, each: int, num_steps: int) -> Disk:
+    """What a run of so many steps takes at the most, where a step's model or adapter takes `each`."""
+    models = min(num_steps, num_kept(config, num_steps) + 1)
+    checkpoints = each * (1 + MOMENTS) * WHILE_WRITTEN if config.train.checkpoint_every else 0
+    return Disk(each, models, checkpoints)
+
+
 def sentences(config: RunConfig, tasks: Stream, out: Path) -> list[str]:
     """How much a run of the config in the folder `out` takes, and a warning where less is free.
 
@@ -30,18 +52,15 @@ def sentences(config: RunConfig, tasks: Stream, out: Path) -> list[str]:
     each = trained_bytes(config.model)
     if each is None:
         return []
-    num_steps = len(tasks.steps)
-    most = min(num_steps, num_kept(config, num_steps) + 1)
-    checkpoints = each * (1 + MOMENTS) * WHILE_WRITTEN if config.train.checkpoint_every else 0
-    total = most * each + checkpoints
+    told = needed(config, each, len(tasks.steps))
     what = "adapter" if config.model.adapter == "lora" else "model"
     found = [
-        f"disk: about {size(total)} at most: {most} x {size(each)} for the {what} of a step, and "
-        f"{size(checkpoints)} for checkpoints while it learns. What the method keeps, and predictions, come "
-        "on top"
+        f"disk: about {size(told.total)} at most: {told.models} x {size(each)} for the {what} of a step, and "
+        f"{size(told.checkpoints)} for checkpoints while it learns. What the method keeps, and predictions, "
+        "come on top"
     ]
     free = shutil.disk_usage(_existing(out)).free
-    if total > free:
+    if told.total > free:
         found.append(
             f'only {size(free)} are free at {out}: set train.keep_models = "last", or give --out a folder '
             "with more room"

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from kpig.config import PORTIONS, RunConfig, differing_keys, dump, load_resolved
+from kpig.config import PORTIONS, RunConfig, differing_keys, dump
 from kpig.errors import ConfigError, RunError
 from kpig.files import as_json, as_line, disk_error, drop_unpublished, publish, refuse_links
+from kpig.methods import chosen
 from kpig.model import identity
 from kpig.runs import lock
 from kpig.runs.lock import Claim
@@ -289,7 +290,7 @@ def _check_continues(run: RunDir, config: RunConfig, stream: Mapping[str, Any], 
             f"{run.path} already holds a run; continue it with --resume, or give --out another folder"
         )
     try:
-        begun = load_resolved(run.path / "config.toml")
+        begun = chosen.begun_with(run.path / "config.toml")
     except ConfigError as error:
         raise RunError(f"{run.path}: its config.toml cannot be used: {error}") from error
     keys = differing_keys(begun, config)

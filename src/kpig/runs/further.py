@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kpig import ranks
 from kpig.config import GENERAL, SUITE, build
 from kpig.errors import RunError, UsageError
 from kpig.files import true_path
@@ -32,7 +33,7 @@ def learn(
         raise UsageError("kpig continue: give --tasks with the new tasks, or --resume for those begun before")
     if not (path / "stream.json").is_file():
         raise RunError(f"{path}: holds no run of kpig; give the folder of a finished run")
-    starts.settle(path)
+    ranks.by_main(lambda: starts.settle(path))
     place = None if tasks is None else _place(tasks)
     grown = course.growth_of(path)
     if grown and resume and place in (None, course.configuration(path).stream.path):

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from kpig import ranks
 from kpig.config import EvaluateSection, RunConfig, dump, flat
 from kpig.errors import DivergedError, KpigError, RunError
 from kpig.files import as_json, drop_unpublished, refuse_links, sync_folder, true_path, writing
@@ -71,25 +72,38 @@ def run(
     another one then, the current step is begun anew, which the notes of the scores tell. The folder is
     locked as long as it is written to; `claim` is its lock where the caller holds it already, `tasks` the
     stream of the config where the caller has read it. `track` names trackers that are told of the run as
-    well, instead of those of the config (docs/trackers.md). Raises a KpigError that says what to do for
-    anything the user can mend, BusyError where another process does it.
+    well, instead of those of the config (docs/trackers.md). Processes that a launcher has started share the
+    work, and the main one writes. Raises a KpigError that says what to do for anything the user can mend,
+    BusyError where another process does it.
     """
-    watch, path = watch or Watcher(), Path(out)
-    if claim is None:
-        lock.check_idle(path)
-    starts.settle(path, claim)
-    plan = course.read(path, chosen.complete(tracking.asked(config, track)), tasks)
-    validation.require(plan.config, plan.new)
-    check_free(path, plan.config, plan.summary, resume)
-    if resume and claim is None and not (path / "stream.json").is_file():
-        watch.say(told_new(path))
-    model = _same_model(path, plan.config)
-    if (path / "scores.json").is_file():
-        drop_unpublished(path)
-        watch.say(f"{path}: already finished")
-        tracking.catch_up(path, plan.config, choose_device(plan.config.train.device), watch, claim)
-        return scores.read_run(path / "scores.json")
-    tracking.wanted(path, plan.config)
+    ranks.join()
+    watch, path = _own(watch), Path(out)
+    ranks.by_main(lambda: _settle(path, claim))
+
+    def planned() -> Course:
+        plan = course.read(path, chosen.complete(tracking.asked(config, track)), tasks)
+        validation.require(plan.config, plan.new)
+        return plan
+
+    def checked() -> tuple[dict[str, str | None], RunScores | None]:
+        check_free(path, plan.config, plan.summary, resume)
+        if resume and claim is None and not (path / "stream.json").is_file():
+            watch.say(told_new(path))
+        model = _same_model(path, plan.config)
+        if (path / "scores.json").is_file():
+            drop_unpublished(path)
+            lock.drop_left(path)
+            watch.say(f"{path}: already finished")
+            tracking.catch_up(path, plan.config, choose_device(plan.config.train.device), watch, claim)
+            return model, scores.read_run(path / "scores.json")
+        tracking.wanted(path, plan.config)
+        return model, None
+
+    plan = ranks.everywhere(planned)
+    ranks.agree(plan.summary["digest"], "the task data")
+    model, finished = ranks.by_main(checked)
+    if finished is not None:
+        return finished
 
     def opened(ours: Claim, now: dict[str, Any]) -> RunDir:
         check_free(path, plan.config, plan.summary, resume)
@@ -117,18 +131,24 @@ def extend(
     is unfinished until the new steps are learned: `run` with the run's own config.toml and `resume=True` goes
     on. Raises a KpigError that says what to do as `run` does, before anything is written.
     """
-    watch, path = watch or Watcher(), Path(path)
-    lock.check_idle(path)
-    starts.settle(path)
-    if not (path / "scores.json").is_file():
-        raise RunError(f"{path} holds no finished run; only such a run can go on with further steps")
-    refuse_links(path, others=path / TRACKERS)
-    plan = course.extended(path, tasks, [*overrides, *tracking.overrides(track)], metrics)
-    tracking.wanted(path, plan.config)
+    ranks.join()
+    watch, path = _own(watch), Path(path)
+    ranks.by_main(lambda: _settle(path))
+
+    def planned() -> Course:
+        if not (path / "scores.json").is_file():
+            raise RunError(f"{path} holds no finished run; only such a run can go on with further steps")
+        refuse_links(path, others=path / TRACKERS)
+        plan = course.extended(path, tasks, [*overrides, *tracking.overrides(track)], metrics)
+        tracking.wanted(path, plan.config)
+        return plan
+
+    plan = ranks.everywhere(planned)
+    ranks.agree(plan.summary["digest"], "the task data")
     learned = plan.tasks.steps[: plan.grown[-1].num_steps]
     if forget:
         plan = course.forgetful(plan, forgetting.sentence(learned))
-    model = _same_model(path, plan.config)
+    model = ranks.by_main(lambda: _same_model(path, plan.config))
 
     def opened(ours: Claim, now: dict[str, Any]) -> RunDir:
         drop_unpublished(path)
@@ -146,6 +166,18 @@ def extend(
     return _carry_out(path, plan, model, opened, watch)
 
 
+def _own(watch: Watcher | None) -> Watcher:
+    """Who is told of the job: of several processes that share it, only the main one has somebody."""
+    return watch if watch is not None and ranks.is_main() else Watcher()
+
+
+def _settle(path: Path, claim: Claim | None = None) -> None:
+    """See that nobody does the run in a folder, and finish what a kill has left half started there."""
+    if claim is None:
+        lock.check_idle(path)
+    starts.settle(path, claim)
+
+
 def _same_model(path: Path, config: RunConfig) -> dict[str, str | None]:
     """The digests of the model that a config names; RunError where the run in a folder began with another."""
     found = identity.digests(resolve(config.model.path))
@@ -161,12 +193,40 @@ def _carry_out(
     watch: Watcher,
     claim: Claim | None = None,
 ) -> RunScores:
-    """Load what learns, then every step of the plan that is not done; the folder is `opened` in between."""
+    """Load what learns, then every step of the plan that is not done; the folder is `opened` in between.
+
+    The main process opens it and writes there; the others read.
+    """
+    config = plan.config
+    clock = ranks.by_main(lambda: begun_at(path) or present_moment())
+    method, steps, learner = ranks.everywhere(lambda: _loaded(plan, clock))
+    cut = unseen.cut(learner.encoder, plan.new, config)
+    told = cut.sentences(learner.encoder.max_length, config.evaluate.max_new_tokens)
+    fresh = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
+    if fresh and not config.model.lora_targets:
+        told += adapters.left_out(learner.model)
+    with ExitStack() as held:
+        folder = RunDir(path)
+
+        def begin() -> None:
+            nonlocal folder
+            ours = claim or held.enter_context(lock.held(path))
+            arithmetic = precision(config.train, learner.device, learner.num_weights)
+            folder = opened(ours, environment(config, model, clock, arithmetic))
+            starts.count(folder, ranks.num_started())
+            device = choose_device(config.train.device)
+            folder = held.enter_context(tracking.followed(folder, config, device, watch))
+
+        ranks.by_main(begin)
+        return _stream(folder, learner, method, steps, plan, cut.num_inputs, told, watch)
+
+
+def _loaded(plan: Course, clock: str) -> tuple[Method, list[Step], Learner]:
+    """The method, the steps that it makes of the stream, and who learns them."""
     config = plan.config
     method = chosen.create(config)
     steps = _plan(config, method, plan.tasks, [one.num_steps for one in plan.grown])
     device = machine.require(config)
-    clock = begun_at(path) or present_moment()
     learner = loading.load(config.model, method.needs_initial, device, config.seed, clock)
     if not learner.parameters():
         raise RunError(
@@ -174,16 +234,7 @@ def _carry_out(
             'with model.adapter = "lora"'
         )
     learner.recompute(config.train.gradient_checkpointing)
-    cut = unseen.cut(learner.encoder, plan.new, config)
-    told = cut.sentences(learner.encoder.max_length, config.evaluate.max_new_tokens)
-    fresh = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
-    if fresh and not config.model.lora_targets:
-        told += adapters.left_out(learner.model)
-    with nullcontext(claim) if claim else lock.held(path) as ours:
-        arithmetic = precision(config.train, learner.device, learner.num_weights)
-        folder = opened(ours, environment(config, model, clock, arithmetic))
-        with tracking.followed(folder, config, device, watch) as followed:
-            return _stream(followed, learner, method, steps, plan, cut.num_inputs, told, watch)
+    return method, steps, learner
 
 
 def _stream(
@@ -202,22 +253,25 @@ def _stream(
     for caution in cautions:
         watch.say(f"note: {caution}")
     num_answers = functools.partial(_num_answers, config.evaluate)
-    voice = Voice(
-        watch, folder, config, steps, forecast.of_run(folder, config, method, steps, tasks, num_answers)
-    )
+    expected = ranks.by_main(lambda: forecast.of_run(folder, config, method, steps, tasks, num_answers))
+    voice = Voice(watch, folder, config, steps, expected)
     _evaluate_untuned(folder, learner, steps, tasks, config, voice)
     for step in steps:
         _learn(folder, learner, method, step, steps, tasks, config, voice)
-        folder.drop_models(disk.num_kept(config, len(steps)))
+        ranks.by_main(lambda: folder.drop_models(disk.num_kept(config, len(steps))))
     notes = method.notes()
     for note in notes:
         watch.say(note)
-    before = plan.grown[-1].notes if plan.grown else ()
-    notes = list(dict.fromkeys([*before, *cautions, *restart.notes(folder), *notes]))
-    result = _run_scores(folder, config, steps, _all_cut(plan, num_cut), notes)
-    folder.check_ours()
-    scores.write_run(folder.path / "scores.json", result)
-    return result
+
+    def finished() -> RunScores:
+        before = plan.grown[-1].notes if plan.grown else ()
+        every = list(dict.fromkeys([*before, *cautions, *restart.notes(folder), *notes]))
+        result = _run_scores(folder, config, steps, _all_cut(plan, num_cut), every)
+        folder.check_ours()
+        scores.write_run(folder.path / "scores.json", result)
+        return result
+
+    return ranks.by_main(finished)
 
 
 def _all_cut(plan: Course, num_cut: int) -> int | None:
@@ -274,11 +328,20 @@ def _planned(
 def _evaluate_untuned(
     folder: RunDir, learner: Learner, steps: Sequence[Step], tasks: Stream, config: RunConfig, voice: Voice
 ) -> None:
-    if folder.is_done(0):
+    if _is_done(folder, 0):
         return
+
+    def finish() -> None:
+        kept.write(folder.step(0), tasks.held_out)
+        folder.finish(0)
+
     _score(folder, 0, learner, forecast.groups(0, steps, tasks, config.evaluate), config, voice)
-    kept.write(folder.step(0), tasks.held_out)
-    folder.finish(0)
+    ranks.by_main(finish)
+
+
+def _is_done(folder: RunDir, number: int) -> bool:
+    """Whether a step is done, as the main process sees it, which writes."""
+    return ranks.by_main(lambda: folder.is_done(number))
 
 
 def _learn(
@@ -293,18 +356,22 @@ def _learn(
 ) -> None:
     """Train one step, save the model, score it; or take over what an earlier session finished."""
     step_dir = folder.step(step.number)
-    if folder.is_done(step.number):
-        folder.drop_checkpoints(step.number)
-        if step.number == len(plan) or not folder.is_done(step.number + 1):
-            _take_over(step_dir, learner, method)
+    if _is_done(folder, step.number):
+        ranks.by_main(lambda: folder.drop_checkpoints(step.number))
+        if step.number == len(plan) or not _is_done(folder, step.number + 1):
+            ranks.everywhere(lambda: _take_over(step_dir, learner, method))
         return
+
+    def keep() -> None:
+        folder.check_ours()
+        _save(step_dir, learner, method)
+        kept.write(step_dir, step.tasks)
+
     _train(folder, learner, method, step, config, voice)
-    folder.check_ours()
-    _save(step_dir, learner, method)
-    kept.write(step_dir, step.tasks)
+    ranks.by_main(keep)
     groups = forecast.groups(step.number, plan, tasks, config.evaluate)
     _score(folder, step.number, learner, groups, config, voice)
-    folder.finish(step.number)
+    ranks.by_main(lambda: folder.finish(step.number))
 
 
 def _train(
@@ -312,7 +379,8 @@ def _train(
 ) -> None:
     """The updates of a step, from its newest checkpoint on. DivergedError that names the way on."""
     step_dir = folder.step(step.number)
-    begun = checkpoint.newest(step_dir, voice.say)
+    begun = ranks.everywhere(lambda: checkpoint.newest(step_dir, voice.say))
+    ranks.agree(begun.update if begun else 0, "the update that they go on from")
     try:
         with voice.training(step, begun.update if begun else 0, learner), notice.held_back():
             loop.fit_step(
@@ -320,8 +388,8 @@ def _train(
                 method,
                 step,
                 config,
-                log=lambda event: _heed(event, folder, step, learner, voice),
-                save=lambda state: _keep(state, folder, step_dir),
+                log=lambda event: ranks.by_main(lambda: _heed(event, folder, step, learner, voice)),
+                save=lambda state: ranks.by_main(lambda: _keep(state, folder, step_dir)),
                 resume_from=begun,
             )
     except DivergedError as error:
@@ -363,12 +431,16 @@ def _score(
         with voice.evaluating(number, answers.num_answers(probes, config.evaluate)) as advance:
             answered = answers.score(learner, probes, config.evaluate, advance)
     tasks = [task for members in groups.values() for task in members]
-    result = scores.step_scores(number, answered, tasks)
-    step_dir = folder.step(number)
-    folder.check_ours()
-    predictions.write_by_task(step_dir / "predictions", answered)
-    scores.write_step(step_dir / "scores.json", result, Cost(**learner.ledger.as_dict()))
-    voice.scored(number, result)
+
+    def keep() -> None:
+        result = scores.step_scores(number, answered, tasks)
+        step_dir = folder.step(number)
+        folder.check_ours()
+        predictions.write_by_task(step_dir / "predictions", answered)
+        scores.write_step(step_dir / "scores.json", result, Cost(**learner.ledger.as_dict()))
+        voice.scored(number, result)
+
+    ranks.by_main(keep)
 
 
 def _num_answers(settings: EvaluateSection, task: Task) -> int:

@@ -42,6 +42,10 @@ LOGITS, TWIN_LOGITS = 3, 9
 """Numbers of float32 held for each logit: itself and what its gradient takes; of a masked twin also what the
 divergence keeps, and the reference model's logit. Counted in kpig.model.objective."""
 
+OF_A_FORMULA = 6
+"""Numbers of float32 for each logit that a formula reads at once, where logits are made a part at a time.
+Counted in kpig.model.objective.jsd_slopes."""
+
 READ_LOGITS = 1.5
 """The same for a logit of a pass without gradient, of which a log-probability is wanted. The sum over the
 vocabulary takes another number; it is taken of originals and of twins by turns. Counted there too."""
@@ -107,7 +111,8 @@ class Load:
     twins. `is_split` says that an update has several. `generated` tokens are answered side by side, `read`
     ones of which `read_targets` are predicted are read so where gains are measured. `autocast` says that
     passes of an update compute in bfloat16, `checkpointed` that activations are computed twice, and where
-    what enters a layer is kept.
+    what enters a layer is kept. With `makes_logits` those of all targets are held, else a part of them, of
+    which a formula reads `of_a_formula` at once.
     """
 
     tokens: int
@@ -119,6 +124,8 @@ class Load:
     read_targets: int = 0
     autocast: bool = False
     checkpointed: bool | Literal["offload"] = False
+    makes_logits: bool = True
+    of_a_formula: int = portions.LOGITS
 
 
 @dataclass(frozen=True)
@@ -169,11 +176,12 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
     weights = shape.weights * shape.weight_bytes + (trained if shape.is_adapted else 0)
     is_cast = load.autocast and shape.number_bytes == 4
     casts = CAST_BYTES * shape.weights if is_cast else 0
-    logits = 4 * shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
+    kept_casts = 0 if shape.is_adapted else casts  # without a gradient those of frozen weights go at once
+    logits = _all_logits(shape, load) if load.makes_logits else _some_logits(shape, load)
     activations = _activations(shape, load, logits)
     scattered = 1 + SCATTERED if program else 1
 
-    def held(passes: float, logits: float, is_training: bool, gradients: float = 0) -> Memory:
+    def held(passes: float, logits: float, is_training: bool, casts: float, gradients: float = 0) -> Memory:
         return Memory(
             weights=weights,
             casts=casts if is_training else 0,
@@ -191,9 +199,14 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
     number = 2 if is_cast else shape.number_bytes
     read_logits = 4 * shape.vocabulary * READ_LOGITS * load.read_targets
     return Phases(
-        held(activations, logits, True, gradients),
-        held(max(0, load.read * in_layer * number - read_logits), read_logits, load.twin_targets > 0),
-        held(load.generated * of_answer * shape.number_bytes, 0, False),
+        held(activations, logits, True, casts, gradients),
+        held(
+            max(0, load.read * in_layer * number - read_logits),
+            read_logits,
+            load.twin_targets > 0,
+            kept_casts,
+        ),
+        held(load.generated * of_answer * shape.number_bytes, 0, False, 0),
     )
 
 
@@ -207,6 +220,19 @@ def _activations(shape: Shape, load: Load, logits: float) -> float:
         return shape.layers * in_each + OUTSIDE * stream
     entering = 0 if load.checkpointed == OFFLOAD else shape.layers
     return (entering + OUTSIDE) * stream + max(0.0, in_each - logits)
+
+
+def _all_logits(shape: Shape, load: Load) -> int:
+    return 4 * shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
+
+
+def _some_logits(shape: Shape, load: Load) -> int:
+    """Bytes of a part, of model and reference, and of the output layer's gradient, which comes with them."""
+    own, twins = (shape.vocabulary * count for count in (load.targets, load.twin_targets))
+    number = 2 if load.autocast else shape.number_bytes
+    made = number * max(min(portions.LOGITS, own), 2 * min(portions.LOGITS, twins))
+    read = 4 * OF_A_FORMULA * min(load.of_a_formula, max(own, twins))
+    return made + read + (0 if shape.is_adapted else 4 * shape.vocabulary * shape.hidden)
 
 
 def of_run(config: RunConfig, tasks: Stream) -> Memory | None:
@@ -312,6 +338,8 @@ def _loads(
                 read_targets=num_side * longest.response * (2 if longest.has_twin else 1),
                 autocast=place.autocast,
                 checkpointed=config.train.gradient_checkpointing,
+                makes_logits=method.makes_logits,
+                of_a_formula=portions.logits_of_a_formula(place),
             )
         )
     return loads

@@ -1,11 +1,14 @@
 """Answers of a model to prompts, in a file: greedy, in order, nothing scored; a stopped job goes on."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kpig import ranks
 from kpig.config import ModelSection
 from kpig.files import as_line
 from kpig.model import identity, loading
@@ -41,22 +44,38 @@ def predict(
 
     `clock` is as in `loading.load`. The file is there whole or not at all. Answers gather beside it, in
     `out`.part, so that the same call goes on after a stop, to the same answers. An input that is too long is
-    cut at its end. DataError where an instruction alone does not fit, BusyError where another process
-    writes the file.
+    cut at its end. Processes that share the job answer a part each, and the main one writes. DataError where
+    an instruction alone does not fit, BusyError where another process writes the file.
     """
-    learner = loading.load(section, device=device, clock=clock)
+    learner = ranks.everywhere(lambda: loading.load(section, device=device, clock=clock))
     encoded = list(learner.encoder.encode_all(examples, max_new_tokens))
     prompts = [one.prompt for one in encoded]
-    with lock.held(out):
-        answers = AnswerFile(out, _digest(section, prompts, max_new_tokens, device), watch.say)
-        batches = left(learner.prompt_batches(prompts, max_new_tokens), answers)
+    every = learner.prompt_batches(prompts, max_new_tokens)
+    with ExitStack() as held:
+        files: list[AnswerFile] = []  # the main process has one
+
+        def begin() -> list[Sequence[int]]:
+            held.enter_context(lock.held(out))
+            files.append(AnswerFile(out, _digest(section, prompts, max_new_tokens, device), watch.say))
+            return left(every, files[0])
+
+        def keep(given: Mapping[int, Any]) -> None:
+            files[0].add(given)
+
+        batches = ranks.by_main(begin)
         num_left = sum(map(len, batches))
         with watch.phase("answer", len(encoded), len(encoded) - num_left):
             for given in learner.answer_batches(prompts, batches, max_new_tokens):
-                answers.add({number: [one.text, one.finished] for number, one in given.items()})
+                plain = {number: [one.text, one.finished] for number, one in given.items()}
+                ranks.by_main(partial(keep, plain))
                 watch.advance(len(given))
-        num_cut_off = sum(not one.finished for one in _in_order(encoded, answers))
-        answers.publish(as_line(asdict(one)) for one in _in_order(encoded, answers))
+        return ranks.by_main(lambda: _published(encoded, files[0]))
+
+
+def _published(encoded: Sequence[Encoded], answers: AnswerFile) -> int:
+    """Put the file in its place; how many answers are cut off."""
+    num_cut_off = sum(not one.finished for one in _in_order(encoded, answers))
+    answers.publish(as_line(asdict(one)) for one in _in_order(encoded, answers))
     return num_cut_off
 
 

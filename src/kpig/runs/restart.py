@@ -12,6 +12,7 @@ from typing import Any
 from kpig.config import PORTIONS, RunConfig, differing_keys, dump, load_resolved, settings_of
 from kpig.errors import ConfigError, RunError
 from kpig.files import publish, publish_json
+from kpig.methods import chosen
 from kpig.runs import starts
 from kpig.runs.folder import GROWN_AT, RunDir
 
@@ -25,7 +26,7 @@ def begin(run: RunDir, config: RunConfig, environment: Mapping[str, Any], say: C
     The checkpoints of the current step go first and config.toml comes last: a kill between leaves the run
     under its old config, with its step to be learned from the beginning.
     """
-    begun = load_resolved(run.path / "config.toml")
+    begun = chosen.begun_with(run.path / "config.toml")
     changed = _changed(begun, config)
     if not changed:
         return
@@ -65,9 +66,9 @@ def going_on(path: Path, planned: RunConfig) -> RunConfig:
     if not kept:
         return planned
     try:
-        if differing_keys(load_resolved(kept[0]), planned):
+        if differing_keys(chosen.begun_with(kept[0]), planned):
             return planned
-        return load_resolved(path / "config.toml")
+        return chosen.begun_with(path / "config.toml")
     except ConfigError as error:
         raise RunError(f"{path}: a config of the run cannot be used: {error}") from error
 

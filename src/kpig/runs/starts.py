@@ -44,6 +44,15 @@ def keep(run: RunDir) -> None:
     publish(run.path / STARTS / f"config.{number}.toml", text)
 
 
+def count(run: RunDir, num_processes: int) -> None:
+    """Add a start to environment.json: the step that it goes on with, and in how many processes."""
+    found = run.read("environment.json")
+    before = found.get("starts")
+    this = {"step": run.current, "processes": num_processes}
+    every = [*(before if isinstance(before, list) else []), this]
+    publish_json(run.path / "environment.json", {**found, "starts": every})
+
+
 def renew(run: RunDir, files: Mapping[str, str]) -> None:
     """Start a finished run anew with other first files; the present ones, and its scores, go to `starts/`.
 

@@ -182,10 +182,9 @@ def next_step(matrix: Matrix) -> float | None:
     """The mean over i > 1 of R[i-1][i]: a step's tasks just before it is learned. None for one step.
 
     CITB's forward transfer, which takes no baseline off (Zhang et al., 2023); its AR is `average`, its BWT
-    `backward_transfer`.
+    `backward_transfer`. Of a run that goes on it is the mean over the steps so far.
     """
-    num_steps = len(_checked(matrix)[0])
-    return _mean_of_known(matrix[i - 1][i - 1] for i in range(2, num_steps + 1))
+    return _mean_of_known(row[number] for number, row in enumerate(matrix) if 0 < number < len(row))
 
 
 def computing(cost: Cost) -> float:

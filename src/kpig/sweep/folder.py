@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from kpig.config import PORTIONS, differing_keys, load_resolved, settings_of
+from kpig.config import PORTIONS, differing_keys, settings_of
 from kpig.errors import ConfigError, RunError
 from kpig.files import publish
+from kpig.methods import chosen
 from kpig.runs import restart
 from kpig.sweep.plan import Sweep
 from kpig.sweep.sources import PlannedRun
@@ -50,7 +51,7 @@ def _changes(run: PlannedRun, folder: Path) -> list[str]:
     if not (folder / "stream.json").is_file():
         return []
     try:
-        begun = load_resolved(folder / "config.toml")
+        begun = chosen.begun_with(folder / "config.toml")
     except ConfigError as error:
         return [f"{run.name}: its config.toml cannot be used: {error}"]
     planned = restart.going_on(folder, run.config)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from kpig.errors import ConfigError
 from kpig.methods import chosen
 from kpig.methods.base import Settings
 from kpig.model.ledger import Ledger
+from kpig.testing import several
 from kpig.testing.history import (
     ADAPTERS,
     BATCH,
@@ -28,6 +30,7 @@ from kpig.testing.history import (
     begin,
     configured,
     grown,
+    learned,
     live,
     memories,
     num_values,
@@ -90,7 +93,7 @@ class MethodContract:
         updates = [record["update"] for record in history.log]
         assert updates == list(range(1, history.steps[-1].num_updates + 1))
         for record in history.log:
-            numbers = [value for name, value in record.items() if name not in ("replayed_tasks", "gain")]
+            numbers = [value for value in record.values() if not isinstance(value, Mapping)]
             assert all(math.isfinite(value) for value in numbers) and record["tokens"] > 0
 
     def test_a_step_interrupted_and_resumed_from_files_equals_a_straight_one_to_the_bit(
@@ -182,6 +185,16 @@ class MethodContract:
         assert {example.task for drawn in history.drawn for example in drawn} <= past
         budget = UPDATES * RATIO * BATCH
         assert sum(counts) == budget if self.rehearses else sum(counts) in (0, budget)
+
+    def test_two_processes_that_share_the_job_learn_as_one_does(self, history: History) -> None:
+        """The same choices and counts, each loss within 1e-5; without dropout, which differs between them."""
+        alone = learned(history.config)
+        for shared in several.in_processes(partial(learned, history.config)):
+            assert [shared.drawn, shared.kept, shared.tokens] == [alone.drawn, alone.kept, alone.tokens]
+            for here, there in zip(alone.records, shared.records, strict=True):
+                assert here["loss"] == pytest.approx(there["loss"], abs=1e-5)
+                counts = ("update", "tokens", "replayed", "replayed_tasks", "train_tokens")
+                assert [here.get(name) for name in counts] == [there.get(name) for name in counts]
 
     def test_the_method_can_be_described_in_plain_data(self, history: History) -> None:
         notes = history.method.notes()

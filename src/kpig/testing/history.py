@@ -10,11 +10,13 @@ from unittest.mock import patch
 
 from kpig import config as configuration
 from kpig.config import OPTIONS, RunConfig
+from kpig.config.section import AUTO
 from kpig.methods import growth
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.chosen import create
 from kpig.methods.parts.memory import Memory
 from kpig.model.learner import Learner, Weights
+from kpig.model.packing import RowTokens
 from kpig.records import Example
 from kpig.tasks import suite
 from kpig.testing import models
@@ -139,12 +141,46 @@ def grown(config: RunConfig, folder: Path) -> tuple[Method, Learner]:
     return method, learner
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What a method did in all steps, where no dropout draws: alike in one process and in several."""
+
+    records: list[Record]
+    """Those of all updates."""
+
+    drawn: list[list[str]]
+    """The ids of what `replay` returned in each update."""
+
+    kept: list[dict[str, list[str]]]
+    """What every memory of the method holds at the end: ids, by task."""
+
+    tokens: tuple[int, int]
+    """Those that went forward and backward, and those that went only forward."""
+
+
+def learned(config: RunConfig) -> Learned:
+    """What the method of a config does with the stream, in the processes that this one shares a job with."""
+    records: list[Record] = []
+    drawn: list[list[Example]] = []
+    with scripted():
+        method, learner, steps = begin(config, dropout=0.0)
+        with patch.object(method, "replay", _recorded(method.replay, drawn)):
+            for step in steps:
+                loop.fit_step(learner, method, step, config, _updates_to(records), lambda state: None)
+    kept = [
+        {task: [example.id for example in found.examples] for task, found in memory.tasks.items()}
+        for memory in memories(method)
+    ]
+    tokens = (learner.ledger.train_tokens, learner.ledger.forward_tokens)
+    return Learned(records, [[example.id for example in one] for one in drawn], kept, tokens)
+
+
 def begin(
-    config: RunConfig, num_steps: int = len(STEPS), lengths: Sequence[int] = ()
+    config: RunConfig, num_steps: int = len(STEPS), lengths: Sequence[int] = (), dropout: float = 0.1
 ) -> tuple[Method, Learner, list[Step]]:
     """A new method, a new learner and the steps, as the job makes them; `lengths` as in `growth.arranged`."""
     method = create(config)
-    learner = models.learner(config.model.adapter == LORA, method.needs_initial)
+    learner = models.learner(config.model.adapter == LORA, method.needs_initial, dropout)
     arranged = enumerate(growth.arranged(method, STEPS[:num_steps], lengths), 1)
     steps = [Step(number, tuple(tasks), method.num_updates(UPDATES)) for number, tasks in arranged]
     return method, learner, steps
@@ -237,7 +273,7 @@ def scripted() -> Iterator[None]:
 
 
 def _scripted(
-    learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: int
+    learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: int, row_tokens: RowTokens = AUTO
 ) -> list[tuple[str, bool]]:
     """Whole, new texts, the same for the same prompt."""
     marks = [zlib.crc32(repr(tuple(prompt)).encode()) for prompt in prompts]

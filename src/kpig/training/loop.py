@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from kpig import ranks
 from kpig.config import RunConfig, TrainSection
 from kpig.config.section import AUTO
 from kpig.errors import DivergedError, ModelError, TrainingError, is_out_of_memory
@@ -62,7 +63,8 @@ def fit_step(
     validation = Validation(step.tasks, settings, resume_from.best if resume_from else None)
     with learner.ledger.timed("train_seconds"):
         step = method.begin_step(step, learner)
-    notice.heed()
+    if notice.is_given_to_any():
+        notice.heed()
     num_train = sum(len(task.train) for task in step.tasks)
     if settings.row_tokens not in (0, AUTO):
         require_packable(learner, _read_in_rows(step.tasks, settings), settings)
@@ -91,7 +93,7 @@ def fit_step(
         soundness.see(record.get("cross_entropy", record["loss"]))
         is_last = done == step.num_updates or validation.is_over
         is_due = settings.checkpoint_every and (is_last or done % settings.checkpoint_every == 0)
-        must_end = notice.is_given()
+        must_end = notice.is_given_to_any()
         if not (is_last or is_due or must_end):
             continue
         with _memory_explained(clock, passes):
@@ -227,7 +229,7 @@ def _update(
     """One update of the optimizer: its record, and the examples that it read."""
     learner, method, settings = passes.learner, passes.method, passes.settings
     num_trained = learner.ledger.train_tokens
-    torch.manual_seed(clock.rng("dropout").getrandbits(63))
+    torch.manual_seed(clock.rng(f"dropout{ranks.number() or ''}").getrandbits(63))
     with learner.computing(passes.precision):
         replayed = list(method.replay(clock, learner))
     examples = current_examples(step, clock, settings.group_size) + replayed
@@ -262,11 +264,12 @@ def _update(
 
 
 def _accelerator(device: torch.device) -> Accelerator:
-    """One process, one device. The precision is the passes' own: Accelerate would fix it for the process."""
+    """One device for each process. The precision is the passes' own: Accelerate would fix it for good."""
     accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
-    if accelerator.num_processes > 1:
+    if accelerator.num_processes > ranks.num_started():
         raise TrainingError(
-            "kpig trains in one process; start it with plain python, not with a distributed launcher"
+            f"a launcher has started {accelerator.num_processes} processes, which do not know of each other; "
+            "call kpig.ranks.join() before anything else in each, or kpig.run, which does"
         )
     return accelerator
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from kpig import ranks
+
 UNFINISHED = 75
 """The exit code that says "start me again": EX_TEMPFAIL of sysexits.h."""
 
@@ -73,6 +75,15 @@ def holds(stop: Stopped) -> bool:
 def is_given() -> bool:
     """Whether a notice waits to be heeded."""
     return _now.given is not None
+
+
+def is_given_to_any() -> bool:
+    """Whether a notice waits in one of the processes that share the job; from then on it waits in all."""
+    numbers = ranks.united(lambda: None if _now.given is None else _now.given.number)
+    first = next((number for number in numbers if number is not None), None)
+    if first is not None:
+        _now.given = _now.given or Stopped(first)
+    return first is not None
 
 
 def heed() -> None:

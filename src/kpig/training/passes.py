@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from kpig import ranks
 from kpig.config import TrainSection
 from kpig.errors import DivergedError, TrainingError, is_out_of_memory
 from kpig.methods.base import Clock, Method
@@ -82,7 +83,20 @@ class Passes:
             batches = self._halved(batches, examples, num_replayed, clock)
 
     def _summed(self, batches: Sequence[Batch], clock: Clock) -> tuple[dict[str, float | Tensor], int]:
+        """The passes of all processes, each of which does its part; gradients are their sum everywhere."""
         num_tokens = sum(batch.num_tokens for batch in batches)
+        parts = self.learner.divided(
+            [batch.rows.num_computed for batch in batches],
+            lambda own: self._passed([batches[number] for number in own], num_tokens, clock),
+        )
+        ranks.sum_gradients(self.learner.parameters())
+        totals, *others = parts
+        for part in others:
+            for name, value in part.items():
+                totals[name] = float(totals.get(name, 0.0)) + float(value)
+        return totals, num_tokens
+
+    def _passed(self, batches: Sequence[Batch], num_tokens: int, clock: Clock) -> dict[str, float | Tensor]:
         totals: dict[str, float | Tensor] = {}
         for batch in batches:
             with self.learner.computing(self.precision):
@@ -92,7 +106,7 @@ class Passes:
             self.accelerator.backward(loss.sum / max(1, num_tokens))
             for name, value in ({"loss": loss.sum.detach()} | loss.log).items():
                 totals[name] = totals.get(name, 0.0) + value
-        return totals, num_tokens
+        return totals
 
     def _cut(self, examples: Sequence[Example], num_replayed: int) -> list[Batch]:
         method = self.method

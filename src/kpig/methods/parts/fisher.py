@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from kpig import ranks
 from kpig.config import TrainSection
 from kpig.methods.parts.gradient import mean_gradient, wide
 from kpig.model.learner import Learner
@@ -20,11 +21,18 @@ def diagonal_fisher(
     ("empirical"). The mean and not the sum over tokens: all three public codes that `ewc` follows square
     gradients of a loss that is a mean over tokens, so their λ stand against that scale, and a long
     response weighs no more than a short one. One backward pass per example, in evaluation mode: no
-    dropout, and gradients of different examples cannot cancel before they are squared.
+    dropout, and gradients of different examples cannot cancel before they are squared. Processes that share a
+    job take a part of the examples each.
     """
     total = {name: torch.zeros_like(wide(weight.detach())) for name, weight in learner.parameters().items()}
-    with learner.evaluating():
-        for example in examples:
+
+    def add(own: list[int]) -> None:
+        for example in (examples[number] for number in own):
             for name, gradient in mean_gradient(learner, [example], settings).items():
                 total[name].addcmul_(gradient, gradient)
-    return {name: value / max(1, len(examples)) for name, value in total.items()}
+
+    with learner.evaluating():
+        learner.divided([1] * len(examples), add)
+    return {
+        name: value / max(1, len(examples)) for name, value in ranks.summed(total, learner.device).items()
+    }

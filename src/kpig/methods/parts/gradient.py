@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from kpig import ranks
 from kpig.config import TrainSection
 from kpig.model.learner import Learner
 from kpig.model.objective import cross_entropy_sum
@@ -15,20 +16,25 @@ def mean_gradient(learner: Learner, examples: Sequence[Example], settings: Train
     """Gradient of the mean cross-entropy per response token over all examples, by trainable parameter.
 
     In float32 or wider; zeros where a parameter has no part in it. The parameters' own `.grad` stays as it
-    is, the mode of the model (dropout) too, and the tokens are counted as training tokens.
+    is, the mode of the model (dropout) too, and the tokens are counted as training tokens. Processes that
+    share a job read a part each and have the whole.
     """
     batches = learner.training_batches(examples, settings)
     num_tokens = max(1, sum(batch.num_tokens for batch in batches))
     parameters = learner.parameters()
     total = {name: torch.zeros_like(wide(weight.detach())) for name, weight in parameters.items()}
-    for batch in batches:
-        logits = learner.response_logits(batch.rows)
-        loss = cross_entropy_sum(logits, batch.rows.target) / num_tokens
-        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        for name, gradient in zip(parameters, found, strict=True):
-            if gradient is not None:
-                total[name] += wide(gradient)
-    return total
+
+    def add(own: list[int]) -> None:
+        for batch in (batches[number] for number in own):
+            logits = learner.response_logits(batch.rows)
+            loss = cross_entropy_sum(logits, batch.rows.target) / num_tokens
+            found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+            for name, gradient in zip(parameters, found, strict=True):
+                if gradient is not None:
+                    total[name] += wide(gradient)
+
+    learner.divided([batch.rows.num_computed for batch in batches], add)
+    return ranks.summed(total, learner.device)
 
 
 def wide(tensor: Tensor) -> Tensor:

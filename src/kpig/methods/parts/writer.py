@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from kpig import ranks
 from kpig.config.section import Count, CountOrAll, cost
 from kpig.errors import ConfigError, DataError
 from kpig.llm import (
@@ -92,13 +93,18 @@ class Writer:
             prompts = [learner.encoder.text_ids(text) for text in texts]
             with learner.as_initial():
                 return greedy(learner, prompts, max_new_tokens)
+        drafts = ranks.by_main(lambda: self._asked(learner, texts, max_new_tokens))
+        learner.ledger.llm_requests += len(set(texts))
+        return drafts
+
+    def _asked(self, learner: Learner, texts: Sequence[str], max_new_tokens: int) -> list[Draft | None]:
+        """What a backend answers: of several processes that share a job one asks, and pays."""
         if self._backend is None:
             local = load_local(self.settings.writer, str(learner.device))
             self._backend = self._with_cache(local)
         requests = [Request(text, max_tokens=max_new_tokens) for text in texts]
         outcomes = self._backend.complete(requests)
         self._backend.budget.raise_if_spent(outcomes)
-        learner.ledger.llm_requests += len(set(texts))
         return [
             Draft(one.text.strip(), not one.truncated) if isinstance(one, Answer) else None
             for one in outcomes

@@ -1,0 +1,380 @@
+"""Which process of a job does which part, and what all know after it: slices, sums, the main one's word.
+
+Every process makes the same plan, does its part of it, and gets the results of all. A job of one process is
+the usual case: then every function does nothing but its work, and torch.distributed is never asked. Inside a
+part of the work, a process is alone: what it calls there is not divided once more.
+"""
+
+import atexit
+import io
+import os
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kpig.errors import KpigError, LostError, RunError, clause
+from kpig.ranks import heart, launch
+from kpig.ranks.heart import Heart
+from kpig.ranks.launch import Launch
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+T = TypeVar("T")
+
+JOIN = timedelta(seconds=heart.JOIN_SECONDS)
+
+LONGEST = timedelta(days=2)
+"""How long a process waits for another that lives: it may have the longer part, or pay for answers."""
+
+LOST = (
+    "a process of this job has ended, or cannot be reached any more; what is finished is kept, and the job "
+    "goes on from there, in any number of processes"
+)
+
+
+@dataclass
+class _Group:
+    """The processes that this one has joined.
+
+    `store` is where they met: it may end with this process. `shared` is the last error that was raised in all
+    of them. `word` is what `last_word` has answered, in a list of one, and empty before.
+    """
+
+    number: int
+    size: int
+    store: Any = None
+    heart: Heart | None = None
+    shared: BaseException | None = None
+    word: list[int | None] = field(default_factory=list)
+
+
+_groups: list[_Group] = []
+"""The group that was joined; none in a job of one process."""
+
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+def join() -> None:
+    """Meet the other processes that a launcher has started, once; nothing where there are none.
+
+    A group that the program has made itself (torch.distributed) is joined as it is. Raises UsageError where
+    the environment cannot be served, RunError where the others do not come.
+    """
+    if _groups:
+        return
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        number, size = distributed.get_rank(), distributed.get_world_size()
+        _groups.extend([_Group(number, size)] if size > 1 else [])
+    elif found := launch.found(os.environ):
+        _groups.append(_met(found))
+        atexit.register(leave)
+
+
+def leave() -> None:
+    """End as one should: the other processes miss this one no more. Nothing where the job has failed here."""
+    for group in _groups:
+        if group.heart is not None and not group.word:
+            group.heart.leave()
+    _groups.clear()
+
+
+def has_joined() -> bool:
+    """Whether this process shares a job with others."""
+    return bool(_groups)
+
+
+def number() -> int:
+    """The number of this process, from 0; the main one's in a job of one."""
+    return _groups[0].number if _groups else 0
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes, shows and pays."""
+    return number() == 0
+
+
+def num_started() -> int:
+    """How many processes share the job."""
+    return _groups[0].size if _groups else 1
+
+
+def num_processes() -> int:
+    """How many processes share the work at hand: 1 also inside a part that this one does alone."""
+    return 1 if _ALONE.get() else num_started()
+
+
+def mine(sizes: Sequence[int]) -> list[int]:
+    """The numbers of the parts that this process does, rising; `sizes` say how much work each one is.
+
+    Each part is one process's, the largest first given to who has least so far. Some may get none.
+    """
+    if num_processes() == 1:
+        return list(range(len(sizes)))
+    loads = [0] * num_processes()
+    own = []
+    for part in sorted(range(len(sizes)), key=lambda one: (-sizes[one], one)):
+        process = loads.index(min(loads))
+        loads[process] += max(1, sizes[part])
+        if process == number():
+            own.append(part)
+    return sorted(own)
+
+
+def in_order(parts: Iterable[Mapping[int, T]]) -> list[T]:
+    """What processes have found of some numbered parts, each of its own, in the order of the numbers."""
+    found: dict[int, T] = {}
+    for part in parts:
+        found.update(part)
+    return [found[place] for place in range(len(found))]
+
+
+def united(work: Callable[[], T]) -> list[T]:
+    """What `work` gives in each process, by its number, in all of them; an error in one is raised in all.
+
+    What it gives can be pickled. Tensors come to the device of this process.
+    """
+    if num_processes() == 1:
+        return [work()]
+    value, failure, packed = _tried(work)
+    found = [_unpacked(one) for one in _gathered(packed)]
+    _raise_first(failure, [error for _, error in found])
+    found[number()] = (value, None)
+    return [one for one, _ in found]
+
+
+def everywhere(work: Callable[[], T]) -> T:
+    """What `work` gives in this process; all do it, and an error in one is raised in all."""
+    if num_processes() == 1:
+        return work()
+    held: list[T] = []
+    united(lambda: held.append(work()))
+    return held[0]
+
+
+def by_main(work: Callable[[], T]) -> T:
+    """What `work` gives in the main process, which alone does it, in all of them; or its error.
+
+    What it gives can be pickled.
+    """
+    if num_processes() == 1:
+        return work()
+    if not is_main():
+        value, error = _unpacked(_broadcast(None))
+        _raise_first(None, [error])
+        return value  # type: ignore[no-any-return]
+    value, failure, packed = _tried(work)
+    _broadcast(packed)
+    _raise_first(failure, [failure])
+    return value  # type: ignore[return-value]
+
+
+def agree(value: object, what: str) -> None:
+    """Raise RunError in all processes where they do not have the same value; `what` names it."""
+    found = united(lambda: value)
+    if any(one != found[0] for one in found):
+        raise RunError(
+            f"the processes of this job differ in {what}: {', '.join(str(one)[:80] for one in found[:4])}; "
+            "each needs the same files, and the run folder on a disk that all of them see"
+        )
+
+
+def summed(tensors: Mapping[str, "Tensor"], device: "torch.device") -> dict[str, "Tensor"]:
+    """The sum of each tensor over all processes, in place; zeros stand for one that a process lacks.
+
+    `device` is where those are made. Every process gets the same bits.
+    """
+    if num_processes() == 1:
+        return dict(tensors)
+    import torch
+    from torch import distributed
+
+    outlines: dict[str, tuple[torch.Size, torch.dtype]] = {}
+    for found in united(lambda: {name: (one.shape, one.dtype) for name, one in tensors.items()}):
+        outlines |= found
+    whole = {
+        name: tensors[name] if name in tensors else torch.zeros(shape, dtype=dtype, device=device)
+        for name, (shape, dtype) in outlines.items()
+    }
+    with _peers():
+        for one in [distributed.all_reduce(tensor, async_op=True) for tensor in whole.values()]:
+            one.wait()
+    return whole
+
+
+def sum_gradients(parameters: Mapping[str, "torch.nn.Parameter"]) -> None:
+    """Make each parameter's gradient the sum over all processes; None stays where all have None."""
+    if num_processes() == 1:
+        return
+    device = next(iter(parameters.values())).device
+    held = {name: one.grad for name, one in parameters.items() if one.grad is not None}
+    for name, gradient in summed(held, device).items():
+        parameters[name].grad = gradient
+
+
+def last_word(error: BaseException, code: int) -> int | None:
+    """None where this process is to tell why the job ends; else the code with which it ends unheard.
+
+    One process tells: the main one of an error that all have, else the first. Asked again, it says the same.
+    """
+    if not _groups:
+        return None
+    group = _groups[0]
+    if not group.word:
+        group.word.append(_word(group, error, code))
+    return group.word[0]
+
+
+def _word(group: _Group, error: BaseException, code: int) -> int | None:
+    if group.heart is None or _is_of(error, group.shared):
+        return None if is_main() else code
+    with suppress(RuntimeError):
+        word = group.heart.claim(code)
+        _part(group.heart)
+        return word
+    return None if group.number <= 1 else code  # who keeps the store is gone, most likely the main one
+
+
+def _part(heart: Heart) -> None:
+    """Close the connections to the others, who wait for this process, and answer what they ask then."""
+    from torch import distributed
+
+    with suppress(RuntimeError, ValueError, AssertionError):
+        distributed.destroy_process_group()
+    heart.outlast()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
+def _met(found: Launch) -> _Group:
+    """Meet the processes of a launcher, within JOIN; then one waits for another as long as that one lives."""
+    import torch.distributed
+
+    distributed: Any = torch.distributed
+    try:
+        store, number, size = next(
+            distributed.rendezvous("env://", found.number, found.num_processes, timeout=JOIN)
+        )
+        own = distributed.TCPStore(found.address, found.port, None, False, JOIN, wait_for_workers=False)
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        beats = distributed.PrefixStore(f"kpig/{attempt}", own)
+        group = _Group(number, size, store)
+        group.heart = Heart(beats, number, size, lambda: _end_lost(group))
+        distributed.init_process_group(store=store, rank=number, world_size=size, timeout=LONGEST)
+    except (RuntimeError, ValueError) as error:
+        raise RunError(
+            f"process {found.number} of {found.num_processes} could not meet the others at {found.address}, "
+            f"port {found.port} ({clause(str(error).splitlines()[0])}); see that all of them are started, on "
+            f"machines that reach that port, within {JOIN.seconds // 60} minutes"
+        ) from error
+    return group
+
+
+def _end_lost(group: _Group) -> None:
+    assert group.heart is not None
+    code = LostError.exit_code
+    with suppress(RuntimeError):
+        if (told := group.heart.claim(code)) is not None:
+            os._exit(told)
+    heart.end(f"error: {LOST}", code)
+
+
+def _tried(work: Callable[[], T]) -> tuple[T | None, Exception | None, bytes]:
+    """What `work` gave or raised, and both packed for the other processes."""
+    try:
+        with _alone():
+            value = work()
+        return value, None, _packed(value, None)
+    except Exception as error:
+        return None, error, _packed(None, _portable(error))
+
+
+def _raise_first(own: Exception | None, failures: Iterable[Exception | None]) -> None:
+    """Raise the error of the first process that has one; the one of this process as it was raised."""
+    for place, failure in enumerate(failures):
+        if failure is not None:
+            raised = own if own is not None and place == number() else failure
+            _groups[0].shared = raised
+            raise raised
+
+
+def _portable(error: Exception) -> Exception:
+    """The error as other processes can raise it; one that is no user's tells where it came from."""
+    if not isinstance(error, KpigError):
+        error.add_note(f"in process {number()}:\n" + "".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _is_of(error: BaseException | None, shared: BaseException | None) -> bool:
+    """Whether an error is the shared one, or was raised from it."""
+    while shared is not None and error is not None:
+        if error is shared:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _packed(value: object, error: Exception | None) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save((value, error), buffer)
+    return buffer.getvalue()
+
+
+def _unpacked(packed: bytes) -> tuple[Any, Exception | None]:
+    """What another process of this job has packed; tensors of its GPU come to this one's."""
+    import torch
+
+    def here(storage: Any, place: str) -> Any:
+        return storage if place == "cpu" else storage.to(torch.device(place.partition(":")[0]))
+
+    found: tuple[Any, Exception | None] = torch.load(io.BytesIO(packed), here, weights_only=False)
+    return found
+
+
+def _gathered(packed: bytes) -> list[bytes]:
+    from torch import distributed
+
+    found: list[Any] = [None] * _groups[0].size
+    with _peers():
+        distributed.all_gather_object(found, packed)
+    return found
+
+
+def _broadcast(packed: bytes | None) -> bytes:
+    from torch import distributed
+
+    found: list[Any] = [packed]
+    with _peers():
+        distributed.broadcast_object_list(found, src=0)
+    assert isinstance(found[0], bytes)
+    return found[0]
+
+
+@contextmanager
+def _peers() -> Iterator[None]:
+    """A process that is lost meanwhile, as a LostError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostError(LOST) from error

@@ -1,0 +1,314 @@
+"""What a run would take on devices that need not be here: memory, computing, time and disk, by arithmetic."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from kpig.config import RunConfig, build
+from kpig.config.section import AUTO
+from kpig.errors import UsageError
+from kpig.methods import chosen
+from kpig.methods.base import Method
+from kpig.methods.kpig import KpigSettings
+from kpig.model import portions
+from kpig.model.folder import is_adapter, is_local, resolve
+from kpig.runs import disk, memory, shapes
+from kpig.runs.disk import Disk
+from kpig.runs.memory import Length, Phases, Place
+from kpig.runs.shapes import Shape
+from kpig.tasks import stream
+from kpig.training.precision import BFLOAT16, precision
+
+GIGABYTE = 10**9
+
+LEFT_FREE = 0.1
+"""Of a GPU's memory, for its driver and for what the allocator scatters. Chosen, not measured."""
+
+PLAIN = "replay"
+"""The method beside which it is said what another one adds: the same updates, and the same past examples."""
+
+CHECKPOINTED, LORA = "train.gradient_checkpointing=true", "model.adapter=lora"
+HALF, FOUR_BITS = "model.dtype=bfloat16", "model.quantization=nf4"
+WAYS: Sequence[tuple[str, ...]] = (
+    (),
+    (CHECKPOINTED,),
+    (LORA,),
+    (LORA, CHECKPOINTED),
+    (LORA, HALF, CHECKPOINTED),
+    (LORA, HALF, CHECKPOINTED, FOUR_BITS),
+)
+"""Changes that save memory, what changes a run least first."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is told beside the config; 0 and "" for nothing.
+
+    `gigabytes` are those of each of the `devices`. `examples` to train on, in all `steps` together, have
+    `tokens` each, of which `response_tokens` are the response. A device makes `teraflops` of 10^12
+    multiplications and additions a second, and reads `bandwidth` gigabytes of its memory a second.
+    """
+
+    devices: int = 1
+    gigabytes: float = 80.0
+    model: str = ""
+    examples: int = 0
+    steps: int = 0
+    tokens: int = 0
+    response_tokens: int = 0
+    teraflops: float = 0.0
+    bandwidth: float = 0.0
+
+
+@dataclass(frozen=True)
+class Data:
+    """How many training examples there are, in all steps, and the lengths of some; `tests` are answered."""
+
+    lengths: tuple[Length, ...]
+    examples: int
+    steps: int
+    tasks: int
+    tests: int
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run the config: changes to it, what they make it take, and whether a device holds that."""
+
+    changes: tuple[str, ...]
+    phases: Phases
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Work:
+    """Multiplications and additions of an update, of all updates, and of measuring gains while learning."""
+
+    update: float
+    updates: float
+    gains: float
+
+    @property
+    def total(self) -> float:
+        """Of the whole training."""
+        return self.updates + self.gains
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run takes; numbers of time are None where no rate is told.
+
+    `work` and `micro_batches` are those of the way that is taken, the first that fits, else the last.
+    `plain` is the work of the method PLAIN, `plain_phases` its memory, both in the same way.
+    """
+
+    shape: Shape
+    data: Data
+    ways: tuple[Way, ...]
+    taken: Way
+    updates: int
+    micro_batches: int
+    work: Work
+    plain: Work
+    plain_phases: Phases
+    update_seconds: float | None
+    training_seconds: float | None
+    answers: int
+    answering_seconds: float | None
+    disk: Disk
+
+
+def plan(config: RunConfig, told: Told) -> Plan:
+    """What a run of the config takes on the devices that are told.
+
+    The model is that of the config, or of `told.model` (see `shapes.named`), of which nothing but its
+    config.json is read; the data are those of the config, as far as nothing else is told of them. Raises
+    UsageError where what is told does not do, and a KpigError for a config that cannot be run.
+    """
+    data = _data(config, told)
+    ways = _ways(config, told, data)
+    taken = next((way for way in ways if way.fits), ways[-1])
+    changed = _changed(config, taken.changes)
+    shape = _shape(changed, told)
+    place = _place(changed, shape)
+    method, plain = chosen.create(changed), _changed(changed, (f"method.name={PLAIN}",))
+    groups = memory.micro_batches(changed, method, data.lengths, place)
+    updates, work = _num_updates(changed, method, data), _work(changed, shape, data)
+    turns = math.ceil(len(groups) / told.devices) / len(groups)
+    answers = data.tests * (2 if config.evaluate.half_listening else 1)
+    return Plan(
+        shape=shape,
+        data=data,
+        ways=tuple(ways),
+        taken=taken,
+        updates=updates,
+        micro_batches=len(groups),
+        work=work,
+        plain=_work(plain, shape, data),
+        plain_phases=memory.at_most(plain, shape, data.lengths, data.tasks, place),
+        update_seconds=_seconds(work.update * turns, told.teraflops),
+        training_seconds=_seconds(work.updates * turns + work.gains / told.devices, told.teraflops),
+        answers=answers,
+        answering_seconds=_answering(changed, told, shape, data, place, answers),
+        disk=disk.needed(changed, shape.trained * shape.trained_bytes, data.steps),
+    )
+
+
+def _data(config: RunConfig, told: Told) -> Data:
+    if told.tokens:
+        return _told_data(config, told)
+    if not is_local(resolve(config.model.path)):
+        raise UsageError(
+            f"model.path {config.model.path!r} is no folder here, so that its tokenizer cannot count; tell "
+            "the data: --examples N --tokens T --response-tokens R"
+        )
+    tasks = stream.configured(config)
+    return Data(
+        lengths=tuple(memory.sampled(config, tasks)),
+        examples=told.examples or sum(len(task.train) for task in tasks.tasks),
+        steps=told.steps or len(tasks.steps),
+        tasks=len(tasks.tasks) + len(tasks.held_out),
+        tests=sum(len(task.test) for task in (*tasks.tasks, *tasks.held_out)),
+    )
+
+
+def _told_data(config: RunConfig, told: Told) -> Data:
+    if not told.examples or not 0 < told.response_tokens < told.tokens:
+        raise UsageError(
+            f"--tokens {told.tokens} needs --examples N, and --response-tokens R with R below {told.tokens}"
+        )
+    if told.tokens > config.model.max_length:
+        raise UsageError(
+            f"--tokens {told.tokens}: model.max_length = {config.model.max_length} cuts longer examples; "
+            f"give fewer, or --set model.max_length={told.tokens}"
+        )
+    steps = told.steps or 1
+    lengths = (Length(told.tokens, told.response_tokens, True),) * min(told.examples, memory.NUM_SAMPLED)
+    return Data(lengths, told.examples, steps, steps, 0)
+
+
+def _shape(config: RunConfig, told: Told) -> Shape:
+    """The shape of the model that is told, else of the config's; UsageError where there is none."""
+    if told.model:
+        return shapes.of_table(shapes.named(told.model), config.model)
+    path = resolve(config.model.path)
+    if not is_local(path):
+        raise UsageError(
+            f"model.path {config.model.path!r} is no folder here; tell its shape: --model with its "
+            f"config.json, or one of {', '.join(shapes.KNOWN)}"
+        )
+    if is_adapter(path) and (found := shapes.of_section(config.model)):
+        return found
+    return shapes.of_table(shapes.named(path), config.model)
+
+
+def _ways(config: RunConfig, told: Told, data: Data) -> list[Way]:
+    """Every way that differs from those before it and that a config may ask for."""
+    found: list[Way] = []
+    known: list[RunConfig] = []
+    room = told.gigabytes * GIGABYTE * (1 - LEFT_FREE)
+    for changes in WAYS:
+        if FOUR_BITS in changes and _device(config) != "cuda":
+            continue
+        changed = _changed(config, changes)
+        if changed in known:
+            continue
+        known.append(changed)
+        shape = _shape(changed, told)
+        phases = memory.at_most(changed, shape, data.lengths, data.tasks, _place(changed, shape))
+        found.append(Way(changes, phases, phases.most.total <= room))
+    return found
+
+
+def _changed(config: RunConfig, changes: Sequence[str]) -> RunConfig:
+    return build(config.model_dump(mode="json"), changes)
+
+
+def _device(config: RunConfig) -> str:
+    """The kind of device that a run of the config is for: a GPU, unless another is named."""
+    return "cuda" if config.train.device == AUTO else config.train.device
+
+
+def _place(config: RunConfig, shape: Shape) -> Place:
+    """Where a run of the config computes; a GPU is taken to have bfloat16, a CPU to be as the one here."""
+    device = _device(config)
+    if device == "cuda" and config.train.precision == AUTO:
+        return Place(device, True)
+    return Place(device, precision(config.train, Place(device, False), shape.weights) == BFLOAT16)
+
+
+def _num_updates(config: RunConfig, method: Method, data: Data) -> int:
+    """Updates of a step, when its examples are as many as of any other."""
+    train = config.train
+    examples = math.ceil(train.epochs * data.examples / data.steps)
+    return method.num_updates(train.updates_per_step or max(1, math.ceil(examples / train.batch_size)))
+
+
+def _work(config: RunConfig, shape: Shape, data: Data) -> Work:
+    """What a run computes, without answers: every step has as many updates, the first replays nothing."""
+    method = chosen.create(config)
+    updates = _num_updates(config, method, data)
+    per_example = fmean(_example_work(config, method, shape, one) for one in data.lengths)
+    first, later = (memory.num_read(config, method, replays) for replays in (False, True))
+    in_all = updates * (first + (data.steps - 1) * later)
+    return Work(
+        update=per_example * (later if data.steps > 1 else first),
+        updates=per_example * in_all,
+        gains=_gain_work(method, shape, data, updates),
+    )
+
+
+def _example_work(config: RunConfig, method: Method, shape: Shape, length: Length) -> float:
+    """Forward and backward, the masked twin included, and the reference's pass over the twin.
+
+    Backward is twice the forward; the gradients of frozen weights are left out of it.
+    """
+    layers = _layer_work(shape, length)
+    forward = _forward_work(shape, length)
+    learned = forward * (2 if shape.is_adapted else 3)
+    if config.train.gradient_checkpointing:
+        learned += layers
+    if shape.is_adapted:
+        learned += 6 * shape.trained * length.tokens
+    is_twinned = method.paired and length.has_twin
+    return learned * (2 if is_twinned else 1) + (forward if is_twinned else 0)
+
+
+def _forward_work(shape: Shape, length: Length) -> float:
+    """All layers, and the vocabulary at the response."""
+    return _layer_work(shape, length) + 2 * shape.vocabulary * shape.hidden * length.response
+
+
+def _layer_work(shape: Shape, length: Length) -> float:
+    """Two for each weight and token, and attention over the whole row."""
+    attention = 4 * shape.layers * (shape.queries or shape.hidden) * length.tokens**2
+    return float(2 * shape.body * length.tokens + attention)
+
+
+def _gain_work(method: Method, shape: Shape, data: Data, updates: int) -> float:
+    """What measuring gains takes while all steps are learned: two passes over the probes of tasks so far."""
+    settings = method.settings
+    if not isinstance(settings, KpigSettings) or not method.paired:
+        return 0.0
+    times = 1 + (updates - 1) // settings.refresh if settings.refresh else 1
+    tasks = sum(data.tasks * step / data.steps for step in range(1, data.steps + 1))
+    forward = fmean(_forward_work(shape, one) for one in data.lengths)
+    return times * tasks * settings.num_probes * 2 * forward
+
+
+def _seconds(work: float, teraflops: float) -> float | None:
+    return work / (teraflops * 1e12) if teraflops else None
+
+
+def _answering(
+    config: RunConfig, told: Told, shape: Shape, data: Data, place: Place, answers: int
+) -> float | None:
+    """Seconds in which the answers are written at the least: each token of a batch reads all weights once."""
+    if not told.bandwidth or not answers:
+        return None
+    most = config.evaluate.max_new_tokens
+    tokens = fmean(one.tokens - one.response for one in data.lengths) + most
+    side_by_side = max(1, int(portions.generation(place, config.evaluate.tokens_per_batch) // tokens))
+    turns = math.ceil(math.ceil(answers / side_by_side) / told.devices)
+    return turns * most * shape.weights * shape.weight_bytes / (told.bandwidth * GIGABYTE)

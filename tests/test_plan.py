@@ -1,0 +1,215 @@
+"""What kpig plan reckons is what is measured, as far as this machine can: memory, computing, sizes."""
+
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+from kpig import config
+from kpig.config import ModelSection
+from kpig.errors import UsageError
+from kpig.methods.base import Step
+from kpig.methods.chosen import create
+from kpig.model import loading
+from kpig.model.folder import resolve
+from kpig.records import Gain
+from kpig.runs import memory, plan, shapes
+from kpig.runs.memory import Length
+from kpig.runs.plan import Told
+from kpig.tasks import stream
+from test_cli import kpig
+from test_job import small
+from test_memory_needed import peak_of, saved, table_of, tensors_of
+
+ROOT = Path(__file__).parents[1]
+TOLD = {"examples": 1000, "tokens": 100, "response_tokens": 20}
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A folder with the config.json and the tokenizer of the shipped model, and no weights."""
+    folder = tmp_path / "bare"
+    shutil.copytree(resolve("tiny"), folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("llama-1b", 1_235_814_400), ("llama-8b", 8_030_261_248), ("llama-70b", 70_553_706_496)],
+)
+def test_known_shapes_have_as_many_weights_as_their_models(name, weights):
+    found = shapes.of_table(shapes.named(name), ModelSection())
+    assert (found.weights, found.trained, found.gated) == (weights, weights, True)
+
+
+@pytest.mark.parametrize("changes", [{}, {"adapter": "lora"}, {"adapter": "lora", "lora_rank": 3}])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_config_alone_tells_the_same_as_a_folder_with_weights(changes, dtype, bare):
+    section = ModelSection(dtype=dtype, **changes)
+    assert shapes.of_table(shapes.named(str(bare)), section) == shapes.of_section(section)
+    assert shapes.of_table(shapes.named(str(bare / "config.json")), section) == shapes.of_section(section)
+
+
+def test_a_base_in_4_bits_takes_about_half_a_byte_a_weight_outside_the_embedding():
+    section = ModelSection(adapter="lora", dtype="bfloat16", quantization="nf4")
+    found = shapes.of_table(shapes.named("llama-70b"), section)
+    outside = 2 * 128256 * 8192
+    expected = 2 * outside + (found.weights - outside) * (0.5 + 1 / 64 + 1 / 4096)
+    assert found.weights * found.weight_bytes == pytest.approx(expected)
+    assert 38e9 < expected < 41e9
+
+
+@pytest.mark.parametrize(
+    ("hidden", "layers", "method", "adapter"),
+    [(192, 5, "kpig", "none"), (256, 4, "replay", "lora")],
+)
+def test_a_plan_from_a_config_alone_is_within_15_percent_of_the_measured_peak(
+    hidden, layers, method, adapter, tmp_path
+):
+    saved(tmp_path / "model", "llama", hidden, layers)
+    chosen = table_of(tmp_path, method, adapter, 25, 1024, {"train.device": "cpu"})
+    alone = tmp_path / "alone.json"
+    shutil.copy(tmp_path / "model/config.json", alone)
+    found = plan.plan(chosen, Told(gigabytes=8, model=str(alone)))
+    assert found.taken.fits and found.taken.changes == ()
+    estimate, measured = tensors_of(found.taken.phases.most), peak_of(chosen, tmp_path / "run")
+    print(f"PLAN {hidden} x {layers} {method} {adapter} {estimate / 1e6:.1f} {measured / 1e6:.1f}")
+    assert 0.85 < estimate / measured < 1.15, f"estimate {estimate:.0f}, measured {measured}"
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("replay", {}),
+        ("replay", {"model.adapter": "lora"}),
+        ("kpig", {}),
+        ("kpig", {"train.gradient_checkpointing": True}),
+        ("kpig", {"model.adapter": "lora", "train.gradient_checkpointing": True}),
+    ],
+)
+def test_the_work_of_an_example_is_what_torch_counts(method, changes, tmp_path):
+    saved(tmp_path / "model", "llama", 192, 4)
+    chosen = table_of(tmp_path, method, "none", 30, 1024, changes | {"train.row_tokens": 0})
+    tasks = stream.configured(chosen)
+    algorithm = create(chosen)
+    learner = loading.load(chosen.model, algorithm.needs_initial)
+    learner.model.set_attn_implementation("eager")  # torch counts no other attention on a CPU
+    learner.recompute(chosen.train.gradient_checkpointing)
+    example = tasks.tasks[0].train[0]
+    algorithm.begin_step(Step(1, tasks.tasks[:1], 1), learner)
+    if method == "kpig":
+        algorithm.gains = {example.task: Gain(0.2, 0.2, 0.5, 0.3)}
+    learner.model.train()
+    (batch,) = learner.training_batches([example], chosen.train, algorithm.paired)
+    with FlopCounterMode(display=False) as counted:
+        algorithm.loss(learner, batch).sum.backward()
+    length = memory.sampled(chosen, tasks)[0]
+    shape = shapes.of_section(chosen.model)
+    found = plan._example_work(chosen, algorithm, shape, length)
+    print(f"FLOP {method} {changes} {found / counted.get_total_flops():.3f}")
+    assert found == pytest.approx(counted.get_total_flops(), rel=0.1)
+
+
+def test_updates_and_work_by_hand():
+    chosen = small("replay", train={"updates_per_step": 0, "batch_size": 10}, replay={"ratio": 0.5})
+    found = plan.plan(chosen, Told(model="llama-1b", steps=4, **TOLD))
+    assert found.updates == 25, "1000 examples in 4 steps, 10 at a time"
+    per_example = plan._example_work(chosen, create(chosen), found.shape, Length(100, 20, True))
+    assert found.work.update == pytest.approx(15 * per_example)
+    assert found.work.updates == pytest.approx(25 * (10 + 3 * 15) * per_example) and not found.work.gains
+    assert found.work == found.plain
+
+
+def test_seconds_go_with_the_rate_and_the_devices_that_have_a_pass():
+    chosen = small("kpig", train={"device": "auto", "batch_size": 64, "tokens_per_micro_batch": 200})
+    one, eight = (
+        plan.plan(chosen, Told(model="llama-1b", devices=devices, teraflops=100, **TOLD))
+        for devices in (1, 8)
+    )
+    assert one.update_seconds == pytest.approx(one.work.update / 1e14)
+    assert eight.micro_batches == one.micro_batches >= 64
+    assert eight.update_seconds == pytest.approx(one.update_seconds / 8, rel=0.05)
+    assert plan.plan(chosen, Told(model="llama-1b", **TOLD)).update_seconds is None
+
+
+def test_kpig_takes_seven_thirds_of_the_work_of_replay_where_every_example_has_a_twin():
+    found = plan.plan(small("kpig", train={"device": "auto"}), Told(model="llama-1b", **TOLD))
+    assert found.work.update / found.plain.update == pytest.approx(7 / 3)
+    assert 0 < found.work.gains < found.work.updates
+
+
+@pytest.mark.parametrize(
+    ("model", "gigabytes", "fits"),
+    [
+        ("llama-1b", 80, ()),
+        ("llama-8b", 80, plan.WAYS[2]),
+        ("llama-8b", 40, plan.WAYS[4]),
+        ("llama-70b", 80, plan.WAYS[5]),
+        ("llama-70b", 24, None),
+    ],
+)
+def test_the_first_way_that_fits_is_taken(model, gigabytes, fits):
+    chosen = small("kpig", train={"device": "auto", "tokens_per_micro_batch": 4096})
+    found = plan.plan(chosen, Told(model=model, gigabytes=gigabytes, **TOLD))
+    assert found.taken.fits == (fits is not None)
+    assert found.taken.changes == (plan.WAYS[-1] if fits is None else fits)
+    totals = [way.phases.training.total for way in found.ways]
+    assert len(totals) == len(plan.WAYS) and totals[-1] == min(totals)
+
+
+def test_ways_that_change_nothing_or_cannot_be_are_left_out():
+    chosen = small("replay", model={"adapter": "lora"}, train={"device": "auto"})
+    found = plan.plan(chosen, Told(model="llama-1b", **TOLD))
+    assert [way.changes for way in found.ways] == [plan.WAYS[0], plan.WAYS[1], plan.WAYS[4], plan.WAYS[5]]
+    on_cpu = plan.plan(small("replay", train={"device": "cpu"}), Told(model="llama-1b", **TOLD))
+    assert all(plan.FOUR_BITS not in way.changes for way in on_cpu.ways)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"model": "lama-8b", **TOLD}, r"did you mean 'llama-8b'\?"),
+        ({"model": "llama-8b", "tokens": 100}, r"--examples N"),
+        ({"model": "llama-8b", **TOLD, "response_tokens": 100}, r"R below 100"),
+        ({"model": "llama-8b", **TOLD, "tokens": 10**6}, r"--set model\.max_length=1000000"),
+        (TOLD, r"someone/on-a-hub.*is no folder here; tell its shape: --model"),
+        ({"model": "llama-8b"}, r"its tokenizer cannot count"),
+    ],
+)
+def test_what_is_told_must_do(told, words):
+    chosen = small(model={"path": "someone/on-a-hub"})
+    with pytest.raises(UsageError, match=words):
+        plan.plan(chosen, Told(**told))
+
+
+def test_the_command_says_which_way_to_take_and_prints_json(tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text(config.dump(small("kpig", train={"device": "auto"})))
+    said = ["plan", path, "--model", "llama-8b", "--devices", "4", "--memory", "40"]
+    said += ["--examples", "1000", "--tokens", "100", "--response-tokens", "20", "--tflops", "300"]
+    found = kpig(*said)
+    assert found.returncode == 0, found.stderr
+    assert "8.03 billion weights" in found.stdout and "of each of 4 x 40 GB" in found.stdout
+    assert f"torchrun --nproc_per_node 4 -m kpig run {path} --set model.path=FOLDER --set model.adapter=lora" in found.stdout
+    assert "devices have none" in found.stdout and "2.33 times the FLOP" in found.stdout
+    assert "at 300 TFLOP/s a device" in found.stdout and "train.keep_models bounds them" in found.stdout
+    table = json.loads(kpig(*said, "--json").stdout)
+    assert table["shape"]["weights"] == 8_030_261_248 and table["ways"][0]["fits"] is False
+    assert table["taken"]["changes"][0] == "model.adapter=lora"
+
+
+def test_the_data_of_the_config_are_counted_where_nothing_is_told(tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text(config.dump(small("replay")))
+    found = kpig("plan", path, "--bandwidth", "2000")
+    assert found.returncode == 0, found.stderr
+    assert "take: kpig run" in found.stdout and "when all tasks are scored, " in found.stdout
+
+
+def test_the_tables_of_the_page_are_what_the_benchmark_prints():
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    printed = runpy.run_path(str(ROOT / "benchmarks" / "scaling.py"))
+    assert all(printed["markdown"](rows()) in page for rows in printed["TABLES"])

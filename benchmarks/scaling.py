@@ -64,7 +64,14 @@ def adding_rows() -> Iterator[list[str]]:
             ratio = found.work.update / found.plain.update
             gains = found.work.gains / found.work.total
             work = f"{found.work.update:.1e}"
-            yield [model, name, f"+{size(more)}", work, f"{ratio:.2f} times", f"{gains:.1%}"]
+            yield [
+                model,
+                name,
+                f"{'−' if more < 0 else '+'}{size(abs(more))}",
+                work,
+                f"{ratio:.2f} times",
+                f"{gains:.1%}",
+            ]
 
 
 def time_rows() -> Iterator[list[str]]:

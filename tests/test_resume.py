@@ -25,6 +25,22 @@ def left_by_a_dead_process(path: Path) -> None:
     assert path.exists()
 
 
+def test_a_lock_that_was_left_beside_a_finished_run_goes(tmp_path):
+    """The last thing that a run does is to give it back: a kill may come before that."""
+    config_of_it = small("init")
+    scores = job.run(config_of_it, tmp_path / "run")
+    left_by_a_dead_process(lock.path_of(tmp_path / "run"))
+    assert job.run(config_of_it, tmp_path / "run", resume=True) == scores
+    assert not lock.path_of(tmp_path / "run").exists()
+
+
+def test_the_lock_of_a_process_that_lives_stays_beside_a_finished_run(tmp_path):
+    (tmp_path / "run").mkdir()
+    with lock.held(tmp_path / "run"):
+        lock.drop_left(tmp_path / "run")
+        assert lock.path_of(tmp_path / "run").exists()
+
+
 def test_a_run_that_another_process_does_is_refused_before_anything_is_written(tmp_path):
     (tmp_path / "my.toml").write_text(config.dump(small("init")))
     with lock.held(tmp_path / "run"):

@@ -92,6 +92,7 @@ def run(
         model = _same_model(path, plan.config)
         if (path / "scores.json").is_file():
             drop_unpublished(path)
+            lock.drop_left(path)
             watch.say(f"{path}: already finished")
             tracking.catch_up(path, plan.config, choose_device(plan.config.train.device), watch, claim)
             return model, scores.read_run(path / "scores.json")

@@ -114,6 +114,16 @@ def held(folder: Path) -> Iterator[Claim]:
         claimed.release()
 
 
+def drop_left(folder: Path) -> None:
+    """Remove the lock that a process left when it was killed at the end of its run; nothing where it lives.
+
+    It is taken over and given back, as by one that goes on. On a disk that does not take that, it stays.
+    """
+    if path_of(folder).exists():
+        with contextlib.suppress(RunError), held(folder):
+            pass
+
+
 def _keep(claimed: Claim, ended: threading.Event) -> None:
     """Touch the lock now and then until the run has ended or its lock is lost."""
     while not ended.wait(BEAT_SECONDS) and claimed.beat():

@@ -188,7 +188,7 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
     is_cast = load.autocast and shape.number_bytes == 4
     casts = CAST_BYTES * shape.weights if is_cast else 0
     kept_casts = 0 if shape.is_adapted else casts  # without a gradient those of frozen weights go at once
-    logits = 4 * (_all_logits(shape, load) if load.makes_logits else _some_logits(shape, load))
+    logits = _all_logits(shape, load) if load.makes_logits else _some_logits(shape, load)
     activations = _activations(shape, load, logits)
     scattered = 1 + SCATTERED if program else 1
 
@@ -234,15 +234,16 @@ def _activations(shape: Shape, load: Load, logits: float) -> float:
 
 
 def _all_logits(shape: Shape, load: Load) -> int:
-    return shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
+    return 4 * shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
 
 
 def _some_logits(shape: Shape, load: Load) -> int:
-    """Those of a part, of model and reference, with the gradient of the output layer that comes with them."""
+    """Bytes of a part, of model and reference, and of the output layer's gradient, which comes with them."""
     own, twins = (shape.vocabulary * count for count in (load.targets, load.twin_targets))
-    read = OF_A_FORMULA * min(load.of_a_formula, max(own, twins))
-    made = max(min(portions.LOGITS, own), 2 * min(portions.LOGITS, twins))
-    return read + made + (0 if shape.is_adapted else shape.vocabulary * shape.hidden)
+    number = 2 if load.autocast else shape.number_bytes
+    made = number * max(min(portions.LOGITS, own), 2 * min(portions.LOGITS, twins))
+    read = 4 * OF_A_FORMULA * min(load.of_a_formula, max(own, twins))
+    return made + read + (0 if shape.is_adapted else 4 * shape.vocabulary * shape.hidden)
 
 
 def of_run(config: RunConfig, tasks: Stream) -> Memory | None:
@@ -342,7 +343,7 @@ def _loads(
     with_twins = sum(one.tokens * (2 if one.has_twin else 1) for one in lengths) / len(lengths)
     responses = sum(one.response * (2 if one.has_twin else 1) for one in lengths) / len(lengths)
     num_side = min(probed, max(1, portions.forward(place) / with_twins))
-    generated = portions.generation(place, evaluate.tokens_per_batch)
+    generated = portions.generation(place, evaluate.tokens_per_batch, evaluate.row_tokens != 0)
     if measured.tests:
         num_answers = measured.tests * (2 if evaluate.half_listening else 1)
         in_all = num_answers * (groups[0][0].tokens + evaluate.max_new_tokens)

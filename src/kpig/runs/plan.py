@@ -330,8 +330,9 @@ def _answering(
     """Seconds in which the answers are written at the least: each token of a batch reads all weights once."""
     if not told.bandwidth or not answers:
         return None
-    most = config.evaluate.max_new_tokens
+    evaluate = config.evaluate
+    most, is_shared = evaluate.max_new_tokens, evaluate.row_tokens != 0
     tokens = fmean(one.tokens - one.response for one in data.lengths) + most
-    side_by_side = max(1, int(portions.generation(place, config.evaluate.tokens_per_batch) // tokens))
+    side_by_side = max(1, int(portions.generation(place, evaluate.tokens_per_batch, is_shared) // tokens))
     turns = math.ceil(math.ceil(answers / side_by_side) / told.devices)
     return turns * most * shape.weights * shape.weight_bytes / (told.bandwidth * GIGABYTE)

@@ -9,6 +9,7 @@ from typing import Any
 from kpig.errors import RunError, UsageError, clause
 from kpig.sweep.sources import PlannedRun
 from kpig.sweep.work import Ended, Errand
+from kpig.training.notice import UNFINISHED
 
 MISSING = "--launcher slurm needs submitit; install it with: pip install 'kpig[slurm]'"
 
@@ -23,6 +24,9 @@ MOST_TIMEOUTS = 10_000
 
 RULE = re.compile("^-{8,}$", re.MULTILINE)
 """What submitit puts around the trace of a job."""
+
+TAKEN = ("BOOT_FAIL", "NODE_FAIL", "PREEMPTED", "REQUEUED", "REVOKED")
+"""How Slurm calls the state of a job whose machine it lost or took away: its run goes on in another job."""
 
 LONGEST = 500
 """Characters of what Slurm says that are shown."""
@@ -51,12 +55,18 @@ class SlurmJob:
         self.job = job
 
     def ended(self) -> Ended | None:
-        """How the job ended; what Slurm says of it where it came to no end of its own."""
+        """How the job ended; what Slurm says of it where it came to no end of its own.
+
+        It is unfinished where its machine died or was taken away. Should Slurm itself put it back into the
+        queue, the run's lock keeps the two jobs apart.
+        """
         if not self.job.done():
             return None
         try:
             return Ended(self.job.result())
         except Exception as error:  # submitit's own, whatever the job raised, and a result that is no pickle
+            if str(self.job.state).startswith(TAKEN):
+                return Ended(UNFINISHED)
             return Ended(1, f"job {self.job.job_id}: {_words(error)}")
 
     def give_notice(self) -> None:

@@ -22,6 +22,8 @@ from test_cli import kpig
 from test_job import small
 
 BFLOAT16 = {"model.dtype": "bfloat16", "train.precision": "bfloat16"}
+TWICE = {"train.gradient_checkpointing": True}
+UNPROBED = {"method.kpig": {"gain_from": "training"}}
 WORDS = ("ant", "box", "cup", "dog", "egg", "fox", "gum", "hat", "ink", "jar")
 
 
@@ -83,8 +85,8 @@ CASES = [
     ("llama", 192, 6, "sequential", "lora", 30, 1024, {"train.precision": "bfloat16"}),
     ("llama", 192, 5, "replay", "none", 30, 1024, {"model.dtype": "bfloat16"}),
     ("llama", 192, 6, "replay", "lora", 30, 1024, BFLOAT16),
-    ("llama", 192, 8, "replay", "none", 30, 1024, {"train.gradient_checkpointing": True}),
-    ("llama", 192, 8, "kpig", "lora", 20, 1024, BFLOAT16 | {"train.gradient_checkpointing": True}),
+    ("llama", 192, 8, "replay", "none", 30, 1024, TWICE),
+    ("llama", 192, 8, "kpig", "lora", 60, 4096, BFLOAT16 | TWICE | UNPROBED),
 ]
 
 

@@ -1,6 +1,9 @@
 """The CITB protocol: its lists, the streams made of task files, and its metrics against its own numbers."""
 
 import json
+import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -223,7 +226,45 @@ def test_instances_without_an_id_keep_their_place_as_one(tmp_path):
     assert [one.id for one in task.test] == [f"{name}-1", f"{name}-2"]
 
 
+def test_the_long_stream_has_its_own_sizes_and_the_order_that_is_asked_for(tmp_path):
+    found = citb.protocol("instrdialog++")
+    for name in found.stream.tasks:
+        write_task(tmp_path / "tasks", name, [f"{name} {n}" for n in range(170)])
+    more = ("--stream", "instrdialog++", "--order", 3, "--partial")
+    done = kpig("citb", tmp_path / "tasks", "--out", tmp_path / "out", *more)
+    assert done.returncode == 0, done.stderr
+    settings = config.load(tmp_path / "out" / "citb.toml")
+    tasks = stream.configured(settings).tasks
+    assert settings.stream.order == found.orders[2]
+    assert [task.name for task in tasks] == [found.stream.tasks[place - 1] for place in found.orders[2]]
+    assert {(len(one.train), len(one.validation), len(one.test)) for one in tasks} == {(100, 25, 25)}
+
+
+@pytest.mark.parametrize("damage", ["{", '{"Definition": ["Say it."], "Instances": []}'])
+def test_a_file_that_cannot_be_used_is_named_and_nothing_is_written(damage, checkout):
+    name = citb.protocol().stream.tasks[5]
+    path = checkout / "tasks" / f"{name}.json"
+    path.write_text(damage)
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        citb.build([checkout / "tasks"], checkout / "out", num_test=2, num_dev=1, partial=True)
+    assert not (checkout / "out").exists()
+
+
 # --- the page --------------------------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_page_make_a_stream_that_can_be_run(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "citb.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    found = citb.protocol()
+    for name in (*found.stream.tasks, *found.initial.tasks, *found.official.tasks):
+        write_task(tmp_path / "natural-instructions" / "tasks", name, [f"{name} {n}" for n in range(160)])
+    for line in block.splitlines():
+        done = kpig(*shlex.split(line)[1:], first=lambda: os.chdir(tmp_path))
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "citb").iterdir()} == {
+        *("stream", "initial", "official", "citb.toml", "initial.toml", "orders.toml")
+    }
 
 
 def test_a_stream_is_run_and_compared_under_its_names_as_the_page_says(tmp_path):

@@ -1,7 +1,9 @@
 """What kpig plan reckons is what is measured, as far as this machine can: memory, computing, sizes."""
 
 import json
+import runpy
 import shutil
+from pathlib import Path
 
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,6 +24,7 @@ from test_cli import kpig
 from test_job import small
 from test_memory_needed import peak_of, saved, table_of, tensors_of
 
+ROOT = Path(__file__).parents[1]
 TOLD = {"examples": 1000, "tokens": 100, "response_tokens": 20}
 
 
@@ -190,7 +193,7 @@ def test_the_command_says_which_way_to_take_and_prints_json(tmp_path):
     found = kpig(*said)
     assert found.returncode == 0, found.stderr
     assert "8.03 billion weights" in found.stdout and "of each of 4 x 40 GB" in found.stdout
-    assert f"torchrun --nproc_per_node 4 -m kpig run {path} --set model.adapter=lora" in found.stdout
+    assert f"torchrun --nproc_per_node 4 -m kpig run {path} --set model.path=FOLDER --set model.adapter=lora" in found.stdout
     assert "devices have none" in found.stdout and "2.33 times the FLOP" in found.stdout
     assert "at 300 TFLOP/s a device" in found.stdout and "train.keep_models bounds them" in found.stdout
     table = json.loads(kpig(*said, "--json").stdout)
@@ -204,3 +207,9 @@ def test_the_data_of_the_config_are_counted_where_nothing_is_told(tmp_path):
     found = kpig("plan", path, "--bandwidth", "2000")
     assert found.returncode == 0, found.stderr
     assert "take: kpig run" in found.stdout and "when all tasks are scored, " in found.stdout
+
+
+def test_the_tables_of_the_page_are_what_the_benchmark_prints():
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    printed = runpy.run_path(str(ROOT / "benchmarks" / "scaling.py"))
+    assert all(printed["markdown"](rows()) in page for rows in printed["TABLES"])

@@ -3,8 +3,8 @@
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 
 import torch
 
@@ -52,7 +52,7 @@ def compare(
     """The table of updates of these tasks, and what share of the matrix rate plain tuning reaches."""
     adapter, precision = KINDS[kind]
     step = Step(1, tuple(tasks), 10_000)
-    made = arms(learner, precision, has_trl() and not given.plain)
+    made = arms(learner, precision, given.arms)
     found: dict[str, list[Mapping[str, float]]] = {name: [] for name in made}
     for number in range(given.rounds + 1):
         clock = Clock(0, 1, number, step.num_updates, given.examples)
@@ -74,16 +74,16 @@ def compare(
     )
 
 
-def arms(learner: Learner, precision: str, with_trl: bool) -> dict[str, Kpig | Trl]:
-    """What takes turns, by name: TRL where it is asked for, and kpig's methods."""
+def arms(learner: Learner, precision: str, names: Sequence[str]) -> dict[str, Kpig | Trl]:
+    """What takes turns, by name: TRL where it is installed, and kpig's methods; all, or those named."""
     weights = Weights(learner.model)
-    made: dict[str, Kpig | Trl] = {}
-    if with_trl:
-        made["TRL padded"] = Trl(learner, weights, precision, padding_free=False)
-        made["TRL padding-free"] = Trl(learner, weights, precision, padding_free=True)
+    made: dict[str, Callable[[], Kpig | Trl]] = {}
+    if has_trl():
+        made["TRL padded"] = partial(Trl, learner, weights, precision, padding_free=False)
+        made["TRL padding-free"] = partial(Trl, learner, weights, precision, padding_free=True)
     for name, (method, row_tokens, way) in ARMS.items():
-        made[name] = Kpig(learner, weights, method, precision, row_tokens, way)
-    return made
+        made[name] = partial(Kpig, learner, weights, method, precision, row_tokens, way)
+    return {name: make() for name, make in made.items() if not names or name in (*names, "plain")}
 
 
 @cache

@@ -224,7 +224,7 @@ def read_tasks(
 
 
 def _tasks_at(path: str, test_per_task: int, for_training: bool, unanswered: bool) -> tuple[Task, ...]:
-    from kpig.config import SUITE
+    from kpig.config import GENERAL, SUITE
     from kpig.runs.folder import RunDir, is_run
     from kpig.tasks import stream, suite
 
@@ -235,7 +235,7 @@ def _tasks_at(path: str, test_per_task: int, for_training: bool, unanswered: boo
     if path == SUITE:
         built = suite.stream(num_train=16, num_test=test_per_task or 20)
         return (*built.tasks, *built.held_out)
-    if is_run(Path(path)):
+    if path != GENERAL and is_run(Path(path)):
         return _tasks_of_run(RunDir(Path(path)), test_per_task)
     return stream.load_tasks(
         path, test_per_task=test_per_task, split_by_rule=for_training, unanswered=unanswered

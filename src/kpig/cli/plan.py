@@ -124,7 +124,8 @@ def _way_lines(found: "Plan", told: "Told", config: Path) -> Iterator[str]:
         )
         return
     launch = f"torchrun --nproc_per_node {told.devices} -m kpig" if told.devices > 1 else "kpig"
-    settings = "".join(f" --set {change}" for change in found.taken.changes)
+    changes = [*(["model.path=FOLDER"] if told.model else []), *found.taken.changes]
+    settings = "".join(f" --set {change}" for change in changes)
     yield f"take: {launch} run {config}{settings}"
     if found.micro_batches < told.devices:
         yield (

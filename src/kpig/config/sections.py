@@ -377,7 +377,8 @@ class EvaluateSection(Section):
     )
     tokens_per_batch: CountOrAll = Field(
         0,
-        description="padded tokens in one evaluation batch; 0: 4096 on a CPU, 32768 on a GPU",
+        description="padded tokens in one evaluation batch; 0: 4096 on a CPU, or 8192 where prompts begin "
+        "alike, 32768 on a GPU",
         json_schema_extra=cost("memory grows with it"),
     )
     answers: Literal["generate", "choose"] = Field(

@@ -23,8 +23,10 @@ GENERATION = (4096, 32768)
 """Prompts and answers side by side. On a CPU 4096 took 12.3 s where 32768 took 29.0 s and 8192 14.6 s (same
 entry); 32768 elsewhere was chosen, not measured."""
 
-SHARED_GENERATION = (16384, 32768)
-"""The same where prompts share their beginnings, and rows that end are left out."""
+SHARED_GENERATION = (8192, 32768)
+"""The same where prompts share their beginnings, and rows that end are left out. On a CPU a token of an
+answer took 9.2 ms beside 7 others, 4.9 beside 31 and 4.0 beside 63, in float32 at width 576 with 200 tokens
+before it (docs/performance.md): beyond 8192 memory grows more than time falls. 32768 elsewhere was chosen."""
 
 FURTHER_PASS = (128, 2048)
 """What one more forward and backward pass costs beside its tokens, in tokens: all weights and gradients are

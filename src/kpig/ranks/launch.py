@@ -12,6 +12,13 @@ NEEDED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 OF_MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 """How mpirun, and srun with an MPI plugin, say how many processes they have started."""
 
+DIVIDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+}
+"""What accelerate launch sets where it is configured to divide weights, gradients or the optimizer."""
+
 HOW = (
     "start it as `torchrun --nproc_per_node N -m kpig ...`, or with accelerate launch (docs/several-gpus.md)"
 )
@@ -31,8 +38,10 @@ class Launch:
 def found(environment: Mapping[str, str]) -> Launch | None:
     """What the environment says; None for a job of one process.
 
-    Raises UsageError where it speaks of several, and does not say how they find each other.
+    Raises UsageError where it speaks of several, and does not say how they find each other, and where it asks
+    for weights to be divided between them.
     """
+    _refuse_dividing(environment)
     size = _count(environment, WORLD_SIZE) if environment.get(WORLD_SIZE) else 0
     if size == 1:
         return None
@@ -74,6 +83,17 @@ def _count(environment: Mapping[str, str], name: str) -> int:
             f"{name} = {text!r:.80} in the environment is no number of processes or ports; {HOW}"
         )
     return int(text)
+
+
+def _refuse_dividing(environment: Mapping[str, str]) -> None:
+    """Each process holds all weights: an engine that divides them would be asked for and not be there."""
+    for name, engine in DIVIDING.items():
+        if environment.get(name, "").lower() in ("true", "1", "yes"):
+            raise UsageError(
+                f"{name} = {environment[name]!r:.80}: accelerate is configured for {engine}, which divides a "
+                "model between processes, and kpig holds all of it in each. Configure accelerate without it "
+                "(accelerate config), or start with torchrun; docs/scaling.md says what makes a model fit"
+            )
 
 
 def _refuse_mpi(environment: Mapping[str, str]) -> None:

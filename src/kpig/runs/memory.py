@@ -177,7 +177,7 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
     is_cast = load.autocast and shape.number_bytes == 4
     casts = CAST_BYTES * shape.weights if is_cast else 0
     kept_casts = 0 if shape.is_adapted else casts  # without a gradient those of frozen weights go at once
-    logits = 4 * (_all_logits(shape, load) if load.makes_logits else _some_logits(shape, load))
+    logits = _all_logits(shape, load) if load.makes_logits else _some_logits(shape, load)
     activations = _activations(shape, load, logits)
     scattered = 1 + SCATTERED if program else 1
 
@@ -223,15 +223,16 @@ def _activations(shape: Shape, load: Load, logits: float) -> float:
 
 
 def _all_logits(shape: Shape, load: Load) -> int:
-    return shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
+    return 4 * shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
 
 
 def _some_logits(shape: Shape, load: Load) -> int:
-    """Those of a part, of model and reference, with the gradient of the output layer that comes with them."""
+    """Bytes of a part, of model and reference, and of the output layer's gradient, which comes with them."""
     own, twins = (shape.vocabulary * count for count in (load.targets, load.twin_targets))
-    read = OF_A_FORMULA * min(load.of_a_formula, max(own, twins))
-    made = max(min(portions.LOGITS, own), 2 * min(portions.LOGITS, twins))
-    return read + made + (0 if shape.is_adapted else shape.vocabulary * shape.hidden)
+    number = 2 if load.autocast else shape.number_bytes
+    made = number * max(min(portions.LOGITS, own), 2 * min(portions.LOGITS, twins))
+    read = 4 * OF_A_FORMULA * min(load.of_a_formula, max(own, twins))
+    return made + read + (0 if shape.is_adapted else 4 * shape.vocabulary * shape.hidden)
 
 
 def of_run(config: RunConfig, tasks: Stream) -> Memory | None:
@@ -318,7 +319,7 @@ def _loads(
     groups = micro_batches(config, method, lengths, place)
     longest = groups[0][0]
     most, evaluate = config.evaluate.max_new_tokens, config.evaluate
-    generated = portions.generation(place, evaluate.tokens_per_batch)
+    generated = portions.generation(place, evaluate.tokens_per_batch, evaluate.row_tokens != 0)
     in_pairs = 2 * longest.tokens if longest.has_twin else longest.tokens
     num_probes = num_tasks * evaluate.num_gain_examples if evaluate.gain or method.paired else 0
     num_side = min(num_probes, max(1, portions.forward(place) // in_pairs))

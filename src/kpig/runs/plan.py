@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from kpig.config import RunConfig, build
+from kpig.config.section import AUTO
 from kpig.errors import UsageError
 from kpig.methods import chosen
 from kpig.methods.base import Method
@@ -17,6 +18,7 @@ from kpig.runs.disk import Disk
 from kpig.runs.memory import Length, Phases, Place
 from kpig.runs.shapes import Shape
 from kpig.tasks import stream
+from kpig.training.precision import BFLOAT16, precision
 
 GIGABYTE = 10**9
 
@@ -128,7 +130,8 @@ def plan(config: RunConfig, told: Told) -> Plan:
     ways = _ways(config, told, data)
     taken = next((way for way in ways if way.fits), ways[-1])
     changed = _changed(config, taken.changes)
-    shape, place = _shape(changed, told), _place(changed)
+    shape = _shape(changed, told)
+    place = _place(changed, shape)
     method, plain = chosen.create(changed), _changed(changed, (f"method.name={PLAIN}",))
     groups = memory.micro_batches(changed, method, data.lengths, place)
     updates, work = _num_updates(changed, method, data), _work(changed, shape, data)
@@ -206,14 +209,14 @@ def _ways(config: RunConfig, told: Told, data: Data) -> list[Way]:
     known: list[RunConfig] = []
     room = told.gigabytes * GIGABYTE * (1 - LEFT_FREE)
     for changes in WAYS:
-        if FOUR_BITS in changes and _place(config).type != "cuda":
+        if FOUR_BITS in changes and _device(config) != "cuda":
             continue
         changed = _changed(config, changes)
         if changed in known:
             continue
         known.append(changed)
-        shape, place = _shape(changed, told), _place(changed)
-        phases = memory.at_most(changed, shape, data.lengths, data.tasks, place)
+        shape = _shape(changed, told)
+        phases = memory.at_most(changed, shape, data.lengths, data.tasks, _place(changed, shape))
         found.append(Way(changes, phases, phases.most.total <= room))
     return found
 
@@ -222,12 +225,17 @@ def _changed(config: RunConfig, changes: Sequence[str]) -> RunConfig:
     return build(config.model_dump(mode="json"), changes)
 
 
-def _place(config: RunConfig) -> Place:
-    """The kind of device that a run of the config is for: a GPU with bfloat16, unless another is named."""
-    train = config.train
-    kind = "cuda" if train.device == "auto" else train.device
-    is_half = train.precision == "bfloat16" or (train.precision == "auto" and kind == "cuda")
-    return Place(kind, is_half)
+def _device(config: RunConfig) -> str:
+    """The kind of device that a run of the config is for: a GPU, unless another is named."""
+    return "cuda" if config.train.device == AUTO else config.train.device
+
+
+def _place(config: RunConfig, shape: Shape) -> Place:
+    """Where a run of the config computes; a GPU is taken to have bfloat16, a CPU to be as the one here."""
+    device = _device(config)
+    if device == "cuda" and config.train.precision == AUTO:
+        return Place(device, True)
+    return Place(device, precision(config.train, Place(device, False), shape.weights) == BFLOAT16)
 
 
 def _num_updates(config: RunConfig, method: Method, data: Data) -> int:

@@ -1,7 +1,9 @@
 """What of a model decides how much it takes: by a folder's files, a config.json alone, or a known name."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -122,8 +124,23 @@ def of_table(table: Mapping[str, Any], section: ModelSection) -> Shape:
             f"a model of the kind {table.get('model_type')!r} tells its sizes by other names than kpig plan "
             "knows; take the known shape that is nearest (--model llama-1b, llama-8b or llama-70b)"
         )
-    weights, trained = loading.counted(config, section)
+    weights, trained = _counted(json.dumps(dict(table)), _tuned(section).model_dump_json())
     return _shape(config.get_text_config(), section, weights, trained)
+
+
+@lru_cache(maxsize=16)
+def _counted(table: str, section: str) -> tuple[int, int]:
+    """How many weights a config.json has, and how many learn; both it and the section as JSON."""
+    from kpig.model import loading
+
+    asked = ModelSection.model_validate_json(section)
+    return loading.counted(loading.described(json.loads(table), asked.trust_remote_code), asked)
+
+
+def _tuned(section: ModelSection) -> ModelSection:
+    """What of a section decides which weights learn; the rest at its default."""
+    names = ("adapter", "lora_rank", "lora_targets", "trust_remote_code")
+    return ModelSection(**{name: getattr(section, name) for name in names})
 
 
 def named(name: str) -> Mapping[str, Any]:

@@ -167,9 +167,9 @@ def _choose(part: Part, files: Mapping[str, Path], problems: Problems) -> Chosen
     for task in part.tasks:
         if task in files:
             with problems.collected():
-                (draft,) = read(files[task], "superni", problems)
-                splits[task], repeated = split(draft, part)
-                num_repeated += repeated
+                for draft in read(files[task], "superni", problems):
+                    splits[task], repeated = split(draft, part)
+                    num_repeated += repeated
     return Chosen(
         splits=splits,
         absent=tuple(task for task in part.tasks if task not in files),
@@ -215,6 +215,8 @@ def split(draft: Draft, part: Part) -> tuple[Splits, int]:
     random.Random(f"kpig-citb|{draft.name}").shuffle(rest)
     num_repeated = len(draft.rows) - len(test) - len(dev) - len(rest) if part.num_train else 0
     train = rest[: part.num_train]
+    if not test:
+        raise DataError(f"{draft.where}: task '{draft.name}': has no examples; take the whole file")
     if part.num_train and not train:
         raise DataError(
             f"{draft.where}: task '{draft.name}': {len(draft.rows)} examples, {len(test)} to test and "

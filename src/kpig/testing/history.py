@@ -10,11 +10,13 @@ from unittest.mock import patch
 
 from kpig import config as configuration
 from kpig.config import OPTIONS, RunConfig
+from kpig.config.section import AUTO
 from kpig.methods import growth
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.chosen import create
 from kpig.methods.parts.memory import Memory
 from kpig.model.learner import Learner, Weights
+from kpig.model.packing import RowTokens
 from kpig.records import Example
 from kpig.tasks import suite
 from kpig.testing import models
@@ -271,7 +273,7 @@ def scripted() -> Iterator[None]:
 
 
 def _scripted(
-    learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: int
+    learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: int, row_tokens: RowTokens = AUTO
 ) -> list[tuple[str, bool]]:
     """Whole, new texts, the same for the same prompt."""
     marks = [zlib.crc32(repr(tuple(prompt)).encode()) for prompt in prompts]

@@ -57,6 +57,18 @@ def test_a_kept_answer_gives_the_loss_and_gradient_of_one_asked_anew(name, adapt
     assert learner.ledger.forward_tokens > before and not off.kept
 
 
+@pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
+def test_answers_are_kept_where_bfloat16_computes(adapter):
+    learner = learner_of("llama", adapter)
+    method, examples = kpig(learner), some((0, 1), (1, 2), (2, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        first = update(learner, method, examples)
+        before = learner.ledger.forward_tokens
+        again = update(learner, method, examples)
+    assert len(method.kept) == 3 and learner.ledger.forward_tokens == before
+    assert again[0] == first[0] and torch.equal(again[1], first[1])
+
+
 def test_chunks_and_kept_answers_are_the_plain_way_of_all_logits(monkeypatch):
     learner = learner_of("llama")
     examples = some((0, 1), (1, 2), (2, 3), (0, 4))

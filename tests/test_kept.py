@@ -153,8 +153,7 @@ def test_a_state_holds_no_hidden_states_and_none_of_a_step_that_is_over():
     learner = learner_of("llama")
     method = kpig(learner)
     update(learner, method, some((0, 1), (1, 2)))
-    tensors = checkpoint.parted(method.state_dict())[1]
-    assert {one.dtype for name, one in tensors.items() if name.startswith("kept")} == {torch.int32}
+    assert "kept" in method.state_dict() and not checkpoint.parted(method.state_dict())[1]
     method.end_step(Step(1, TASKS, 9), learner)
     assert "kept" not in method.state_dict() and not method.kept
     update(learner, method, some((0, 1)))

@@ -583,8 +583,7 @@ class Learner:
     def _probed_states(self) -> tuple[Tensor, Tensor]:
         ids = plain_ids(self.model, self.tokenizer, self.pad_id)
         rows = few_rows(ids, self.pad_id).to(self.device)
-        autocast_off = torch.autocast(self.device.type, enabled=False)
-        with self.evaluating(), autocast_off, internals.gathered(self._core, rows) as caught:
+        with self.evaluating(), internals.gathered(self._core, rows) as caught:
             logits: Tensor = self._output_of(rows, None).logits[0]
         return caught[0], logits
 

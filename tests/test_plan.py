@@ -193,7 +193,10 @@ def test_the_command_says_which_way_to_take_and_prints_json(tmp_path):
     found = kpig(*said)
     assert found.returncode == 0, found.stderr
     assert "8.03 billion weights" in found.stdout and "of each of 4 x 40 GB" in found.stdout
-    assert f"torchrun --nproc_per_node 4 -m kpig run {path} --set model.path=FOLDER --set model.adapter=lora" in found.stdout
+    assert (
+        f"torchrun --nproc_per_node 4 -m kpig run {path} --set model.path=FOLDER --set model.adapter=lora"
+        in found.stdout
+    )
     assert "devices have none" in found.stdout and "2.33 times the FLOP" in found.stdout
     assert "at 300 TFLOP/s a device" in found.stdout and "train.keep_models bounds them" in found.stdout
     table = json.loads(kpig(*said, "--json").stdout)

@@ -33,8 +33,8 @@ OF_SETTINGS = {"refusal", "unknown", "settings"}
 
 BREAKS = {
     "Sound": set(),
-    "ForgetsState": {"resume", "goes on"},
-    "LoadsLess": {"resume", "state", "goes on"},
+    "ForgetsState": {"resume", "goes on", "shared"},
+    "LoadsLess": {"resume", "state", "goes on", "shared"},
     "SavesSet": PROMISES.keys() - OF_SETTINGS,
     "UsesGlobalChance": {"resume", "goes on", "shared"},
     "ChoosesByItsPart": {"shared"},

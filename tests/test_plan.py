@@ -141,6 +141,26 @@ def test_kpig_takes_seven_thirds_of_the_work_of_replay_where_every_example_has_a
     assert 0 < found.work.gains < found.work.updates
 
 
+def test_kept_answers_save_the_reference_where_twins_come_again_and_there_is_room():
+    def share(epochs, kept_mib, **more):
+        chosen = config.build(
+            {
+                "train": {"device": "cuda", "epochs": epochs, "batch_size": 10},
+                "method": {"name": "kpig", "kpig": {"kept_mib": kept_mib} | more},
+            }
+        )
+        found = plan.plan(chosen, Told(gigabytes=10**6, model="llama-1b", **TOLD))
+        return found.work.update / found.plain.update, found.work.gains
+
+    assert share(1, 256)[0] == pytest.approx(7 / 3) == share(4, 0)[0]
+    assert share(4, 10_000)[0] == pytest.approx(2 + 1 / 12), (
+        "a quarter of the passes of the reference is left"
+    )
+    one_megabyte = 100 * 20 * 2048 * 4 / 2**20
+    assert share(4, round(one_megabyte))[0] == pytest.approx(7 / 3 - 0.1 / 4, rel=1e-2), "a tenth is kept"
+    assert share(1, 256)[1] > 0 == share(1, 256, gain_from="training")[1]
+
+
 @pytest.mark.parametrize(
     ("model", "gigabytes", "fits"),
     [
@@ -190,6 +210,7 @@ def test_the_command_says_which_way_to_take_and_prints_json(tmp_path):
     path.write_text(config.dump(small("kpig", train={"device": "auto"})))
     said = ["plan", path, "--model", "llama-8b", "--devices", "4", "--memory", "40"]
     said += ["--examples", "1000", "--tokens", "100", "--response-tokens", "20", "--tflops", "300"]
+    said += ["--set", "train.batch_size=2", "--set", "replay.ratio=0"]
     found = kpig(*said)
     assert found.returncode == 0, found.stderr
     assert "8.03 billion weights" in found.stdout and "of each of 4 x 40 GB" in found.stdout
@@ -197,7 +218,10 @@ def test_the_command_says_which_way_to_take_and_prints_json(tmp_path):
         f"torchrun --nproc_per_node 4 -m kpig run {path} --set model.path=FOLDER --set model.adapter=lora"
         in found.stdout
     )
-    assert "devices have none" in found.stdout and "2.33 times the FLOP" in found.stdout
+    assert (
+        "passes of an update: 2, so that 2 of 4 devices have none" in found.stdout
+        and "2.33 times the FLOP" in found.stdout
+    )
     assert "at 300 TFLOP/s a device" in found.stdout and "train.keep_models bounds them" in found.stdout
     table = json.loads(kpig(*said, "--json").stdout)
     assert table["shape"]["weights"] == 8_030_261_248 and table["ways"][0]["fits"] is False

@@ -255,12 +255,11 @@ def test_a_run_that_had_notice_is_started_again_and_one_that_fails_is_not(tmp_pa
     assert not state.failure_path(tmp_path / kpig).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_sweep_that_is_given_notice_hands_it_on_and_goes_on_without_doing_an_update_twice(number, slow):
+def test_a_sweep_that_is_given_notice_hands_it_on_and_goes_on_without_doing_an_update_twice(slow):
     process, run = start(slow), slow / "out/mine-Slow-seed0-ordergiven"
     wait_for(lambda: len(updates(run)) >= 2)
-    os.kill(process.pid, number)
-    os.kill(process.pid, number)
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM):
+        os.kill(process.pid, number)
     _, errors = finished(process, code=UNFINISHED)
     assert "continue with the same command" in errors
     done = updates(run)

@@ -324,11 +324,10 @@ class Learner:
         """[P, D] in float32: the mean of the last hidden states over each prompt's token ids.
 
         The tokens count as forward tokens. `max_tokens` padded ones go side by side: chosen, not measured.
+        The same bits in any number of processes on equal devices: choices by distance hang on them.
         """
         lengths = [len(prompt) for prompt in prompts]
-        groups = portions.token_batches(
-            lengths, portions.shared(max_tokens, sum(lengths), ranks.num_processes())
-        )
+        groups = portions.token_batches(lengths, max_tokens)
 
         def embedded(own: list[int]) -> dict[int, Tensor]:
             vectors: dict[int, Tensor] = {}

@@ -377,6 +377,7 @@ class Learner:
         batch each at a time. Tokens read and written count as forward tokens. Whether there is room for
         prompt and answer is the caller's to know.
         """
+        row_tokens = self._row_tokens(prompts, max_new_tokens, row_tokens)
         for together in _in_runs(batches, ranks.num_processes()):
             work = partial(self._answered, prompts, max_new_tokens, row_tokens, together)
             parts = self.divided([1] * len(together), work)
@@ -416,6 +417,7 @@ class Learner:
         `tokens_per_batch` are padded tokens, answers included; 0: what suits the device.
         """
         lengths = [len(prompt) + max_new_tokens for prompt in prompts]
+        row_tokens = self._row_tokens(prompts, max_new_tokens, row_tokens)
         shared = row_tokens != 0 and ranks.by_main(lambda: self._reads_once(prompts, max_new_tokens))
         most = portions.generation(self.device, tokens_per_batch, shared)
         max_tokens = portions.shared(most, sum(lengths), ranks.num_processes())
@@ -432,7 +434,8 @@ class Learner:
         """Greedy responses to one batch of prompts, with whether each ended before the token limit.
 
         What the prompts begin with is read once, where that saves enough and the model takes it; never with
-        `row_tokens` 0.
+        `row_tokens` 0. Answers to a whole list also keep to the plain way where less is saved than it costs
+        to show that the model takes it.
         """
         if row_tokens != 0 and self._reads_once(prompts, max_new_tokens):
             return self._continued(prompts, max_new_tokens)
@@ -553,6 +556,17 @@ class Learner:
             return False
         is_left_to_chance = self.model.training and has_dropout(self.model)
         return not is_left_to_chance and not self.sharing_doubt(max(one.num_tokens for one in encoded))
+
+    def _row_tokens(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, row_tokens: RowTokens
+    ) -> RowTokens:
+        """0 where reading beginnings once saves fewer tokens than the proof that the model takes it.
+
+        Whether that was shown before does not count, so that the same prompts are always answered one way.
+        """
+        saved = packing.share_in_common(prompts) * sum(map(len, prompts))
+        longest = max(map(len, prompts), default=1) + max_new_tokens
+        return row_tokens if saved >= self._sharing.reading_cost(longest, self.encoder.max_length) else 0
 
     def _reads_once(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> bool:
         """Whether what prompts begin with is read once: where that saves enough and the model takes it."""

@@ -1,16 +1,21 @@
 """The tables of docs/scaling.md: what models of 1, 8 and 70 billion weights take, as kpig plan reckons it.
 
-    python benchmarks/scaling.py
+    python benchmarks/scaling.py [--write]
 
-Nothing is measured, and no model is loaded. A test holds the page to what this prints.
+With --write they replace those of the page. Nothing is measured, and no model is loaded. A test holds the
+page to what this prints.
 """
 
+import re
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from kpig.config import RunConfig, build
 from kpig.runs.disk import size
 from kpig.runs.plan import CHECKPOINTED, FOUR_BITS, HALF, LORA, Plan, Told, plan
 
+PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 MODELS = ("llama-1b", "llama-8b", "llama-70b")
 STREAM = {"examples": 1_000_000, "steps": 10, "tokens": 512, "response_tokens": 128}
 """What the page reckons with."""
@@ -64,7 +69,14 @@ def adding_rows() -> Iterator[list[str]]:
             ratio = found.work.update / found.plain.update
             gains = found.work.gains / found.work.total
             work = f"{found.work.update:.1e}"
-            yield [model, name, f"+{size(more)}", work, f"{ratio:.2f} times", f"{gains:.1%}"]
+            yield [
+                model,
+                name,
+                f"{'−' if more < 0 else '+'}{size(abs(more))}",
+                work,
+                f"{ratio:.2f} times",
+                f"{gains:.1%}",
+            ]
 
 
 def time_rows() -> Iterator[list[str]]:
@@ -97,6 +109,17 @@ def markdown(rows: Iterator[list[str]]) -> str:
     return "\n".join([heading, "|" + "---|" * heading.count(" | ") + "---|", *others])
 
 
-if __name__ == "__main__":
+def written(page: str) -> str:
+    """The page with these tables in the places of those with the same heading."""
     for rows in TABLES:
-        print(markdown(rows()), end="\n\n")
+        table = markdown(rows())
+        heading = re.escape(table.partition("\n")[0])
+        page = re.sub(rf"{heading}\n(?:\|.*\n)*", lambda _, new=table: f"{new}\n", page)
+    return page
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--write"]:
+        PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print("\n\n".join(markdown(rows()) for rows in TABLES))

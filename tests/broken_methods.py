@@ -53,6 +53,31 @@ class UsesGlobalChance(Sound):
         return self.memory.draw(self.num_replayed(clock), random.Random())
 
 
+class ChoosesByItsPart(Sound):
+    """Of several processes each asks for the loss of a part, and the parts are not added up."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.tokens, self.last = 0, 0
+
+    def loss(self, learner, batch):
+        self.tokens += batch.num_tokens
+        return super().loss(learner, batch)
+
+    def shape_gradients(self, learner, clock):
+        self.tokens, self.last = 0, self.tokens
+
+    def replay(self, clock, learner):
+        return self.memory.draw(self.num_replayed(clock), random.Random(self.last))
+
+    def state_dict(self):
+        return super().state_dict() | {"last": self.last}
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.last = state["last"]
+
+
 class LeaksHook(Sound):
     def begin_step(self, step, learner):
         learner.model.register_forward_hook(lambda *_: None)

@@ -255,12 +255,11 @@ def test_a_run_that_had_notice_is_started_again_and_one_that_fails_is_not(tmp_pa
     assert not state.failure_path(tmp_path / kpig).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_sweep_that_is_given_notice_hands_it_on_and_goes_on_without_doing_an_update_twice(number, slow):
+def test_a_sweep_that_is_given_notice_hands_it_on_and_goes_on_without_doing_an_update_twice(slow):
     process, run = start(slow), slow / "out/mine-Slow-seed0-ordergiven"
     wait_for(lambda: len(updates(run)) >= 2)
-    os.kill(process.pid, number)
-    os.kill(process.pid, number)
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM):
+        os.kill(process.pid, number)
     _, errors = finished(process, code=UNFINISHED)
     assert "continue with the same command" in errors
     done = updates(run)
@@ -383,8 +382,9 @@ def test_a_launcher_that_is_stopped_leaves_no_job_behind(slow):
     process = start(slow, "--launcher", "slurm", "--ask", "cluster=local")
     wait_for(lambda: any((slow / "out").glob("*/events.jsonl")))
     os.kill(process.pid, signal.SIGINT)
-    finished(process, code=130)
-    wait_for(lambda: processes_on(slow / "out") == [], 10)
+    done = process.ended()  # submitit's local jobs say in their own way that they were interrupted
+    assert done.returncode == 130 and "continue with the same command" in done.stderr
+    wait_for(lambda: processes_on(slow / "out") == [], 30)
     assert not list((slow / "out").glob("*.failed"))
 
 
@@ -453,6 +453,14 @@ def launcher_names():
     from kpig.cli.sweep import Launcher
 
     return Launcher
+
+
+@needs_ray
+@pytest.mark.parametrize("asked", [{"gpus": 1}, {"num_gpus": "many"}, {"num_cpus": -1}])
+def test_what_ray_does_not_know_is_misuse_and_starts_none(asked):
+    with pytest.raises(UsageError, match=next(iter(asked))):
+        sweep.launcher("ray", Path(), 1, (), asked)
+    assert not sys.modules["ray"].is_initialized()
 
 
 @needs_ray

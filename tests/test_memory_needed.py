@@ -22,6 +22,8 @@ from test_cli import kpig
 from test_job import small
 
 BFLOAT16 = {"model.dtype": "bfloat16", "train.precision": "bfloat16"}
+TWICE = {"train.gradient_checkpointing": True}
+UNPROBED = {"method.kpig": {"gain_from": "training"}}
 WORDS = ("ant", "box", "cup", "dog", "egg", "fox", "gum", "hat", "ink", "jar")
 
 
@@ -83,8 +85,8 @@ CASES = [
     ("llama", 192, 6, "sequential", "lora", 30, 1024, {"train.precision": "bfloat16"}),
     ("llama", 192, 5, "replay", "none", 30, 1024, {"model.dtype": "bfloat16"}),
     ("llama", 192, 6, "replay", "lora", 30, 1024, BFLOAT16),
-    ("llama", 192, 8, "replay", "none", 30, 1024, {"train.gradient_checkpointing": True}),
-    ("llama", 192, 8, "kpig", "lora", 20, 1024, BFLOAT16 | {"train.gradient_checkpointing": True}),
+    ("llama", 192, 8, "replay", "none", 30, 1024, TWICE),
+    ("llama", 192, 8, "kpig", "lora", 60, 4096, BFLOAT16 | TWICE | UNPROBED),
 ]
 
 
@@ -113,8 +115,10 @@ def tensors_of(found):
     ("kind", "hidden", "layers", "method", "adapter", "num_words", "tokens", "more"), CASES
 )
 def test_the_estimate_is_within_15_percent_of_what_tensors_take(
-    kind, hidden, layers, method, adapter, num_words, tokens, more, tmp_path
+    kind, hidden, layers, method, adapter, num_words, tokens, more, tmp_path, monkeypatch
 ):
+    # Weights that transformers converts in other threads are not seen by the profiler.
+    monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")
     saved(tmp_path / "model", kind, hidden, layers)
     chosen = table_of(tmp_path, method, adapter, num_words, tokens, more)
     estimate = tensors_of(memory.of_run(chosen, stream.configured(chosen)))

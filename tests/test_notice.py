@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import forked
+import launched
 from kpig import config
+from kpig.testing.several import environment, free_port
 from kpig.training import loop, notice
 from kpig.training.notice import UNFINISHED, Stopped
 from test_job import read_scores, small, start, weights
@@ -68,9 +70,18 @@ def assert_goes_on(folder: Path, out: Path) -> None:
     assert updates(out) == updates(folder / "run")
 
 
-@pytest.mark.parametrize("number", NOTICES)
-@pytest.mark.parametrize(("method", "every"), [("kpig", 0), ("kpig", 2), ("ewc", 0), ("sequential", 4)])
-@pytest.mark.parametrize(("step", "update"), [(1, 0), (2, 2), (2, 4)])
+TERM, USR1 = NOTICES
+
+
+@pytest.mark.parametrize(
+    ("number", "method", "every", "step", "update"),
+    [
+        (TERM, "kpig", 0, 1, 0),
+        (USR1, "kpig", 2, 2, 2),
+        (TERM, "kpig", 0, 2, 4),
+        (USR1, "ewc", 0, 2, 1),
+    ],
+)
 def test_the_update_at_work_is_the_last_and_no_update_is_lost(
     number, method, every, step, update, straight, tmp_path
 ):
@@ -93,17 +104,15 @@ def test_a_notice_that_is_repeated_changes_nothing(straight, tmp_path):
     assert_goes_on(folder, out)
 
 
-@pytest.mark.parametrize("number", NOTICES)
-def test_ctrl_c_does_not_wait_for_the_update_that_a_notice_waits_for(number, straight, tmp_path):
+def test_ctrl_c_does_not_wait_for_the_update_that_a_notice_waits_for(straight, tmp_path):
     folder, out = straight(train={"checkpoint_every": 2}), tmp_path / "out"
-    ended = noticed(folder, out, during(2, 3, number, signal.SIGINT)).ended()
+    ended = noticed(folder, out, during(2, 3, TERM, signal.SIGINT)).ended()
     assert ended.returncode == 130 and updates(out)[-1] == (2, 3)
     assert start(folder, out, "--resume").ended().returncode == 0
     assert weights(out, 2) == weights(folder / "run", 2)
 
 
-@pytest.mark.parametrize("number", NOTICES)
-def test_where_no_update_is_at_work_a_notice_ends_the_run_at_once(number, straight, tmp_path):
+def test_where_no_update_is_at_work_a_notice_ends_the_run_at_once(straight, tmp_path):
     folder, out = straight(train={"checkpoint_every": 2}), tmp_path / "out"
 
     def first() -> None:
@@ -113,7 +122,7 @@ def test_where_no_update_is_at_work_a_notice_ends_the_run_at_once(number, straig
 
         def sending(learner, probes, *rest):
             if (out / "steps/01/checkpoint").exists():
-                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), USR1)
             return true(learner, probes, *rest)
 
         answers.score = sending
@@ -138,6 +147,27 @@ def test_the_steps_that_a_run_continues_with_heed_it_too(straight, tmp_path):
     assert forked.kpig("continue", ends["noticed"], "--resume").returncode == 0
     assert weights(ends["noticed"], 3) == weights(ends["quiet"], 3)
     assert updates(ends["noticed"]) == updates(ends["quiet"])
+
+
+@pytest.mark.parametrize("noticed", [0, 1])
+def test_notice_to_one_of_several_processes_is_notice_to_all(noticed, straight, tmp_path):
+    folder, out = straight("replay", train={"checkpoint_every": 0}), tmp_path / "out"
+    port = free_port()
+
+    def begin(number: int) -> forked.Child:
+        def first() -> None:
+            os.environ.update(environment(number, 2, port))
+            if number == noticed:
+                during(2, 1, signal.SIGTERM)()
+
+        return forked.start("run", folder / "my.toml", "--out", out, first=first)
+
+    ended = launched.ended([begin(number) for number in range(2)], 200.0)
+    assert [one.returncode for one in ended] == [UNFINISHED] * 2, ended[0].stderr
+    assert "".join(one.stderr for one in ended).count("stopped; ") == 1
+    assert updates(out)[-1] == (2, 2)
+    assert start(folder, out, "--resume").ended().returncode == 0
+    assert updates(out) == updates(folder / "run")
 
 
 def test_a_notice_waits_only_where_it_is_held_back():

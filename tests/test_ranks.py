@@ -27,7 +27,7 @@ from kpig.scoring.scores import read_run
 from kpig.tasks import suite
 from kpig.testing import models
 from kpig.testing.several import environment, free_port, in_processes
-from kpig.training import loop
+from kpig.training import checkpoint, loop, notice
 from test_job import kill_after, small
 
 TASKS = tuple(suite.task(pair, 11, 3, seed=0) for pair in (("reverse", "upper"), ("count", "period")))
@@ -371,6 +371,19 @@ def test_what_cannot_be_is_said_once_by_all_processes_together(arguments, words,
     assert [path.name for path in tmp_path.iterdir()] == ["my.toml"]
 
 
+def test_each_process_takes_the_gpu_of_its_number_or_says_how_many_there_are(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    ranks.take_gpu(0)
+    for number, on_machine in ((0, 0), (5, 1)):
+        monkeypatch.setattr(ranks, "_groups", [ranks._Group(number, 8, on_machine)])
+        ranks.take_gpu(2)
+    assert taken == [0, 1]
+    monkeypatch.setattr(ranks, "_groups", [ranks._Group(6, 8, 2)])
+    with pytest.raises(RunError, match="process 6 is number 2 there, counted from 0, and torch sees 2"):
+        ranks.take_gpu(2)
+
+
 def test_a_launcher_that_says_too_little_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.toml").write_text(config.dump(small("init")))
@@ -492,6 +505,22 @@ def test_ctrl_c_is_one_message_and_the_job_goes_on(runs, tmp_path):
     done = launched.kpig("run", runs / "my.toml", "--out", out, "--resume")
     assert [one.returncode for one in done] == [0, 0], done[0].stderr
     assert_alike(runs / "one", out)
+
+
+@pytest.mark.parametrize("told", [(0, 1), (1,)], ids=["all", "one"])
+def test_a_schedulers_notice_ends_all_after_the_same_checkpoint(told, runs, tmp_path):
+    out = tmp_path / "run"
+    children = launched.begin("run", runs / "my.toml", "--out", out)
+    while not (out / "events.jsonl").exists():
+        time.sleep(0.05)
+    for number in told:
+        os.kill(children[number].pid, signal.SIGTERM)
+    done = launched.ended(children)
+    said = "".join(one.stderr for one in done)
+    assert {one.returncode for one in done} == {notice.UNFINISHED}
+    assert said.count("continue with: kpig run") == 1 and "Traceback" not in said
+    last = RunDir(out).updates()[-1]["update"]
+    assert checkpoint.read(out / "steps/01/checkpoint").update == last
 
 
 def test_a_folder_that_the_main_process_cannot_write_ends_all_with_one_message(runs, tmp_path):

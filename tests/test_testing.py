@@ -22,6 +22,7 @@ PROMISES = {
     "budget": "test_replay_keeps_to_the_budget_on_average_and_to_past_tasks",
     "goes on": "test_a_stream_that_grows_is_learned_to_the_bit_as_if_it_had_been_known_whole",
     "forgets": "test_what_is_forgotten_leaves_no_example_and_a_step_can_be_learned_without",
+    "shared": "test_two_processes_that_share_the_job_learn_as_one_does",
     "plain": "test_the_method_can_be_described_in_plain_data",
     "refusal": "test_what_it_cannot_be_used_with_is_refused_before_training_by_the_name_of_the_key",
     "unknown": "test_a_setting_that_it_does_not_have_is_refused_by_name",
@@ -32,10 +33,11 @@ OF_SETTINGS = {"refusal", "unknown", "settings"}
 
 BREAKS = {
     "Sound": set(),
-    "ForgetsState": {"resume", "goes on"},
-    "LoadsLess": {"resume", "state", "goes on"},
+    "ForgetsState": {"resume", "goes on", "shared"},
+    "LoadsLess": {"resume", "state", "goes on", "shared"},
     "SavesSet": PROMISES.keys() - OF_SETTINGS,
-    "UsesGlobalChance": {"resume", "goes on"},
+    "UsesGlobalChance": {"resume", "goes on", "shared"},
+    "ChoosesByItsPart": {"shared"},
     "LogsNan": {"update", "resume"},
     "LeaksHook": {"leak"},
     "LeavesGradients": {"leak"},

@@ -130,7 +130,7 @@ def _way_lines(found: "Plan", told: "Told", config: Path) -> Iterator[str]:
     if found.micro_batches < told.devices:
         yield (
             f"passes of an update: {found.micro_batches}, so that {told.devices - found.micro_batches} of "
-            f"{told.devices} devices have none: raise train.batch_size, or lower train.tokens_per_micro_batch"
+            f"{told.devices} devices have none: raise train.batch_size, or take fewer"
         )
 
 
@@ -147,8 +147,8 @@ def _work_lines(found: "Plan", told: "Told") -> Iterator[str]:
     more = found.taken.phases.most.total - found.plain_phases.most.total
     yield (
         f"beside {PLAIN}: {work.update / found.plain.update:.2f} times the FLOP of an update, "
-        f"{work.gains / work.total:.1%} of all for gains, and {size(max(0, more))} more memory; rows that "
-        "examples share take less than is reckoned here"
+        f"{work.gains / work.total:.1%} of all for gains, and {size(abs(more))} "
+        f"{'less' if more < 0 else 'more'} memory; rows that examples share take less than is reckoned here"
     )
     if found.update_seconds is None or found.training_seconds is None:
         yield "time: tell --tflops, what a device makes of the like, and it is reckoned"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from kpig import ranks
 from kpig.config import RunConfig
 from kpig.config.section import Count, CountOrAll, Share, cost
 from kpig.errors import ConfigError
@@ -224,8 +225,11 @@ class Kpig(Method):
         return Loss(found.total, log)
 
     def shape_gradients(self, learner: Learner, clock: Clock) -> None:
-        """The passes of the update are made: what they told of gains joins `running`, in order."""
-        read = [self._read[place] for place in sorted(self._read)]
+        """The passes of the update are made: what they told of gains joins `running`, in order.
+
+        Of several processes that share a job, each has read a part.
+        """
+        read = ranks.in_order(ranks.united(lambda: self._read)) if self.paired else []
         self.running = running_gain.grown(self.running, read, self.settings.num_probes)
         self._read = {}
 

@@ -324,11 +324,10 @@ class Learner:
         """[P, D] in float32: the mean of the last hidden states over each prompt's token ids.
 
         The tokens count as forward tokens. `max_tokens` padded ones go side by side: chosen, not measured.
+        The same bits in any number of processes on equal devices: choices by distance hang on them.
         """
         lengths = [len(prompt) for prompt in prompts]
-        groups = portions.token_batches(
-            lengths, portions.shared(max_tokens, sum(lengths), ranks.num_processes())
-        )
+        groups = portions.token_batches(lengths, max_tokens)
 
         def embedded(own: list[int]) -> dict[int, Tensor]:
             vectors: dict[int, Tensor] = {}
@@ -598,8 +597,7 @@ class Learner:
     def _probed_states(self) -> tuple[Tensor, Tensor]:
         ids = plain_ids(self.model, self.tokenizer, self.pad_id)
         rows = few_rows(ids, self.pad_id).to(self.device)
-        autocast_off = torch.autocast(self.device.type, enabled=False)
-        with self.evaluating(), autocast_off, internals.gathered(self._core, rows) as caught:
+        with self.evaluating(), internals.gathered(self._core, rows) as caught:
             logits: Tensor = self._output_of(rows, None).logits[0]
         return caught[0], logits
 

@@ -44,12 +44,14 @@ LOST = (
 class _Group:
     """The processes that this one has joined.
 
-    `store` is where they met: it may end with this process. `shared` is the last error that was raised in all
-    of them. `word` is what `last_word` has answered, in a list of one, and empty before.
+    `on_machine` is its number on its machine, where that is known. `store` is where they met: it may end with
+    this process. `shared` is the last error that was raised in all of them. `word` is what `last_word` has
+    answered, in a list of one, and empty before.
     """
 
     number: int
     size: int
+    on_machine: int | None = None
     store: Any = None
     heart: Heart | None = None
     shared: BaseException | None = None
@@ -77,6 +79,25 @@ def join() -> None:
     elif found := launch.found(os.environ):
         _groups.append(_met(found))
         atexit.register(leave)
+
+
+def take_gpu(num_gpus: int) -> None:
+    """Have this process compute on the GPU of its number on its machine; nothing in a job of one process.
+
+    Raises RunError where there is none for it.
+    """
+    group = _groups[0] if _groups else None
+    if group is None or group.on_machine is None:
+        return
+    if group.on_machine >= num_gpus:
+        raise RunError(
+            f"more processes than GPUs on a machine: process {group.number} is number {group.on_machine} "
+            f"there, counted from 0, and torch sees {num_gpus}; start as many as there are (--nproc_per_node "
+            f'{num_gpus}), or compute on the CPU (train.device = "cpu", --device cpu)'
+        )
+    import torch
+
+    torch.cuda.set_device(group.on_machine)
 
 
 def leave() -> None:
@@ -273,7 +294,7 @@ def _met(found: Launch) -> _Group:
         own = distributed.TCPStore(found.address, found.port, None, False, JOIN, wait_for_workers=False)
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         beats = distributed.PrefixStore(f"kpig/{attempt}", own)
-        group = _Group(number, size, store)
+        group = _Group(number, size, found.on_machine, store)
         group.heart = Heart(beats, number, size, lambda: _end_lost(group))
         distributed.init_process_group(store=store, rank=number, world_size=size, timeout=LONGEST)
     except (RuntimeError, ValueError) as error:
@@ -346,7 +367,7 @@ def _unpacked(packed: bytes) -> tuple[Any, Exception | None]:
     import torch
 
     def here(storage: Any, place: str) -> Any:
-        return storage if place == "cpu" else storage.to(torch.device(place.partition(":")[0]))
+        return storage if place == "cpu" else storage.cuda()
 
     found: tuple[Any, Exception | None] = torch.load(io.BytesIO(packed), here, weights_only=False)
     return found

@@ -6,6 +6,7 @@ What it needs of torch and the hub loads late.
 import sys
 from pathlib import Path
 
+from kpig import ranks
 from kpig.config import OFFLOAD, TINY, ModelSection, RunConfig
 from kpig.errors import ModelError, RunError, nearest
 from kpig.model import quantized
@@ -31,11 +32,22 @@ def has_cuda() -> bool:
 
 
 def choose_device(name: str) -> str:
-    """The device to use: as named, or with "auto" a GPU where there is one. RunError where it is missing."""
-    if name == "auto":
-        return "cuda" if has_cuda() else "cpu"
+    """The device to use: as named, or with "auto" a GPU where there is one. RunError where it is missing.
+
+    Of processes that share a job each takes a GPU of its own from then on.
+    """
+    found = ("cuda" if has_cuda() else "cpu") if name == "auto" else name
+    _require_device(found)
+    if found == "cuda" and ranks.has_joined():
+        import torch
+
+        ranks.take_gpu(torch.cuda.device_count())
+    return found
+
+
+def _require_device(name: str) -> None:
     if name == "cpu":
-        return name
+        return
     import torch
 
     if (name == "cuda" and not torch.cuda.is_available()) or (
@@ -44,7 +56,6 @@ def choose_device(name: str) -> str:
         raise RunError(
             f"device {name!r} was asked for but torch sees none; use auto or cpu, or install torch for it"
         )
-    return name
 
 
 def device_problem(config: RunConfig) -> str:

@@ -13,6 +13,7 @@ import psutil
 from kpig.config import OFFLOAD, RunConfig
 from kpig.methods import chosen
 from kpig.methods.base import Method
+from kpig.methods.kpig import KpigSettings
 from kpig.model import portions, vocabulary
 from kpig.model.encoding import Encoded
 from kpig.model.folder import is_adapter, is_local, resolve
@@ -96,11 +97,21 @@ class Length(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What is measured beside learning: gains of so many tasks, and answers to so many tests; 0: to many."""
+
+    tasks: int
+    tests: int
+
+
+@dataclass(frozen=True)
 class Place:
-    """Where a run computes: as `kpig.model.portions` asks, and whether in bfloat16 by autocast."""
+    """Where a run computes: as `kpig.model.portions` asks, whether in bfloat16 by autocast, in how many
+    processes."""
 
     type: str
     autocast: bool
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -246,8 +257,13 @@ def of_run(config: RunConfig, tasks: Stream) -> Memory | None:
     lengths = sampled(config, tasks)
     if found is None or not lengths:
         return None
-    num_tasks = len(tasks.tasks) + len(tasks.held_out)
-    return at_most(config, found, lengths, num_tasks, _place(config, found.weights)).most
+    return at_most(config, found, lengths, measured(tasks), _place(config, found.weights)).most
+
+
+def measured(tasks: Stream) -> Measured:
+    """What is measured of a stream when all of its tasks are."""
+    every = (*tasks.tasks, *tasks.held_out)
+    return Measured(len(every), sum(len(task.test) for task in every))
 
 
 def sampled(config: RunConfig, tasks: Stream) -> list[Length]:
@@ -261,15 +277,15 @@ def sampled(config: RunConfig, tasks: Stream) -> list[Length]:
 
 
 def at_most(
-    config: RunConfig, shape: Shape, lengths: Sequence[Length], num_tasks: int, place: Place
+    config: RunConfig, shape: Shape, lengths: Sequence[Length], measured: Measured, place: Place
 ) -> Phases:
-    """What a run of the config takes on a place, with a model of a shape and examples of these lengths."""
+    """What each process of a run takes on its place, with a model of a shape, examples of these lengths."""
     method = chosen.create(config)
     starts_bare = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
     copies = int(method.needs_initial and not starts_bare) + int(config.train.keep_best)
     program = PROGRAM + (PEFT if config.model.adapter == "lora" else 0) if place.type == "cpu" else 0
     found = [
-        phases(shape, load, copies, program) for load in _loads(config, method, lengths, num_tasks, place)
+        phases(shape, load, copies, program) for load in _loads(config, method, lengths, measured, place)
     ]
     return max(found, key=lambda one: one.most.total)
 
@@ -293,6 +309,12 @@ def sentences(config: RunConfig, tasks: Stream) -> list[str]:
     return told
 
 
+def probes(method: Method) -> bool:
+    """Whether gains are measured while a method learns, in passes of their own."""
+    settings = method.settings
+    return isinstance(settings, KpigSettings) and method.paired and settings.gain_from == "probe"
+
+
 def num_read(config: RunConfig, method: Method, replays: bool = True) -> int:
     """Examples of an update, rounded: current ones, and where it `replays` those of the past."""
     ratio = config.replay.ratio if replays and type(method).replay is not Method.replay else 0
@@ -306,23 +328,26 @@ def micro_batches(
     count = num_read(config, method)
     longest = sorted(lengths, key=lambda one: -one.tokens)[:count]
     longest += [longest[0]] * (count - len(longest))
-    twice = 2 if method.paired else 1
+    tokens = [one.tokens * (2 if method.paired else 1) for one in longest]
     budget = portions.training(place, config.train.tokens_per_micro_batch)
-    groups = portions.token_batches([one.tokens * twice for one in longest], budget)
+    groups = portions.token_batches(tokens, portions.shared(budget, sum(tokens), place.processes))
     return [[longest[n] for n in group] for group in groups]
 
 
 def _loads(
-    config: RunConfig, method: Method, lengths: Sequence[Length], num_tasks: int, place: Place
+    config: RunConfig, method: Method, lengths: Sequence[Length], measured: Measured, place: Place
 ) -> list[Load]:
     """The micro-batches of an update of the longest examples, each with what is read and answered besides."""
-    groups = micro_batches(config, method, lengths, place)
-    longest = groups[0][0]
-    most, evaluate = config.evaluate.max_new_tokens, config.evaluate
+    groups, evaluate = micro_batches(config, method, lengths, place), config.evaluate
+    probed = measured.tasks * evaluate.num_gain_examples if evaluate.gain or probes(method) else 0
+    with_twins = sum(one.tokens * (2 if one.has_twin else 1) for one in lengths) / len(lengths)
+    responses = sum(one.response * (2 if one.has_twin else 1) for one in lengths) / len(lengths)
+    num_side = min(probed, max(1, portions.forward(place) / with_twins))
     generated = portions.generation(place, evaluate.tokens_per_batch, evaluate.row_tokens != 0)
-    in_pairs = 2 * longest.tokens if longest.has_twin else longest.tokens
-    num_probes = num_tasks * evaluate.num_gain_examples if evaluate.gain or method.paired else 0
-    num_side = min(num_probes, max(1, portions.forward(place) // in_pairs))
+    if measured.tests:
+        num_answers = measured.tests * (2 if evaluate.half_listening else 1)
+        in_all = num_answers * (groups[0][0].tokens + evaluate.max_new_tokens)
+        generated = min(generated, in_all)
     loads = []
     for group in groups:
         twins = [one for one in group if method.paired and one.has_twin]
@@ -333,9 +358,9 @@ def _loads(
                 targets=sum(one.response for one in group),
                 twin_targets=sum(one.response for one in twins),
                 is_split=len(groups) > 1,
-                generated=min(generated, len(lengths) * (longest.tokens + most)),
-                read=num_side * in_pairs,
-                read_targets=num_side * longest.response * (2 if longest.has_twin else 1),
+                generated=generated,
+                read=round(num_side * with_twins),
+                read_targets=round(num_side * responses),
                 autocast=place.autocast,
                 checkpointed=config.train.gradient_checkpointing,
                 makes_logits=method.makes_logits,

@@ -15,12 +15,13 @@ from kpig.model import portions
 from kpig.model.folder import is_adapter, is_local, resolve
 from kpig.runs import disk, memory, shapes
 from kpig.runs.disk import Disk
-from kpig.runs.memory import Length, Phases, Place
+from kpig.runs.memory import Length, Measured, Phases, Place
 from kpig.runs.shapes import Shape
 from kpig.tasks import stream
 from kpig.training.precision import BFLOAT16, precision
 
 GIGABYTE = 10**9
+MEBI = 1 << 20
 
 LEFT_FREE = 0.1
 """Of a GPU's memory, for its driver and for what the allocator scatters. Chosen, not measured."""
@@ -63,13 +64,12 @@ class Told:
 
 @dataclass(frozen=True)
 class Data:
-    """How many training examples there are, in all steps, and the lengths of some; `tests` are answered."""
+    """How many training examples there are, in all steps, the lengths of some, and what is measured."""
 
     lengths: tuple[Length, ...]
     examples: int
     steps: int
-    tasks: int
-    tests: int
+    measured: Measured
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,18 @@ def plan(config: RunConfig, told: Told) -> Plan:
     config.json is read; the data are those of the config, as far as nothing else is told of them. Raises
     UsageError where what is told does not do, and a KpigError for a config that cannot be run.
     """
+    _require(told)
     data = _data(config, told)
     ways = _ways(config, told, data)
     taken = next((way for way in ways if way.fits), ways[-1])
     changed = _changed(config, taken.changes)
     shape = _shape(changed, told)
-    place = _place(changed, shape)
+    place = _place(changed, shape, told.devices)
     method, plain = chosen.create(changed), _changed(changed, (f"method.name={PLAIN}",))
     groups = memory.micro_batches(changed, method, data.lengths, place)
     updates, work = _num_updates(changed, method, data), _work(changed, shape, data)
     turns = math.ceil(len(groups) / told.devices) / len(groups)
-    answers = data.tests * (2 if config.evaluate.half_listening else 1)
+    answers = data.measured.tests * (2 if config.evaluate.half_listening else 1)
     return Plan(
         shape=shape,
         data=data,
@@ -146,13 +147,26 @@ def plan(config: RunConfig, told: Told) -> Plan:
         micro_batches=len(groups),
         work=work,
         plain=_work(plain, shape, data),
-        plain_phases=memory.at_most(plain, shape, data.lengths, data.tasks, place),
+        plain_phases=memory.at_most(plain, shape, data.lengths, data.measured, place),
         update_seconds=_seconds(work.update * turns, told.teraflops),
         training_seconds=_seconds(work.updates * turns + work.gains / told.devices, told.teraflops),
         answers=answers,
         answering_seconds=_answering(changed, told, shape, data, place, answers),
         disk=disk.needed(changed, shape.trained * shape.trained_bytes, data.steps),
     )
+
+
+def _require(told: Told) -> None:
+    """Refuse what is no number to reckon with, and what would be left aside."""
+    for name in ("gigabytes", "teraflops", "bandwidth"):
+        value = getattr(told, name)
+        if not math.isfinite(value) or value < 0:
+            raise UsageError(f"{name} of a device are {value}; expected a number of 0 or more")
+    if told.response_tokens and not told.tokens:
+        raise UsageError(
+            f"--response-tokens {told.response_tokens} is a part of --tokens, which is not told; give both, "
+            "or none: then the data are read"
+        )
 
 
 def _data(config: RunConfig, told: Told) -> Data:
@@ -168,8 +182,7 @@ def _data(config: RunConfig, told: Told) -> Data:
         lengths=tuple(memory.sampled(config, tasks)),
         examples=told.examples or sum(len(task.train) for task in tasks.tasks),
         steps=told.steps or len(tasks.steps),
-        tasks=len(tasks.tasks) + len(tasks.held_out),
-        tests=sum(len(task.test) for task in (*tasks.tasks, *tasks.held_out)),
+        measured=memory.measured(tasks),
     )
 
 
@@ -185,7 +198,7 @@ def _told_data(config: RunConfig, told: Told) -> Data:
         )
     steps = told.steps or 1
     lengths = (Length(told.tokens, told.response_tokens, True),) * min(told.examples, memory.NUM_SAMPLED)
-    return Data(lengths, told.examples, steps, steps, 0)
+    return Data(lengths, told.examples, steps, Measured(steps, 0))
 
 
 def _shape(config: RunConfig, told: Told) -> Shape:
@@ -216,7 +229,8 @@ def _ways(config: RunConfig, told: Told, data: Data) -> list[Way]:
             continue
         known.append(changed)
         shape = _shape(changed, told)
-        phases = memory.at_most(changed, shape, data.lengths, data.tasks, _place(changed, shape))
+        place = _place(changed, shape, told.devices)
+        phases = memory.at_most(changed, shape, data.lengths, data.measured, place)
         found.append(Way(changes, phases, phases.most.total <= room))
     return found
 
@@ -230,12 +244,13 @@ def _device(config: RunConfig) -> str:
     return "cuda" if config.train.device == AUTO else config.train.device
 
 
-def _place(config: RunConfig, shape: Shape) -> Place:
+def _place(config: RunConfig, shape: Shape, processes: int) -> Place:
     """Where a run of the config computes; a GPU is taken to have bfloat16, a CPU to be as the one here."""
     device = _device(config)
     if device == "cuda" and config.train.precision == AUTO:
-        return Place(device, True)
-    return Place(device, precision(config.train, Place(device, False), shape.weights) == BFLOAT16)
+        return Place(device, True, processes)
+    found = precision(config.train, Place(device, False), shape.weights)
+    return Place(device, found == BFLOAT16, processes)
 
 
 def _num_updates(config: RunConfig, method: Method, data: Data) -> int:
@@ -250,6 +265,9 @@ def _work(config: RunConfig, shape: Shape, data: Data) -> Work:
     method = chosen.create(config)
     updates = _num_updates(config, method, data)
     per_example = fmean(_example_work(config, method, shape, one) for one in data.lengths)
+    per_example -= _kept_share(config, method, shape, data) * fmean(
+        _reference_work(method, shape, one) for one in data.lengths
+    )
     first, later = (memory.num_read(config, method, replays) for replays in (False, True))
     in_all = updates * (first + (data.steps - 1) * later)
     return Work(
@@ -271,8 +289,27 @@ def _example_work(config: RunConfig, method: Method, shape: Shape, length: Lengt
         learned += layers
     if shape.is_adapted:
         learned += 6 * shape.trained * length.tokens
-    is_twinned = method.paired and length.has_twin
-    return learned * (2 if is_twinned else 1) + (forward if is_twinned else 0)
+    twice = 2 if method.paired and length.has_twin else 1
+    return learned * twice + _reference_work(method, shape, length)
+
+
+def _reference_work(method: Method, shape: Shape, length: Length) -> float:
+    """The frozen model's pass over the masked twin; 0 where there is none."""
+    return _forward_work(shape, length) if method.paired and length.has_twin else 0.0
+
+
+def _kept_share(config: RunConfig, method: Method, shape: Shape, data: Data) -> float:
+    """The share of twins for which the reference is not asked: they came before in their step, and are kept.
+
+    Replayed ones are reckoned as current ones, which come first and stay.
+    """
+    if not isinstance(method.settings, KpigSettings):
+        return 0.0
+    of_twin = fmean(one.response for one in data.lengths) * shape.hidden * shape.number_bytes
+    in_step = data.examples / data.steps
+    read = max(in_step, _num_updates(config, method, data) * config.train.batch_size)
+    kept = min(in_step, method.settings.kept_mib * MEBI / of_twin)
+    return kept * (read / in_step - 1) / read
 
 
 def _forward_work(shape: Shape, length: Length) -> float:
@@ -289,10 +326,10 @@ def _layer_work(shape: Shape, length: Length) -> float:
 def _gain_work(method: Method, shape: Shape, data: Data, updates: int) -> float:
     """What measuring gains takes while all steps are learned: two passes over the probes of tasks so far."""
     settings = method.settings
-    if not isinstance(settings, KpigSettings) or not method.paired:
+    if not isinstance(settings, KpigSettings) or not memory.probes(method):
         return 0.0
     times = 1 + (updates - 1) // settings.refresh if settings.refresh else 1
-    tasks = sum(data.tasks * step / data.steps for step in range(1, data.steps + 1))
+    tasks = data.measured.tasks * (data.steps + 1) / 2  # as many more are known in each step
     forward = fmean(_forward_work(shape, one) for one in data.lengths)
     return times * tasks * settings.num_probes * 2 * forward
 
@@ -307,8 +344,9 @@ def _answering(
     """Seconds in which the answers are written at the least: each token of a batch reads all weights once."""
     if not told.bandwidth or not answers:
         return None
-    most = config.evaluate.max_new_tokens
+    evaluate = config.evaluate
+    most, is_shared = evaluate.max_new_tokens, evaluate.row_tokens != 0
     tokens = fmean(one.tokens - one.response for one in data.lengths) + most
-    side_by_side = max(1, int(portions.generation(place, config.evaluate.tokens_per_batch) // tokens))
+    side_by_side = max(1, int(portions.generation(place, evaluate.tokens_per_batch, is_shared) // tokens))
     turns = math.ceil(math.ceil(answers / side_by_side) / told.devices)
     return turns * most * shape.weights * shape.weight_bytes / (told.bandwidth * GIGABYTE)

@@ -1,6 +1,6 @@
 """What a run will not see or change of its data and its model, counted before it begins."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -78,7 +78,7 @@ def cut(encoder: Encoder, tasks: Stream, config: RunConfig) -> Cut:
     """
     for _ in encoder.encode_all(_under_longest_wordings(tasks)):
         pass
-    return _counted(encoder, list(_learned_and_tested(tasks)), config)
+    return _counted(encoder, _learned_and_tested(tasks), config)
 
 
 def _under_longest_wordings(tasks: Stream) -> Iterator[Example]:
@@ -102,21 +102,22 @@ def _left_out(config: RunConfig) -> list[str]:
         return []
 
 
-def _counted(encoder: Encoder, examples: Sequence[tuple[Example, bool]], config: RunConfig) -> Cut:
+def _counted(encoder: Encoder, examples: Iterable[tuple[Example, bool]], config: RunConfig) -> Cut:
     inputs: dict[str, int] = {}
     references: dict[str, int] = {}
-    most = config.evaluate.max_new_tokens
+    most, num_examples, num_test = config.evaluate.max_new_tokens, 0, 0
     for encoded, is_test in _encoded(encoder, examples, most):
         example = encoded.example
+        num_examples, num_test = num_examples + 1, num_test + is_test
         if encoded.num_cut:
             inputs[example.task] = inputs.get(example.task, 0) + 1
         if is_test and len(encoded.response) > most and not _has_shorter(encoder, example, most):
             references[example.task] = references.get(example.task, 0) + 1
-    return Cut(inputs, references, len(examples), sum(is_test for _, is_test in examples))
+    return Cut(inputs, references, num_examples, num_test)
 
 
 def _encoded(
-    encoder: Encoder, examples: Sequence[tuple[Example, bool]], most: int
+    encoder: Encoder, examples: Iterable[tuple[Example, bool]], most: int
 ) -> Iterator[tuple[Encoded, bool]]:
     """Each example encoded, with room for an answer of `most` tokens where it is a test example."""
     for is_test, members in groupby(examples, lambda one: one[1]):

@@ -187,10 +187,14 @@ class MethodContract:
         assert sum(counts) == budget if self.rehearses else sum(counts) in (0, budget)
 
     def test_two_processes_that_share_the_job_learn_as_one_does(self, history: History) -> None:
-        """The same choices and counts, each loss within 1e-5; without dropout, which differs between them."""
+        """The same choices and counts, each loss within 1e-5; without dropout, which differs between them.
+
+        What a method keeps of forward passes, each process keeps for itself: so they may read more of these.
+        """
         alone = learned(history.config)
         for shared in several.in_processes(partial(learned, history.config)):
-            assert [shared.drawn, shared.kept, shared.tokens] == [alone.drawn, alone.kept, alone.tokens]
+            assert [shared.drawn, shared.kept] == [alone.drawn, alone.kept]
+            assert shared.tokens[0] == alone.tokens[0] and shared.tokens[1] >= alone.tokens[1]
             for here, there in zip(alone.records, shared.records, strict=True):
                 assert here["loss"] == pytest.approx(there["loss"], abs=1e-5)
                 counts = ("update", "tokens", "replayed", "replayed_tasks", "train_tokens")

@@ -35,6 +35,9 @@ UPDATES, BATCH, RATIO, CAPACITY = 4, 4, 0.75, 5
 """Updates of a step, current examples of an update, replayed for each of them, kept of a task. Odd where
 they can be, and small, so that a history takes about a second."""
 
+MICRO_BATCH = 96
+"""Tokens of a micro-batch where one process is compared with several."""
+
 PAUSE = 2
 """Updates of the last step before the interrupted run is interrupted."""
 
@@ -159,7 +162,12 @@ class Learned:
 
 
 def learned(config: RunConfig) -> Learned:
-    """What the method of a config does with the stream, in the processes that this one shares a job with."""
+    """What the method of a config does with the stream, in the processes that this one shares a job with.
+
+    In micro-batches small enough for several processes, so that only the order of sums differs from one.
+    """
+    small = config.train.model_copy(update={"tokens_per_micro_batch": MICRO_BATCH})
+    config = config.model_copy(update={"train": small})
     records: list[Record] = []
     drawn: list[list[Example]] = []
     with scripted():

@@ -15,7 +15,7 @@ import forked
 import launched
 from kpig import config, ranks
 from kpig.config import build
-from kpig.errors import DivergedError, LostError, ModelError, RunError, UsageError
+from kpig.errors import DivergedError, LostError, ModelError, RunError, TrainingError, UsageError
 from kpig.methods.base import Clock, Loss, Method, Step
 from kpig.methods.parts.fisher import diagonal_fisher
 from kpig.methods.parts.gradient import mean_gradient
@@ -284,6 +284,19 @@ def test_a_loss_that_fails_in_one_process_ends_all_before_the_optimizer_moves(ho
 
     main, other = in_processes(work)
     assert ("in process 1" in main) == (how == "bug") and "Error" not in other[:0]
+
+
+def test_processes_that_plan_different_work_are_told_so():
+    class Drawn(Method):
+        def replay(self, clock, learner):
+            return EXAMPLES[: 1 + 2 * ranks.number()]
+
+    def work():
+        with pytest.raises(TrainingError, match="planned different work"):
+            step_of(Drawn)
+        return True
+
+    assert in_processes(work) == [True, True]
 
 
 def test_memory_that_runs_out_in_one_process_makes_smaller_batches_in_all():

@@ -193,7 +193,7 @@ class Learner:
         if any(planned != sizes for planned, _, _ in found):
             raise TrainingError(
                 "the processes of this job have planned different work, so their results cannot be put "
-                "together; all chance of a method has to come from clock.rng or self.rng (docs/add-a-method.md)"
+                "together; a method draws all chance from clock.rng or self.rng (docs/add-a-method.md)"
             )
         self.ledger.add_all(spent for _, _, spent in found)
         return [value for _, value, _ in found]

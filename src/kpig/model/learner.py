@@ -191,10 +191,7 @@ class Learner:
             return [work(own)]
         found = ranks.united(lambda: (sizes, *self._counted(lambda: work(own))))
         if any(planned != sizes for planned, _, _ in found):
-            raise TrainingError(
-                "the processes of this job have planned different work, so their results cannot be put "
-                "together; a method draws all chance from clock.rng or self.rng (docs/add-a-method.md)"
-            )
+            raise TrainingError(ranks.DIFFERENT)
         self.ledger.add_all(spent for _, _, spent in found)
         return [value for _, value, _ in found]
 

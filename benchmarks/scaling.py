@@ -2,7 +2,8 @@
 
     python benchmarks/scaling.py [--write]
 
-With --write they replace those of the page. Nothing is measured, and no model is loaded. A test holds the page to what this prints.
+With --write they replace those of the page. Nothing is measured, and no model is loaded. A test holds the
+page to what this prints.
 """
 
 import re

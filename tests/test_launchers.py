@@ -382,8 +382,9 @@ def test_a_launcher_that_is_stopped_leaves_no_job_behind(slow):
     process = start(slow, "--launcher", "slurm", "--ask", "cluster=local")
     wait_for(lambda: any((slow / "out").glob("*/events.jsonl")))
     os.kill(process.pid, signal.SIGINT)
-    finished(process, code=130)
-    wait_for(lambda: processes_on(slow / "out") == [], 10)
+    done = process.ended()  # submitit's local jobs say in their own way that they were interrupted
+    assert done.returncode == 130 and "continue with the same command" in done.stderr
+    wait_for(lambda: processes_on(slow / "out") == [], 30)
     assert not list((slow / "out").glob("*.failed"))
 
 
@@ -452,6 +453,14 @@ def launcher_names():
     from kpig.cli.sweep import Launcher
 
     return Launcher
+
+
+@needs_ray
+@pytest.mark.parametrize("asked", [{"gpus": 1}, {"num_gpus": "many"}, {"num_cpus": -1}])
+def test_what_ray_does_not_know_is_misuse_and_starts_none(asked):
+    with pytest.raises(UsageError, match=next(iter(asked))):
+        sweep.launcher("ray", Path(), 1, (), asked)
+    assert not sys.modules["ray"].is_initialized()
 
 
 @needs_ray

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
+import architectures
 from kpig import config
 from kpig.config import ModelSection
-from kpig.errors import UsageError
+from kpig.errors import ModelError, UsageError
 from kpig.methods.base import Step
 from kpig.methods.chosen import create
 from kpig.model import loading
 from kpig.model.folder import resolve
 from kpig.records import Gain
-from kpig.runs import memory, plan, shapes
+from kpig.runs import disk, memory, plan, shapes
 from kpig.runs.memory import Length
 from kpig.runs.plan import Told
 from kpig.tasks import stream
@@ -195,6 +196,10 @@ def test_ways_that_change_nothing_or_cannot_be_are_left_out():
         ({"model": "llama-8b", "tokens": 100}, r"--examples N"),
         ({"model": "llama-8b", **TOLD, "response_tokens": 100}, r"R below 100"),
         ({"model": "llama-8b", **TOLD, "tokens": 10**6}, r"--set model\.max_length=1000000"),
+        ({**TOLD, "model": "llama-8b", "teraflops": float("nan")}, r"teraflops of a device are nan"),
+        ({**TOLD, "model": "llama-8b", "gigabytes": float("inf")}, r"gigabytes of a device are inf"),
+        ({**TOLD, "model": "llama-8b", "bandwidth": -1.0}, r"bandwidth of a device are -1"),
+        ({"model": "llama-8b", "response_tokens": 3}, r"part of --tokens, which is not told"),
         (TOLD, r"someone/on-a-hub.*is no folder here; tell its shape: --model"),
         ({"model": "llama-8b"}, r"its tokenizer cannot count"),
     ],
@@ -240,3 +245,43 @@ def test_the_tables_of_the_page_are_what_the_benchmark_prints():
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     printed = runpy.run_path(str(ROOT / "benchmarks" / "scaling.py"))
     assert all(printed["markdown"](rows()) in page for rows in printed["TABLES"])
+
+
+@pytest.mark.parametrize("name", [*architectures.CAUSAL])
+def test_a_config_of_any_architecture_tells_its_weights_or_is_refused(name):
+    made = architectures.CAUSAL[name]()
+    built = sum(weight.numel() for weight in architectures.build(made).parameters())
+    try:
+        found = shapes.of_table(made.to_dict(), ModelSection())
+    except ModelError as error:
+        assert "tells its sizes by other names" in str(error) and name in ("mamba", "mpt", "bloom")
+    else:
+        assert (found.weights, found.trained) == (built, built) and found.layers == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({}, "cannot be loaded"),
+        ({"model_type": "no such"}, "cannot be loaded"),
+        ({"model_type": "llama", "hidden_size": -1}, "cannot be loaded"),
+        ({"is_encoder_decoder": True, "model_type": "t5"}, "encoder-decoder"),
+        ({"model_type": "llama", "quantization_config": {"quant_method": "gptq"}}, "quantized weights"),
+    ],
+)
+def test_a_config_that_makes_no_model_is_refused_in_words(table, words, tmp_path):
+    with pytest.raises(ModelError, match=words):
+        shapes.of_table(table, ModelSection())
+
+
+def test_the_disk_is_that_which_a_run_says_that_it_takes():
+    for adapter in ("none", "lora"):
+        chosen = small("replay", model={"adapter": adapter})
+        found = plan.plan(chosen, Told(gigabytes=10**6))
+        assert found.disk == disk.needed(chosen, disk.trained_bytes(chosen.model), found.data.steps)
+
+
+def test_many_steps_and_devices_are_reckoned_at_once():
+    chosen = small("kpig", train={"device": "auto"})
+    found = plan.plan(chosen, Told(model="llama-1b", steps=10**9, devices=10**6, **TOLD))
+    assert found.updates >= 1 and found.work.gains > 0

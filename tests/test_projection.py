@@ -252,6 +252,12 @@ def test_an_adapter_or_a_hook_on_the_output_layer_leaves_the_plain_way():
     assert models.as_learner(wrapped, learner.tokenizer, False).head() is None
 
 
+def test_the_proof_is_made_in_the_models_own_dtype_also_where_bfloat16_computes():
+    learner = learner_of(LlamaConfig(**SIZE))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert learner.head() is not None
+
+
 def test_the_proof_counts_no_tokens_and_is_made_once():
     learner = learner_of(LlamaConfig(**SIZE))
     before = learner.ledger.as_dict()

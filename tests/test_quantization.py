@@ -11,9 +11,10 @@ from kpig import config
 from kpig.config import ModelSection
 from kpig.errors import ConfigError, ModelError, RunError
 from kpig.model import loading, quantized
-from kpig.runs import job
+from kpig.runs import export, job
+from kpig.runs.served import step_of
 from test_cli import kpig
-from test_job import small
+from test_job import SHORT, small
 
 FOUR_BITS = {"quantization": "nf4", "adapter": "lora"}
 
@@ -78,3 +79,21 @@ def test_transformers_is_told_of_nf4_and_the_dtype_to_compute_in(dtype, monkeypa
     assert found["device_map"] == {"": "cuda"} and isinstance(settings, BitsAndBytesConfig)
     assert settings.load_in_4bit and settings.bnb_4bit_quant_type == "nf4"
     assert settings.bnb_4bit_use_double_quant and settings.bnb_4bit_compute_dtype == getattr(torch, dtype)
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_run_on_4_bits_is_exported_on_its_plain_base_with_a_note(merge, tmp_path):
+    run = tmp_path / "run"
+    job.run(small("sequential", model={"adapter": "lora"}, **SHORT), run)
+    path = run / "config.toml"
+    said = path.read_text()
+    path.write_text(said.replace('quantization = "none"', 'quantization = "nf4"').replace('"cpu"', '"auto"'))
+    plain = export.export(step_of(run), tmp_path / "out", merge)
+    assert plain.is_adapter != merge and len([one for one in plain.notes if "base in 4 bits" in one]) == 1
+    path.write_text(said)
+    assert not any("4 bits" in one for one in export.export(step_of(run), tmp_path / "as", merge).notes)
+
+
+def test_the_version_of_the_library_is_recorded_where_it_is_used():
+    assert quantized.packages(ModelSection(**FOUR_BITS)) == ("bitsandbytes",)
+    assert quantized.packages(ModelSection()) == ()

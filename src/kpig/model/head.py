@@ -82,7 +82,8 @@ class OutputLayer:
         if type(layer) is not nn.Linear or layer._forward_hooks or layer._forward_pre_hooks:
             return None
         if not self._is_shown:
-            self._tail, self._is_shown = self._found(Head(layer.weight, layer.bias)), True
+            with torch.autocast(layer.weight.device.type, enabled=False):
+                self._tail, self._is_shown = self._found(Head(layer.weight, layer.bias)), True
         return None if self._tail is None else Head(layer.weight, layer.bias, *self._tail)
 
     def names(self, parameters: Mapping[str, nn.Parameter]) -> tuple[str | None, str | None]:

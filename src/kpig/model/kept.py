@@ -80,7 +80,7 @@ class Reader:
 
 
 def as_state(kept: Kept) -> dict[str, Any]:
-    """Which pairs were read together and how, for a method's state; {} for none."""
+    """Which pairs were read together and how, in JSON values for a method's state; {} for none."""
     groups = _groups(kept, kept)
     if not groups:
         return {}
@@ -93,13 +93,13 @@ def as_state(kept: Kept) -> dict[str, Any]:
         }
         for group in groups
     ]
-    return {"groups": told, "ids": torch.tensor(ids, dtype=torch.int32)}
+    return {"groups": told, "ids": ids}
 
 
 def from_state(state: Mapping[str, Any]) -> Kept:
     """What `as_state` returned, read back; the hidden states are not in it."""
     kept: Kept = {}
-    ids = iter(state["ids"].tolist() if state else ())
+    ids = iter(state.get("ids", ()))
     for told in state.get("groups", ()):
         pairs = tuple((_taken(ids, prompt), _taken(ids, response)) for prompt, response in told["lengths"])
         _keep(kept, Group(pairs, told["row_tokens"], told["num_bytes"]))

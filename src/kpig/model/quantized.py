@@ -27,6 +27,11 @@ def problem(section: ModelSection, device: str) -> str:
     return ""
 
 
+def packages(section: ModelSection) -> tuple[str, ...]:
+    """Names of the packages, beside those of every run, whose version can change its numbers."""
+    return () if section.quantization == "none" else (LIBRARY,)
+
+
 def arguments(section: ModelSection, device: str) -> dict[str, Any]:
     """What `from_pretrained` is told beside the dtype; {} for plain weights.
 

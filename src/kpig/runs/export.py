@@ -47,6 +47,12 @@ ASKED = Example("", "", Instruction("Reverse the words."), "one two", ("",))
 """What the card shows how to ask."""
 
 
+FROM_4_BITS = (
+    "it was trained on a base in 4 bits, and its base here has all of its bits: some answers may be other "
+    "ones than in the run"
+)
+
+
 @dataclass(frozen=True)
 class Exported:
     """What was written: whether it is an adapter, and the base it needs then; warnings in words."""
@@ -74,7 +80,8 @@ def export(tuned: Tuned, out: Path, merge: bool = False, dtype: str = "", licenc
     """Write a step of a run into the folder `out`, which is there whole or not at all.
 
     An adapter stays one unless `merge`, and names its base by a whole path or hub name. `dtype` is how the
-    weights are kept, "" for as they were trained; merging is done in the dtype of training. The generation
+    weights are kept, "" for as they were trained; merging is done in the dtype of training, and never in 4
+    bits, which a note tells. The generation
     settings are those by which the run was scored: greedy, with every token that ends a turn.
     Raises RunError where the step holds no model, `out` is not empty, or the base is another one by now, and
     ModelError where the model cannot be loaded.
@@ -86,14 +93,16 @@ def export(tuned: Tuned, out: Path, merge: bool = False, dtype: str = "", licenc
             f"{tuned.run.path}: step 0 is the untuned model {tuned.config.model.path}; use that itself"
         )
     base = _base(tuned)
-    learner = loading.load(tuned.section, clock=begun_at(tuned.run.path))
+    plain = tuned.section.model_copy(update={"quantization": "none"})
+    learner = loading.load(plain, clock=begun_at(tuned.run.path))
     model = learner.model.merge_and_unload() if merge and learner.is_adapter else learner.model
     stays = learner.is_adapter and not merge
     if dtype:
         model = model.to(getattr(torch, dtype))
     messages = learner.encoder.messages(ASKED)
     exact = _prompted(learner, tuned.config.model.chat_template_arguments)
-    notes = () if exact else (f"{model_card.INEXACT}; the card says so",)
+    notes: tuple[str, ...] = () if exact else (f"{model_card.INEXACT}; the card says so",)
+    notes += () if plain == tuned.section else (FROM_4_BITS,)
     asking = model_card.Asking(messages, learner.encoder.chat or exact, exact)
     facts = model_card.facts(tuned, base, stays, asking, dtype or tuned.section.dtype, licence)
     temporary, old = (out.parent / f".{out.name}.{os.getpid()}.{kind}" for kind in ("tmp", "old"))

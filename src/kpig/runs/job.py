@@ -21,7 +21,7 @@ from kpig.errors import DivergedError, KpigError, RunError
 from kpig.files import as_json, drop_unpublished, refuse_links, sync_folder, true_path, writing
 from kpig.methods import chosen, growth
 from kpig.methods.base import Method, Step
-from kpig.model import adapters, identity, loading
+from kpig.model import adapters, identity, loading, quantized
 from kpig.model.chat import present_moment
 from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner
@@ -289,7 +289,7 @@ def environment(
     `train_precision` what "auto" has become.
     """
     return {
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in (*PACKAGES, *quantized.packages(config.model))},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "commit": _commit(),

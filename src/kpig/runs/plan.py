@@ -126,6 +126,7 @@ def plan(config: RunConfig, told: Told) -> Plan:
     config.json is read; the data are those of the config, as far as nothing else is told of them. Raises
     UsageError where what is told does not do, and a KpigError for a config that cannot be run.
     """
+    _require(told)
     data = _data(config, told)
     ways = _ways(config, told, data)
     taken = next((way for way in ways if way.fits), ways[-1])
@@ -153,6 +154,19 @@ def plan(config: RunConfig, told: Told) -> Plan:
         answering_seconds=_answering(changed, told, shape, data, place, answers),
         disk=disk.needed(changed, shape.trained * shape.trained_bytes, data.steps),
     )
+
+
+def _require(told: Told) -> None:
+    """Refuse what is no number to reckon with, and what would be left aside."""
+    for name in ("gigabytes", "teraflops", "bandwidth"):
+        value = getattr(told, name)
+        if not math.isfinite(value) or value < 0:
+            raise UsageError(f"{name} of a device are {value}; expected a number of 0 or more")
+    if told.response_tokens and not told.tokens:
+        raise UsageError(
+            f"--response-tokens {told.response_tokens} is a part of --tokens, which is not told; give both, "
+            "or none: then the data are read"
+        )
 
 
 def _data(config: RunConfig, told: Told) -> Data:
@@ -315,7 +329,7 @@ def _gain_work(method: Method, shape: Shape, data: Data, updates: int) -> float:
     if not isinstance(settings, KpigSettings) or not memory.probes(method):
         return 0.0
     times = 1 + (updates - 1) // settings.refresh if settings.refresh else 1
-    tasks = sum(data.measured.tasks * step / data.steps for step in range(1, data.steps + 1))
+    tasks = data.measured.tasks * (data.steps + 1) / 2  # as many more are known in each step
     forward = fmean(_forward_work(shape, one) for one in data.lengths)
     return times * tasks * settings.num_probes * 2 * forward
 

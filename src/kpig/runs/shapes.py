@@ -10,7 +10,7 @@ from typing import Any
 
 from kpig.config import ModelSection
 from kpig.errors import ModelError, UsageError, nearest
-from kpig.model import vocabulary
+from kpig.model import kind, vocabulary
 from kpig.model.folder import base_of_adapter, is_adapter, is_local, num_weights, read_json, resolve
 from kpig.runs.disk import ADAPTER_BYTES, NUMBER_BYTES, trained_bytes
 
@@ -118,6 +118,8 @@ def of_table(table: Mapping[str, Any], section: ModelSection) -> Shape:
     """
     from kpig.model import loading
 
+    if problem := kind.problem(table):
+        raise ModelError(f"the model {problem}")
     config = loading.described(table, section.trust_remote_code)
     if not _tells(config.get_text_config()):
         raise ModelError(

@@ -18,7 +18,7 @@ from torch import Tensor
 from kpig import ranks
 from kpig.config import TrainSection
 from kpig.config.section import AUTO
-from kpig.errors import ModelError
+from kpig.errors import ModelError, TrainingError
 from kpig.model import adapters, decoding, generation, internals, packing, portions, weights
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, one_layout, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
@@ -184,14 +184,17 @@ class Learner:
         """What `work` gives in each process of the job, which is told the numbers of the parts that it does.
 
         `sizes` say how much work each part is. What it gives can be pickled; an error in one process is
-        raised in all. The tokens that all parts cost are counted in every process.
+        raised in all. The tokens that all parts cost are counted in every process. TrainingError where the
+        processes have not planned the same parts.
         """
         own = ranks.mine(sizes)
         if ranks.num_processes() == 1:
             return [work(own)]
-        found = ranks.united(lambda: self._counted(lambda: work(own)))
-        self.ledger.add_all(spent for _, spent in found)
-        return [value for value, _ in found]
+        found = ranks.united(lambda: (sizes, *self._counted(lambda: work(own))))
+        if any(planned != sizes for planned, _, _ in found):
+            raise TrainingError(ranks.DIFFERENT)
+        self.ledger.add_all(spent for _, _, spent in found)
+        return [value for _, value, _ in found]
 
     def _counted(self, work: Callable[[], T]) -> tuple[T, Ledger]:
         """What `work` gives, and the tokens that it costs, which are counted nowhere else."""

@@ -204,6 +204,26 @@ def test_prompts_that_begin_with_too_little_in_common_are_answered_the_plain_way
     assert once(learner, [*apart, (5, 6), (5, 7)], 5) == plainly(learner, [*apart, (5, 6), (5, 7)], 5)
 
 
+@pytest.mark.parametrize(("count", "expected"), [(2, False), (9, False), (40, True)])
+def test_a_list_too_short_to_pay_for_the_proof_is_answered_the_plain_way_every_time(
+    count, expected, monkeypatch
+):
+    """Whether or not the model was shown to take it before: the same prompts, the same way."""
+    learner, ways = learner_of("llama"), []
+    monkeypatch.setattr(
+        decoding, "written", lambda *given, inner=decoding.written: ways.append(1) or inner(*given)
+    )
+    prompts = [(*range(2, 30), last) for last in range(40, 40 + count)]
+    cost = learner._sharing.reading_cost(29 + 4, learner.encoder.max_length)
+    assert (28 * (count - 1) >= cost) == expected
+    plain = [one.text for one in learner.answers(prompts, 4, row_tokens=0)]
+    for _ in range(2):
+        ways.clear()
+        assert [one.text for one in learner.answers(prompts, 4)] == plain
+        assert bool(ways) == expected
+        assert learner._reads_once(prompts, 4), "shown by now"
+
+
 def test_a_prediction_that_is_no_number_is_refused():
     learner = learner_of("llama")
     prompts = prompts_of(random.Random(3))
@@ -263,7 +283,7 @@ def test_sharing_can_be_turned_off_and_changes_no_answer(make_example, monkeypat
     monkeypatch.setattr(
         decoding, "written", lambda *given, inner=decoding.written: ways.append(1) or inner(*given)
     )
-    examples = [make_example("Sort {the words} now.", f"ant box {n}", "so") for n in range(6)]
+    examples = [make_example("Sort {the words} now.", f"ant box {n}", "so") for n in range(60)]
     task = Task("sort", (examples[0].instruction,), (), tuple(examples), "rougeL")
     found = {}
     for row_tokens in (0, "auto"):

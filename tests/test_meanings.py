@@ -22,9 +22,9 @@ WORDS = {
     "task", "group", "since", "verdict", "run", "state", "tasks", "answers", "key", "type", "default",
     "meaning", "method", "what it does", "name", "number", "what it is", "better", "kinds", "key parts",
     "training", "evaluation", "rejected", "possible offline", "step", "train", "test", "wordings",
-    "constraints", "",
+    "constraints", "", "way", "answering", "most", "fits",
 }  # fmt: skip
-"""Headings of columns that hold words, or counts of what a command has written."""
+"""Headings of columns that hold words, counts of what a command has written, or bytes of memory."""
 
 
 def details():

@@ -18,7 +18,7 @@ from torch import Tensor
 from kpig import ranks
 from kpig.config import TrainSection
 from kpig.config.section import AUTO
-from kpig.errors import ModelError
+from kpig.errors import ModelError, TrainingError
 from kpig.model import adapters, decoding, generation, internals, packing, portions, weights
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, one_layout, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
@@ -69,6 +69,7 @@ class Learner:
         self._takes_positions = "position_ids" in inspect.signature(self._core.forward).parameters
         self._starts_bare = self.is_adapter and not is_begun
         self._width: int = model.get_input_embeddings().weight.shape[1]
+        self._may_read_once = True
         self._sharing = Sharing(self._core, self._probed)
         self._output = OutputLayer(self._core, self._probed_states)
         self._recomputes: bool | str = False
@@ -183,14 +184,17 @@ class Learner:
         """What `work` gives in each process of the job, which is told the numbers of the parts that it does.
 
         `sizes` say how much work each part is. What it gives can be pickled; an error in one process is
-        raised in all. The tokens that all parts cost are counted in every process.
+        raised in all. The tokens that all parts cost are counted in every process. TrainingError where the
+        processes have not planned the same parts.
         """
         own = ranks.mine(sizes)
         if ranks.num_processes() == 1:
             return [work(own)]
-        found = ranks.united(lambda: self._counted(lambda: work(own)))
-        self.ledger.add_all(spent for _, spent in found)
-        return [value for value, _ in found]
+        found = ranks.united(lambda: (sizes, *self._counted(lambda: work(own))))
+        if any(planned != sizes for planned, _, _ in found):
+            raise TrainingError(ranks.DIFFERENT)
+        self.ledger.add_all(spent for _, _, spent in found)
+        return [value for _, value, _ in found]
 
     def _counted(self, work: Callable[[], T]) -> tuple[T, Ledger]:
         """What `work` gives, and the tokens that it costs, which are counted nowhere else."""
@@ -372,10 +376,12 @@ class Learner:
     ) -> Iterator[dict[int, Answer]]:
         """Greedy answers to prompts, a batch of `prompt_batches` at a time: the one loop that generates.
 
-        Each by the number of its prompt; `row_tokens` as in `generate`. Processes that share a job answer a
+        Each by the number of its prompt. What prompts begin with is read once where that saves more than the
+        proof costs that the model takes it; never with `row_tokens` 0. Processes that share a job answer a
         batch each at a time. Tokens read and written count as forward tokens. Whether there is room for
         prompt and answer is the caller's to know.
         """
+        row_tokens = self._row_tokens(prompts, max_new_tokens, row_tokens)
         for together in _in_runs(batches, ranks.num_processes()):
             work = partial(self._answered, prompts, max_new_tokens, row_tokens, together)
             parts = self.divided([1] * len(together), work)
@@ -393,7 +399,11 @@ class Learner:
         places = [place for number in own for place in batches[number]]
         if not places:
             return {}
-        texts = self.generate([prompts[place] for place in places], max_new_tokens, row_tokens)
+        self._may_read_once = row_tokens != 0
+        try:
+            texts = self.generate([prompts[place] for place in places], max_new_tokens)
+        finally:
+            self._may_read_once = True
         given = [generation.answer(self.tokenizer, *one, max_new_tokens) for one in texts]
         found = dict(zip(places, given, strict=True))
         num_tokens = sum(len(prompts[p]) + found[p].num_tokens for p in places)
@@ -410,11 +420,11 @@ class Learner:
     ) -> list[list[int]]:
         """Which prompts are answered side by side: their numbers, prompts of similar length together.
 
-        Where beginnings are read once, prompts that share them stay together (`row_tokens` as in `generate`).
-
-        `tokens_per_batch` are padded tokens, answers included; 0: what suits the device.
+        Where beginnings are read once, prompts that share them stay together; `row_tokens` as in
+        `answer_batches`. `tokens_per_batch` are padded tokens, answers included; 0: what suits the device.
         """
         lengths = [len(prompt) + max_new_tokens for prompt in prompts]
+        row_tokens = self._row_tokens(prompts, max_new_tokens, row_tokens)
         shared = row_tokens != 0 and ranks.by_main(lambda: self._reads_once(prompts, max_new_tokens))
         most = portions.generation(self.device, tokens_per_batch, shared)
         max_tokens = portions.shared(most, sum(lengths), ranks.num_processes())
@@ -425,15 +435,12 @@ class Learner:
         )
 
     @torch.no_grad()
-    def generate(
-        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, row_tokens: RowTokens = AUTO
-    ) -> list[tuple[str, bool]]:
+    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
         """Greedy responses to one batch of prompts, with whether each ended before the token limit.
 
-        What the prompts begin with is read once, where that saves enough and the model takes it; never with
-        `row_tokens` 0.
+        What the prompts begin with is read once, where that saves enough and the model takes it.
         """
-        if row_tokens != 0 and self._reads_once(prompts, max_new_tokens):
+        if self._may_read_once and self._reads_once(prompts, max_new_tokens):
             return self._continued(prompts, max_new_tokens)
         with self.evaluating():
             return generation.greedy(
@@ -552,6 +559,17 @@ class Learner:
             return False
         is_left_to_chance = self.model.training and has_dropout(self.model)
         return not is_left_to_chance and not self.sharing_doubt(max(one.num_tokens for one in encoded))
+
+    def _row_tokens(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, row_tokens: RowTokens
+    ) -> RowTokens:
+        """0 where reading beginnings once saves fewer tokens than the proof that the model takes it.
+
+        Whether that was shown before does not count, so that the same prompts are always answered one way.
+        """
+        saved = packing.share_in_common(prompts) * sum(map(len, prompts))
+        longest = max(map(len, prompts), default=1) + max_new_tokens
+        return row_tokens if saved >= self._sharing.reading_cost(longest, self.encoder.max_length) else 0
 
     def _reads_once(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> bool:
         """Whether what prompts begin with is read once: where that saves enough and the model takes it."""

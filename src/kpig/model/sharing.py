@@ -60,13 +60,21 @@ class Sharing:
         `longest` are the tokens of a prompt and its answer, `most` those that the model takes. Shown for
         lengths of few steps, so that the next somewhat longer prompt needs no proof of its own.
         """
-        window = getattr(self._model.config, "sliding_window", None) or most
-        bound = min(1 << (longest - 1).bit_length(), most, max(longest, window))
-        if found := self.doubt(max(longest, bound), ids, pad_id):
+        if found := self.doubt(self._bound(longest, most), ids, pad_id):
             return found
         if self._writing_doubt is None:
             self._writing_doubt = self._written(ids, pad_id)
         return self._writing_doubt
+
+    def reading_cost(self, longest: int, most: int) -> int:
+        """The tokens that the proof for `reading_doubt` computes, if it is not made yet."""
+        bound = self._bound(longest, most)
+        return longest_row(bound) + 2 * bound
+
+    def _bound(self, longest: int, most: int) -> int:
+        """The length that is shown in place of `longest`: within a window where that is within."""
+        window = getattr(self._model.config, "sliding_window", None) or most
+        return max(longest, min(1 << (longest - 1).bit_length(), most, max(longest, window)))
 
     def _written(self, ids: Sequence[int], pad_id: int) -> str:
         """What speaks against a cache filled from shared rows: two tokens of three answers tell it."""

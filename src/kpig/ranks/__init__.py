@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kpig.errors import KpigError, LostError, RunError, clause
+from kpig.errors import KpigError, LostError, RunError, TrainingError, clause
 from kpig.ranks import heart, launch
 from kpig.ranks.heart import Heart
 from kpig.ranks.launch import Launch
@@ -33,6 +33,14 @@ JOIN = timedelta(seconds=heart.JOIN_SECONDS)
 
 LONGEST = timedelta(days=2)
 """How long a process waits for another that lives: it may have the longer part, or pay for answers."""
+
+OF_ALL, OF_MAIN = b"a", b"m"
+"""What is exchanged: the results of all processes, or that of the main one."""
+
+DIFFERENT = (
+    "the processes of this job have planned different work, so their results cannot be put together; a "
+    "method draws all chance from clock.rng or self.rng (docs/add-a-method.md)"
+)
 
 LOST = (
     "a process of this job has ended, or cannot be reached any more; what is finished is kept, and the job "
@@ -166,7 +174,7 @@ def united(work: Callable[[], T]) -> list[T]:
     if num_processes() == 1:
         return [work()]
     value, failure, packed = _tried(work)
-    found = [_unpacked(one) for one in _gathered(packed)]
+    found = [_unpacked(one) for one in _gathered(OF_ALL, packed)]
     _raise_first(failure, [error for _, error in found])
     found[number()] = (value, None)
     return [one for one, _ in found]
@@ -189,11 +197,11 @@ def by_main(work: Callable[[], T]) -> T:
     if num_processes() == 1:
         return work()
     if not is_main():
-        value, error = _unpacked(_broadcast(None))
+        value, error = _unpacked(_gathered(OF_MAIN, b"")[0])
         _raise_first(None, [error])
         return value  # type: ignore[no-any-return]
     value, failure, packed = _tried(work)
-    _broadcast(packed)
+    _gathered(OF_MAIN, packed)
     _raise_first(failure, [failure])
     return value  # type: ignore[return-value]
 
@@ -373,23 +381,16 @@ def _unpacked(packed: bytes) -> tuple[Any, Exception | None]:
     return found
 
 
-def _gathered(packed: bytes) -> list[bytes]:
+def _gathered(kind: bytes, packed: bytes) -> list[bytes]:
+    """What each process has packed, by number. Both kinds go one way, so that a difference is seen."""
     from torch import distributed
 
     found: list[Any] = [None] * _groups[0].size
     with _peers():
-        distributed.all_gather_object(found, packed)
-    return found
-
-
-def _broadcast(packed: bytes | None) -> bytes:
-    from torch import distributed
-
-    found: list[Any] = [packed]
-    with _peers():
-        distributed.broadcast_object_list(found, src=0)
-    assert isinstance(found[0], bytes)
-    return found[0]
+        distributed.all_gather_object(found, kind + packed)
+    if any(one[:1] != kind for one in found):
+        raise TrainingError(DIFFERENT)
+    return [one[1:] for one in found]
 
 
 @contextmanager

@@ -241,7 +241,7 @@ def _some_logits(shape: Shape, load: Load) -> int:
     """Bytes of a part, of model and reference, and of the output layer's gradient, which comes with them."""
     own, twins = (shape.vocabulary * count for count in (load.targets, load.twin_targets))
     number = 2 if load.autocast else shape.number_bytes
-    made = number * max(min(portions.LOGITS, own), 2 * min(portions.LOGITS, twins))
+    made = 2 * number * min(portions.LOGITS, own + twins)
     read = 4 * OF_A_FORMULA * min(load.of_a_formula, max(own, twins))
     return made + read + (0 if shape.is_adapted else 4 * shape.vocabulary * shape.hidden)
 

@@ -38,6 +38,9 @@ they can be, and small, so that a history takes about a second."""
 MICRO_BATCH = 96
 """Tokens of a micro-batch where one process is compared with several."""
 
+LOW_RATE = 1e-4
+"""The learning rate of that comparison."""
+
 PAUSE = 2
 """Updates of the last step before the interrupted run is interrupted."""
 
@@ -164,9 +167,10 @@ class Learned:
 def learned(config: RunConfig) -> Learned:
     """What the method of a config does with the stream, in the processes that this one shares a job with.
 
-    In micro-batches small enough for several processes, so that only the order of sums differs from one.
+    In micro-batches small enough for several processes, so that only the order of sums differs from one; and
+    at a low rate, for AdamW makes whole steps of gradients that are nothing but rounding.
     """
-    small = config.train.model_copy(update={"tokens_per_micro_batch": MICRO_BATCH})
+    small = config.train.model_copy(update={"tokens_per_micro_batch": MICRO_BATCH, "learning_rate": LOW_RATE})
     config = config.model_copy(update={"train": small})
     records: list[Record] = []
     drawn: list[list[Example]] = []

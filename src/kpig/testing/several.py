@@ -16,7 +16,7 @@ from kpig.ranks import launch
 
 T = TypeVar("T")
 
-LONGEST = 120.0
+LONGEST = 90.0
 """Seconds until processes count as hanging."""
 
 

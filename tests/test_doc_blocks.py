@@ -105,7 +105,6 @@ def test_few_blocks_are_not_run():
     assert sum(is_own(block) for _, block in EVERY) >= 2 * num_unrun
 
 
-
 def whole(table: dict) -> dict:
     """A piece of a config as one: what stands of [stream] alone is meant for tasks in files."""
     return table | {"stream": {"path": "tasks"} | table["stream"]} if "stream" in table else table

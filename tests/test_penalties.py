@@ -184,7 +184,11 @@ def test_the_fisher_of_a_softmax_model_is_the_analytic_one(make_example):
     generator = torch.Generator().manual_seed(0)
     model = Softmax(torch.randn(7, 3, generator=generator, dtype=torch.float64))
     ids = {"a": ((2, 3), (4, 6, 5)), "b": ((1,), (3,)), "c": ((5, 5, 1), (2, 2))}
-    encoder = SimpleNamespace(encode=lambda one: Encoded(one, *ids[one.input][:1], None, ids[one.input][1]))
+
+    def encode_all(examples):
+        return (Encoded(one, *ids[one.input][:1], None, ids[one.input][1]) for one in examples)
+
+    encoder = SimpleNamespace(encode_all=encode_all)
     tokenizer = SimpleNamespace(pad_token_id=0, eos_token_id=0)
     learner = Learner(model, tokenizer, encoder)
     found = diagonal_fisher(learner, [make_example(input=name) for name in ids], config.TrainSection())

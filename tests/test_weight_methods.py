@@ -248,8 +248,8 @@ class TwoWeightLearner:
     def _shares(self, encoded, layout):
         return False
 
-    def encode(self, example):
-        return Encoded(example, (1,), None, (0,) * len(example.response.split()))
+    def encode_all(self, examples):
+        return (Encoded(one, (1,), None, (0,) * len(one.response.split())) for one in examples)
 
     def forward_logits(self, rows, weights):
         return torch.stack([weights["u"], weights["v"]]).double().expand(len(rows.target), 2)

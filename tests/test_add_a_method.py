@@ -87,7 +87,7 @@ def test_the_commands_of_the_page_check_test_run_and_compare_the_method(folder):
         "kpig", "pytest", "kpig", "kpig", "kpig",
     ]  # fmt: skip
     said = [run(folder, *line.split()) for line in COMMANDS[1:]]
-    assert "25 passed" in said[1]
+    assert "27 passed" in said[1]
     assert re.search(r"(?m)^recall:Recall +\d", said[-1]) and re.search(r"(?m)^replay +\d", said[-1])
     records = events(folder / "runs/recall")
     first, second = ([one for one in records if one["step"] == step] for step in (1, 2))
@@ -104,7 +104,7 @@ def test_the_other_method_of_the_page_keeps_the_contract_too(folder):
     (folder / "test_hush.py").write_text(
         text.replace('    settings = {"weight": 2.0}\n    rehearses = True\n', "")
     )
-    assert "25 passed" in run(folder, "pytest", "test_hush.py")
+    assert "27 passed" in run(folder, "pytest", "test_hush.py")
 
 
 def test_a_replayed_example_is_found_by_its_place(tmp_path):

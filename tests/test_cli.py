@@ -65,7 +65,9 @@ def test_help_waits_for_no_room_but_that_of_the_recipe():
     code += "print(*[m for m in ('pydantic', 'numpy', 'psutil', 'sqlite3') if m in sys.modules])"
     code += "\nprint(*sorted({m.split('.')[1] for m in sys.modules if m.startswith('kpig.')}))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout == "\ncli errors files pretrain records\n"
+    assert result.stdout == "\ncli errors files pretrain ranks records training\n", (
+        "of the last two what ends a command"
+    )
 
 
 def test_methods_are_listed():

@@ -126,7 +126,7 @@ def of_table(table: Mapping[str, Any], section: ModelSection) -> Shape:
             f"a model of the kind {table.get('model_type')!r} tells its sizes by other names than kpig plan "
             "knows; take the known shape that is nearest (--model llama-1b, llama-8b or llama-70b)"
         )
-    weights, trained = _counted(json.dumps(dict(table)), _tuned(section).model_dump_json())
+    weights, trained = _counted(json.dumps(dict(table), allow_nan=False), _tuned(section).model_dump_json())
     return _shape(config.get_text_config(), section, weights, trained)
 
 

@@ -164,6 +164,15 @@ def test_a_damaged_new_checkpoint_falls_back_on_the_whole_one(file, cut, tmp_pat
     assert not list(run.glob("steps/*/checkpoint*"))
 
 
+def with_layers(path: Path, count: int) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": count}))
+
+
+def with_width(path: Path, width: int) -> None:
+    table = json.loads(path.read_text()) | {"hidden_size": width, "intermediate_size": 4 * width}
+    path.write_text(json.dumps(table))
+
+
 def without_key(path: Path, key: str) -> None:
     kept = json.loads(path.read_text())
     kept["method"].pop(key)
@@ -183,6 +192,10 @@ def without_key(path: Path, key: str) -> None:
         ("scores.json", Path.unlink, "scores.json"),
         ("scores.json", lambda path: path.write_text("{}"), "scores.json"),
         ("model/model.safetensors", lambda path: path.write_bytes(b"bad"), "model"),
+        ("model/config.json", Path.unlink, "config.json"),
+        ("model/config.json", lambda path: path.write_text("{}"), "config.json"),
+        ("model/config.json", lambda path: with_layers(path, 90), "config.json asks for 90 layers"),
+        ("model/config.json", lambda path: with_width(path, 2**14), "config.json describes a model of"),
     ],
 )
 def test_a_damaged_step_is_named_and_learned_again_when_it_is_deleted(file, damage, word, cut, tmp_path):

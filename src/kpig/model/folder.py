@@ -243,12 +243,13 @@ def _check_base(path: str, base: str) -> None:
 def _check_whole(path: str) -> None:
     """Refuse the folder of a whole model, but for its tokenizer, which an adapter on top may bring."""
     if os.path.exists(path):
-        _check_model(Path(path))
+        check_model(Path(path))
     else:
         _require_hub_name(Path(path), path)
 
 
-def _check_model(folder: Path) -> None:
+def check_model(folder: Path) -> None:
+    """Refuse a folder that does not hold the config and the weights of one model, by ModelError."""
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"model folder {folder} has no config.json; give the folder that save_pretrained wrote"

@@ -497,7 +497,7 @@ class Learner:
             adapters.restore(self.model, str(folder))
             return
         dtype = next(self.model.parameters()).dtype
-        saved = weights.read_as(type(self.model), str(folder), dtype)
+        saved = weights.read_saved(self.model, folder, dtype)
         self.load_weights(dict(saved.named_parameters()))
 
     def _logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:

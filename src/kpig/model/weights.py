@@ -1,7 +1,7 @@
 """Read a model's weights from a folder or a hub, every tensor from there: none made up, none left over."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from kpig.errors import ModelError, some
 from kpig.model import kind
-from kpig.model.folder import explained, num_weights
+from kpig.model.folder import check_model, explained, num_weights
 
 CONSTANTS = re.compile(r"(\.inv_freq|\.masked_bias|\.(attn|attention)\.bias|(^|\.)position_ids|causal_mask)$")
 """Names of tables that earlier versions of transformers wrote beside the weights; models make them anew."""
@@ -36,8 +36,21 @@ def read(path: str, dtype: torch.dtype, trust: bool, **more: Any) -> Any:
     if problem := kind.problem(config.to_dict()):
         raise ModelError(f"model {path} {problem}")
     if Path(path).is_dir():
-        _require_size(path, config, trust)
+        _require_size(path, lambda: AutoModelForCausalLM.from_config(config, trust_remote_code=trust))  # type: ignore[no-untyped-call]
     return read_as(AutoModelForCausalLM, path, dtype, trust_remote_code=trust, **more)
+
+
+def read_saved(model: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """A model of the same class from the folder that its weights were saved to; ModelError as `read`.
+
+    Without its config.json transformers would build the class at its default size, of any number of layers.
+    """
+    path, kind_of_model = str(folder), type(model)
+    with explained(path):
+        check_model(folder)
+        config = kind_of_model.config_class.from_pretrained(path)
+    _require_size(path, lambda: kind_of_model(config))
+    return read_as(kind_of_model, path, dtype)
 
 
 def read_as(model_class: Any, path: str, dtype: torch.dtype, **more: Any) -> Any:
@@ -95,10 +108,10 @@ def _shape(sizes: Collection[int]) -> str:
     return " x ".join(map(str, sizes))
 
 
-def _require_size(path: str, config: Any, trust: bool) -> None:
+def _require_size(path: str, made: Callable[[], Any]) -> None:
     """Refuse a model far larger than its weights, before what is missing is made up and fills the memory."""
     with explained(path), torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)  # type: ignore[no-untyped-call]
+        empty = made()
     wanted = sum(tensor.numel() for tensor in (*empty.parameters(), *empty.buffers()))
     _, held = num_weights(Path(path))
     if wanted > max(FEW_NUMBERS, MOST_NUMBERS * held):

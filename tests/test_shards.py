@@ -17,6 +17,7 @@ from kpig.errors import ConfigError, LostError, ModelError, TrainingError
 from kpig.methods import chosen
 from kpig.methods.chosen import create
 from kpig.methods.registry import METHODS
+from kpig.model.learner import Learner
 from kpig.model.rows import pad
 from kpig.model.shards import divided_as, gathered, local, whole
 from kpig.testing import models
@@ -94,11 +95,13 @@ def test_layers_that_are_computed_twice_and_half_precision_are_as_in_one_process
 # What each process holds, and what it asks of the others
 
 
-def started(adapter=False):
+def started(adapter=False, is_begun=False):
     """A learner whose weights are divided, changed since it began, and one like it that has all of them."""
     found = []
     for is_divided in (True, False):
         learner = models.learner(adapter, keep_initial=True, dropout=0.0)
+        if is_begun:
+            learner = Learner(learner.model, learner.tokenizer, learner.encoder, True, is_begun=True)
         if is_divided:
             learner.shard("cpu", keep_initial=True)
         for number, weight in enumerate(learner.parameters().values()):
@@ -129,12 +132,12 @@ def test_each_process_holds_a_part_and_all_are_whole_together(adapter, size):
     assert all(same and finite for *_, same, finite in found)
 
 
-@pytest.mark.parametrize("adapter", [False, True])
-def test_present_and_starting_model_answer_as_whole_ones_in_whatever_order_they_are_asked(adapter):
+@pytest.mark.parametrize(("adapter", "is_begun"), [(False, False), (True, False), (True, True)])
+def test_present_and_starting_model_answer_as_whole_ones_in_whatever_order_they_are_asked(adapter, is_begun):
     """One process asks for two passes and a long answer, the other for the starting model and a short one."""
 
     def work():
-        learner, like = started(adapter)
+        learner, like = started(adapter, is_begun)
         rows = pad(ROWS, learner.pad_id)
         before = learner.weights()
 

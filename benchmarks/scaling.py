@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kpig.config import RunConfig, build
 from kpig.runs.disk import size
-from kpig.runs.plan import CHECKPOINTED, FOUR_BITS, HALF, LORA, Plan, Told, plan
+from kpig.runs.plan import CHECKPOINTED, FOUR_BITS, HALF, LORA, SHARD, Plan, Told, plan
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 MODELS = ("llama-1b", "llama-8b", "llama-70b")
@@ -48,15 +48,27 @@ def planned(model: str, changes: Sequence[str], method: str = "kpig") -> Plan:
     return plan(configured(changes, method), told)
 
 
+def _memory(found: Plan) -> list[str]:
+    phases = found.taken.phases
+    cells = [size(getattr(phases.training, part)) for part in PARTS]
+    totals = (phases.gain.total, phases.answering.total)
+    return [*cells, *map(size, totals), f"**{size(phases.most.total)}**"]
+
+
 def memory_rows() -> Iterator[list[str]]:
     """Bytes of each device, by what holds them."""
     yield ["model", "tuning", *PARTS, "gain", "answering", "**most**"]
     for model in MODELS:
         for name, changes in WAYS:
-            phases = planned(model, changes).taken.phases
-            cells = [size(getattr(phases.training, part)) for part in PARTS]
-            totals = (phases.gain.total, phases.answering.total)
-            yield [model, name, *cells, *map(size, totals), f"**{size(phases.most.total)}**"]
+            yield [model, name, *_memory(planned(model, changes))]
+
+
+def divided_rows() -> Iterator[list[str]]:
+    """Bytes of each device where all of them divide the weights."""
+    yield ["model", "divided by 8", *PARTS, "gain", "answering", "**most**"]
+    for model in MODELS:
+        for name, changes in WAYS[:-1]:
+            yield [model, name, *_memory(planned(model, [*changes, SHARD]))]
 
 
 def adding_rows() -> Iterator[list[str]]:
@@ -100,7 +112,7 @@ def disk_rows() -> Iterator[list[str]]:
             yield [model, name, *map(size, (every.each, every.checkpoints, every.total, last.total))]
 
 
-TABLES = (memory_rows, adding_rows, time_rows, disk_rows)
+TABLES = (memory_rows, divided_rows, adding_rows, time_rows, disk_rows)
 
 
 def markdown(rows: Iterator[list[str]]) -> str:

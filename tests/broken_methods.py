@@ -48,6 +48,16 @@ class LogsNan(Sound):
         return kpig.Loss(plain.sum, plain.log | {"mine": plain.sum.detach() * float("nan")})
 
 
+class ReadsTwice(Sound):
+    """It says that it can learn with divided weights, and makes two passes before one backward pass."""
+
+    shards = True
+
+    def loss(self, learner, batch):
+        one, other = super().loss(learner, batch), super().loss(learner, batch)
+        return kpig.Loss((one.sum + other.sum) / 2, one.log)
+
+
 class UsesGlobalChance(Sound):
     def replay(self, clock, learner):
         return self.memory.draw(self.num_replayed(clock), random.Random())

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen3
 from kpig import config
 from kpig.model.folder import resolve
 from kpig.runs import job, memory
-from kpig.runs.memory import Load, needed
+from kpig.runs.memory import Load, needed, phases
 from kpig.runs.shapes import Shape
 from kpig.tasks import stream
 from test_cli import kpig
@@ -136,6 +136,25 @@ def test_the_arithmetic_by_hand():
     assert found.activations == 10 * 4 * (2 * (8 * 8 + 2 * 4 + 4 * 16) + 4 * 8)
     assert found.logits == 4 * 50 * 3 * 3 and found.program == 0
     assert found.total == 16_000 + found.activations + found.logits
+
+
+def test_divided_weights_by_hand():
+    """Of 1,000 numbers 800 are in eight layers, two of which are whole in a pass, as are the other 200."""
+    shape = replace(SHAPE, layers=8, vocabulary=20, hidden=5, keys=1, inner=4, gated=False)
+    plain, found = (phases(shape, LOAD, 1, divided=count).training for count in (1, 4))
+    gathered = 200 + 2 * 800 / 8
+    assert found.weights == found.gradients == 4 * (1000 / 4 + gathered)
+    assert (found.optimizer, found.reference) == (plain.optimizer / 4, plain.reference / 4)
+    assert (found.activations, found.logits) == (plain.activations, plain.logits)
+    adapter = phases(replace(shape, trained=40), LOAD, divided=4).training
+    assert (adapter.weights, adapter.gradients) == (4 * (250 + gathered + 10), 40)
+
+
+@pytest.mark.parametrize(("checkpointed", "casts"), [(False, 1000), (True, 400)])
+def test_casts_of_divided_weights_are_of_all_unless_layers_are_computed_twice(checkpointed, casts):
+    shape = replace(SHAPE, layers=8, vocabulary=20, hidden=5, keys=1, inner=4, gated=False)
+    found = phases(shape, replace(LOAD, autocast=True, checkpointed=checkpointed), divided=4)
+    assert found.training.casts == 2 * casts and found.gain.casts == 0
 
 
 def test_what_adds_memory_and_what_saves_it():

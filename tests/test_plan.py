@@ -210,6 +210,22 @@ def test_what_is_told_must_do(told, words):
         plan.plan(chosen, Told(**told))
 
 
+def test_divided_weights_take_a_part_of_each_device_and_are_asked_once_more_for_twins():
+    def found(shard, devices):
+        train = {"device": "cuda", "shard": shard, "epochs": 3, "gradient_checkpointing": True}
+        return plan.plan(
+            small("kpig", train=train),
+            Told(model="llama-8b", devices=devices, **TOLD, gigabytes=10**6),
+        )
+
+    whole, part = (found(shard, 8).taken.phases.training for shard in (False, True))
+    assert part.optimizer == whole.optimizer / 8 and part.reference == whole.reference / 8
+    assert whole.weights / 8 < part.weights < whole.weights / 2
+    assert found(True, 1).taken.phases.training.weights == whole.weights, "one process has all"
+    assert not any(plan.FOUR_BITS in way.changes for way in found(True, 8).ways)
+    assert found(True, 8).work.update >= found(False, 8).work.update
+
+
 def test_the_command_says_which_way_to_take_and_prints_json(tmp_path):
     path = tmp_path / "my.toml"
     path.write_text(config.dump(small("kpig", train={"device": "auto"})))

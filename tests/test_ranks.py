@@ -452,6 +452,13 @@ def runs(tmp_path_factory):
 
 
 def assert_alike(one, other):
+    """The same learning, and the same files."""
+    assert_same_learning(one, other)
+    files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(other) for path in other.rglob("*") if path.is_file())
+
+
+def assert_same_learning(one, other):
     """The same updates and choices, losses, gains, counts, and the same answers.
 
     Of the reference model's answers, which are kept, each process keeps its own: it may ask for more.
@@ -468,8 +475,6 @@ def assert_alike(one, other):
     costs = ("updates", "train_tokens", "replayed_examples")
     assert mine.cost.forward_tokens <= theirs.cost.forward_tokens
     assert [getattr(mine.cost, name) for name in costs] == [getattr(theirs.cost, name) for name in costs]
-    files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
-    assert files == sorted(path.relative_to(other) for path in other.rglob("*") if path.is_file())
 
 
 def starts_of(run):

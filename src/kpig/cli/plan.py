@@ -119,8 +119,8 @@ def _way_lines(found: "Plan", told: "Told", config: Path) -> Iterator[str]:
     if not found.taken.fits:
         yield (
             f"none of these fits into {told.gigabytes:g} GB, of which {LEFT_FREE:.0%} stay free: lower "
-            "train.tokens_per_micro_batch and evaluate.tokens_per_batch, or take a smaller model. Each "
-            "device holds all weights: kpig does not divide them between devices"
+            "train.tokens_per_micro_batch and evaluate.tokens_per_batch, take a smaller model, or divide its "
+            "weights between several devices (--set train.shard=true)"
         )
         return
     launch = f"torchrun --nproc_per_node {told.devices} -m kpig" if told.devices > 1 else "kpig"

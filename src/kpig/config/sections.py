@@ -244,6 +244,13 @@ class TrainSection(Section):
         "'offload' keeps that in the host's memory, for GPUs. Results are the same up to rounding",
         json_schema_extra=cost("a forward pass more in each update, and far less memory for activations"),
     )
+    shard: bool = Field(
+        False,
+        description="the processes of a job divide weights, gradients and the optimizer's state among them "
+        "(FSDP2), instead of each having all. For some methods only, see docs/several-gpus.md. Results are "
+        "the same up to rounding; nothing changes in one process",
+        json_schema_extra=cost("memory: divided by the number of processes. Every pass sends all weights"),
+    )
     row_tokens: Literal["auto"] | CountOrAll = Field(
         "auto",
         description="examples and masked twins share rows of up to this many tokens: what their prompts "

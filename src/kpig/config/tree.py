@@ -52,6 +52,7 @@ PORTIONS = frozenset(
         "train.progress_seconds",
         "train.tokens_per_micro_batch",
         "train.gradient_checkpointing",
+        "train.shard",
         "train.row_tokens",
         "evaluate.tokens_per_batch",
         "evaluate.row_tokens",
@@ -160,7 +161,7 @@ def _contradictions(config: RunConfig) -> list[str]:
             f'[train] gradient_checkpointing = "{OFFLOAD}" moves what a GPU keeps to the host, and device is '
             '"cpu"; set it to true'
         )
-    return problems + _quantization_problems(config)
+    return problems + _quantization_problems(config) + _shard_problems(config)
 
 
 def _quantization_problems(config: RunConfig) -> list[str]:
@@ -178,6 +179,29 @@ def _quantization_problems(config: RunConfig) -> list[str]:
         found.append(
             f'{given} computes on a GPU that torch calls "cuda", and train.device is '
             f'{config.train.device!r}; set train.device = "cuda", or model.quantization = "none"'
+        )
+    return found
+
+
+def _shard_problems(config: RunConfig) -> list[str]:
+    """Why weights cannot be divided as the other settings say; what a method cannot do, it says itself."""
+    if not config.train.shard:
+        return []
+    found = []
+    if config.model.quantization != "none":
+        found.append(
+            "[train] shard divides weights that are numbers, and [model] quantization = "
+            f'"{config.model.quantization}" packs them; set train.shard = false, or the latter to "none"'
+        )
+    if config.train.device == "mps":
+        found.append(
+            '[train] shard divides weights between GPUs that torch calls "cuda", or processes on a CPU, and '
+            'device is "mps"; set train.shard = false'
+        )
+    if config.train.gradient_checkpointing == OFFLOAD:
+        found.append(
+            f'[train] shard was never tried with gradient_checkpointing = "{OFFLOAD}"; set it to true, or '
+            "train.shard = false"
         )
     return found
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kpig.config import RunConfig
 from kpig.config.section import Section
+from kpig.errors import ConfigError
 from kpig.methods.parts.memory import Memory
 from kpig.records import Example, Task
 
@@ -150,6 +151,13 @@ class Method:
     They begin near 0, as the model begins where it is held, and none is said to be too small before it moved.
     """
 
+    shards = False
+    """Whether it can learn while weights are divided between processes (train.shard).
+
+    So it can where it leaves weights and gradients to the loop, and a loss makes one pass with gradient.
+    Passes without gradient may come at any time, also of the starting model.
+    """
+
     makes_logits = True
     """Whether its loss has the logits of all response tokens at once; so the memory of a run is reckoned."""
 
@@ -161,6 +169,12 @@ class Method:
 
         What the method cannot do with a config is refused here: ConfigError that names the key.
         """
+        if config.train.shard and not self.shards:
+            raise ConfigError(
+                f"train.shard = true divides weights between processes, and method {config.method.name!r} "
+                "is not known to learn the same with parts of them; set train.shard = false, so that each "
+                "process has the whole model, or take another method (docs/several-gpus.md names them)"
+            )
         self.config = config
         self.settings: Settings = self.Settings.model_validate(dict(config.method.given))
 

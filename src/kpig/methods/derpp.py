@@ -50,6 +50,7 @@ class DarkExperienceReplay(Method):
     Settings = DerppSettings
     settings: DerppSettings
     memory: Memory
+    shards = True
     penalties: ClassVar = {"dark_knowledge": "method.derpp.alpha"}
     divergences = frozenset({"dark_knowledge"})
 

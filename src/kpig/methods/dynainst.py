@@ -45,6 +45,7 @@ class Dynainst(Method):
     Settings = DynainstSettings
     settings: DynainstSettings
     memory: Memory
+    shards = True
 
     penalties: ClassVar[Mapping[str, str]] = {"uniform_penalty": "method.dynainst.entropy_weight"}
 

@@ -9,6 +9,8 @@ from kpig.records import Task
 class Init(Method):
     """The starting model, untouched (CITB "Init")."""
 
+    shards = True
+
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
         return [tuple(task for step in steps for task in step)]
 

@@ -51,6 +51,7 @@ class Inscl(Method):
     Settings = InsclSettings
     settings: InsclSettings
     memory: Memory
+    shards = True
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

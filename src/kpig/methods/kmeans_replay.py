@@ -41,6 +41,7 @@ class KmeansReplay(Method):
     Settings = KmeansReplaySettings
     settings: KmeansReplaySettings
     memory: Memory
+    shards = True
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

@@ -143,6 +143,7 @@ class Kpig(Method):
     settings: KpigSettings
     memory: Memory
 
+    shards = True
     penalties: ClassVar[Mapping[str, str]] = {"twin_penalty": "method.kpig.twin_weight"}
     divergences = frozenset({"twin_penalty"})
 
@@ -154,7 +155,12 @@ class Kpig(Method):
                 'method.kpig.gain_from = "training" reads gains off the masked twins, which '
                 'method.kpig.twin_weight = 0 leaves out; raise it, or set gain_from = "probe"'
             )
-        self.makes_logits = not self.paired
+        if config.train.shard and self.paired and self.settings.reference == "previous":
+            raise ConfigError(
+                'method.kpig.reference = "previous" asks a model of earlier weights, and train.shard = true '
+                'knows the starting ones only; set it to "initial", or train.shard = false'
+            )
+        self.makes_logits = not self.paired or config.train.shard
         self.needs_initial = self.paired and self.settings.reference == "initial"
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.gains: dict[str, Gain] = {}

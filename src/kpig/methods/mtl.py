@@ -12,5 +12,7 @@ class Mtl(Method):
     It gets as many updates as all steps together would.
     """
 
+    shards = True
+
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
         return [tuple(task for step in steps for task in step)]

@@ -34,6 +34,7 @@ class PeriodicReplay(Method):
     Settings = PeriodicReplaySettings
     settings: PeriodicReplaySettings
     memory: Memory
+    shards = True
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

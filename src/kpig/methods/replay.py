@@ -18,6 +18,7 @@ class Replay(Method):
     """Uniform replay over everything in memory (Chaudhry et al., 2019)."""
 
     memory: Memory
+    shards = True
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

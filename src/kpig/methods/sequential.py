@@ -5,3 +5,5 @@ from kpig.methods.base import Method
 
 class Sequential(Method):
     """Cross-entropy on the current step only."""
+
+    shards = True

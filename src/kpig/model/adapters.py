@@ -1,7 +1,7 @@
 """Adapters on a base model: a fresh LoRA to train, or one from a folder."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,12 +105,13 @@ def saved(model: Any, path: str, is_trained: bool = False) -> Any:
     return found
 
 
-def restore(model: Any, folder: str) -> None:
-    """Put saved tensors into the adapter of the model; ModelError where some are missing or too many."""
+def restore(model: Any, folder: str, placed: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Put saved tensors, `placed`, into the adapter; ModelError where some are missing or too many."""
     from peft import load_peft_weights, set_peft_model_state_dict
 
     with explained(folder), _sizes_explained(folder):
-        report: Any = set_peft_model_state_dict(model, load_peft_weights(folder, device="cpu"))
+        saved = {name: placed(one) for name, one in load_peft_weights(folder, device="cpu").items()}
+        report: Any = set_peft_model_state_dict(model, saved)
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     missing = trained.intersection(report.missing_keys)
     require_whole(f"adapter {folder}", {"missing_keys": missing, "unexpected_keys": report.unexpected_keys})

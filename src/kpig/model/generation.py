@@ -82,6 +82,7 @@ def greedy(
             eos_token_id=list(ends),
             pad_token_id=pad_id,
             logits_processor=[_Numbers()],
+            synced_gpus=False,  # of divided weights each pass is waited for already (kpig.model.shards)
         )
     return [decoded(tokenizer, row, ends) for row in output[:, width:].tolist()]
 

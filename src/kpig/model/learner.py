@@ -6,7 +6,7 @@ Shape letters: R rows, L sequence, N response tokens, M those of masked twins, V
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
 from kpig.model.packing import Pair, RowTokens
 from kpig.model.rows import Rows, pad
+from kpig.model.shards import Shards, divided_as, gathered, local, turn_back
 from kpig.model.sharing import Sharing, has_dropout, plain_ids
 from kpig.records import Example
 
@@ -73,6 +74,8 @@ class Learner:
         self._sharing = Sharing(self._core, self._probed)
         self._output = OutputLayer(self._core, self._probed_states)
         self._recomputes: bool | str = False
+        self._class: Any = type(model)
+        self._shards: Shards | None = None
         self.initial: Weights | None = None
         if keep_initial and not self._starts_bare:
             self.initial = self.weights()
@@ -95,6 +98,11 @@ class Learner:
         """The ids of which any ends an answer: first the one that ends the responses which are learned."""
         own = (self.encoder.end_id, self.tokenizer.eos_token_id)
         return generation.all_ends(self._core, self.tokenizer, own)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process has a part of the weights only."""
+        return self._shards is not None
 
     @property
     def num_weights(self) -> int:
@@ -121,7 +129,32 @@ class Learner:
             )
         with torch.no_grad():
             for name, weight in parameters.items():
-                weight.copy_(weights[name])
+                weight.copy_(divided_as(weight, weights[name]))
+
+    def shard(self, device: str, keep_initial: bool = False) -> None:
+        """Divide the weights, whole in every process so far, between all of them; on `device` from now on.
+
+        All processes call it at the same time, once. The starting weights are kept as the constructor says.
+        """
+        self._shards = Shards(self._core, torch.device(device))
+        if keep_initial and not self._starts_bare:
+            self.initial = self.weights()
+            self._shards.start_from(list(zip(self.parameters().values(), self.initial.values(), strict=True)))
+
+    def turn_back(self) -> AbstractContextManager[None]:
+        """Around each backward pass of a loss: where weights are divided, all processes make it together."""
+        return turn_back(self._shards)
+
+    def saved_weights(self) -> Weights | None:
+        """What `save` writes, where weights are divided: whole in the main process. All ask at once."""
+        if not self.is_sharded:
+            return None
+        return gathered(self.parameters() if self.is_adapter else self.model.state_dict(keep_vars=True))
+
+    def is_finite(self) -> bool:
+        """Whether all trainable weights are numbers, in every process."""
+        found = all(bool(torch.isfinite(local(one)).all()) for one in self.parameters().values())
+        return found if self._shards is None else all(ranks.united(lambda: found))
 
     def recompute(self, wanted: bool | str) -> None:
         """Whether passes that train keep only what enters each layer, and compute the rest once more.
@@ -224,9 +257,10 @@ class Learner:
     def head(self) -> Head | None:
         """What makes logits of hidden states, with the model's own weights.
 
-        None where that is not known of the model: then `response_logits` are to be used. See `OutputLayer`.
+        None where that is not known of the model, or its weights are divided: then `response_logits` are to
+        be used. See `OutputLayer`.
         """
-        return self._output.head()
+        return None if self.is_sharded else self._output.head()
 
     def reference_head(self, weights: Weights | None) -> Head | None:
         """The same of a frozen earlier model; `weights` as in `reference_logits`."""
@@ -470,9 +504,11 @@ class Learner:
     def computing(self, precision: str) -> Iterator[None]:
         """The passes inside the block in "bfloat16" where matrices are multiplied, or in "float32".
 
-        Weights stay as they are: in "float32", those that are held in less are computed in that.
+        Weights stay as they are: in "float32", those that are held in less are computed in that. No copy in
+        bfloat16 is kept of divided ones: it would be of all of them, and outlive a change of what it is of.
         """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        is_half, keeps = precision == "bfloat16", not self.is_sharded
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_half, cache_enabled=keeps):
             yield
 
     @contextmanager
@@ -485,19 +521,24 @@ class Learner:
         finally:
             self.model.train(was_training)
 
-    def save(self, folder: Path) -> None:
-        """Write weights as safetensors (the adapter in PEFT's format where there is one) and tokenizer."""
+    def save(self, folder: Path, saved: Weights | None = None) -> None:
+        """Write weights as safetensors (the adapter in PEFT's format where there is one) and tokenizer.
+
+        `saved` are the `saved_weights`, which one process alone has no way to ask for where they are divided.
+        """
         generation.name_ends(self._core, self.ends)
-        self.model.save_pretrained(folder)
+        divided = {} if saved is None else {"state_dict": dict(saved)}
+        self.model.save_pretrained(folder, **divided)
         self.tokenizer.save_pretrained(folder)
 
     def restore(self, folder: Path) -> None:
         """Take over the weights that `save` wrote; ModelError where some are missing or damaged."""
         if self.is_adapter:
-            adapters.restore(self.model, str(folder))
+            like = next(self.model.parameters())
+            adapters.restore(self.model, str(folder), partial(divided_as, like))
             return
         dtype = next(self.model.parameters()).dtype
-        saved = weights.read_saved(self.model, folder, dtype)
+        saved = weights.read_saved(self._class, folder, dtype)
         self.load_weights(dict(saved.named_parameters()))
 
     def _logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
@@ -524,7 +565,20 @@ class Learner:
             arguments["position_ids"] = rows.position_ids
         if weights is None:
             return self.model(**arguments)
+        if self._shards is not None:
+            return self._of_starting(arguments, weights)
         return torch.func.functional_call(self.model, dict(weights), kwargs=arguments)
+
+    def _of_starting(self, arguments: Mapping[str, Any], weights: Weights) -> Any:
+        """The pass of divided weights with those in their place that all processes know: starting ones."""
+        assert self._shards is not None
+        if weights is not self.initial:
+            raise ModelError(
+                "weights that are divided between processes can be compared with the starting ones, and with "
+                "no others; set train.shard = false"
+            )
+        with self._shards.as_starting():
+            return self.model(**arguments)
 
     @contextmanager
     def _training(self, name: str, other: str, rows: Rows) -> Iterator[None]:

@@ -40,17 +40,17 @@ def read(path: str, dtype: torch.dtype, trust: bool, **more: Any) -> Any:
     return read_as(AutoModelForCausalLM, path, dtype, trust_remote_code=trust, **more)
 
 
-def read_saved(model: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """A model of the same class from the folder that its weights were saved to; ModelError as `read`.
+def read_saved(model_class: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """A model of the class from the folder that its weights were saved to; ModelError as `read`.
 
     Without its config.json transformers would build the class at its default size, of any number of layers.
     """
-    path, kind_of_model = str(folder), type(model)
+    path = str(folder)
     with explained(path):
         check_model(folder)
-        config = kind_of_model.config_class.from_pretrained(path)
-    _require_size(path, lambda: kind_of_model(config))
-    return read_as(kind_of_model, path, dtype)
+        config = model_class.config_class.from_pretrained(path)
+    _require_size(path, lambda: model_class(config))
+    return read_as(model_class, path, dtype)
 
 
 def read_as(model_class: Any, path: str, dtype: torch.dtype, **more: Any) -> Any:

@@ -54,7 +54,7 @@ class _Group:
 
     `on_machine` is its number on its machine, where that is known. `store` is where they met: it may end with
     this process. `shared` is the last error that was raised in all of them. `word` is what `last_word` has
-    answered, in a list of one, and empty before.
+    answered, in a list of one, and empty before. `attend` is asked whenever one waits: see `while_waiting`.
     """
 
     number: int
@@ -64,6 +64,7 @@ class _Group:
     heart: Heart | None = None
     shared: BaseException | None = None
     word: list[int | None] = field(default_factory=list)
+    attend: Callable[[Exception | None], None] | None = None
 
 
 _groups: list[_Group] = []
@@ -173,7 +174,9 @@ def united(work: Callable[[], T]) -> list[T]:
     """
     if num_processes() == 1:
         return [work()]
+    attend = _groups[0].attend or _ignore
     value, failure, packed = _tried(work)
+    attend(failure)
     found = [_unpacked(one) for one in _gathered(OF_ALL, packed)]
     _raise_first(failure, [error for _, error in found])
     found[number()] = (value, None)
@@ -196,14 +199,39 @@ def by_main(work: Callable[[], T]) -> T:
     """
     if num_processes() == 1:
         return work()
+    attend = _groups[0].attend or _ignore
     if not is_main():
+        attend(None)
         value, error = _unpacked(_gathered(OF_MAIN, b"")[0])
         _raise_first(None, [error])
         return value  # type: ignore[no-any-return]
     value, failure, packed = _tried(work)
+    attend(failure)
     _gathered(OF_MAIN, packed)
     _raise_first(failure, [failure])
     return value  # type: ignore[return-value]
+
+
+def while_waiting(attend: Callable[[Exception | None], None]) -> None:
+    """Have `attend` called in every process that has ended its part of some work, before it gets the rest.
+
+    It is told with which error the part ended, if with one, and returns when all have ended. All processes
+    call this at the same time.
+    """
+    _groups[0].attend = attend
+
+
+def told(number: int) -> list[int]:
+    """What each process tells all, by its number; also inside a part of the work."""
+    import torch
+    from torch import distributed
+
+    place = "cpu" if "cpu:" in distributed.get_backend_config() else "cuda"
+    own = torch.tensor([number], device=place)
+    found = [torch.empty_like(own) for _ in range(num_started())]
+    with _peers():
+        distributed.all_gather(found, own)
+    return [int(one) for one in found]
 
 
 def agree(value: object, what: str) -> None:
@@ -260,6 +288,10 @@ def last_word(error: BaseException, code: int) -> int | None:
     if not group.word:
         group.word.append(_word(group, error, code))
     return group.word[0]
+
+
+def _ignore(_failure: Exception | None) -> None:
+    """What a process does for others whose passes need it: nothing, where each has the whole model."""
 
 
 def _word(group: _Group, error: BaseException, code: int) -> int | None:

@@ -91,8 +91,9 @@ def _refuse_dividing(environment: Mapping[str, str]) -> None:
         if environment.get(name, "").lower() in ("true", "1", "yes"):
             raise UsageError(
                 f"{name} = {environment[name]!r:.80}: accelerate is configured for {engine}, which divides a "
-                "model between processes, and kpig holds all of it in each. Configure accelerate without it "
-                "(accelerate config), or start with torchrun; docs/scaling.md says what makes a model fit"
+                "model between processes; kpig does that itself, with train.shard = true "
+                "(docs/several-gpus.md). Configure accelerate without it (accelerate config), or start with "
+                "torchrun"
             )
 
 

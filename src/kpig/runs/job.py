@@ -24,7 +24,7 @@ from kpig.methods.base import Method, Step
 from kpig.model import adapters, identity, loading, quantized
 from kpig.model.chat import present_moment
 from kpig.model.folder import is_adapter, resolve
-from kpig.model.learner import Learner
+from kpig.model.learner import Learner, Weights
 from kpig.progress import Watcher
 from kpig.records import SEEN, Prediction, Stream, Task
 from kpig.runs import (
@@ -200,6 +200,8 @@ def _carry_out(
     config = plan.config
     clock = ranks.by_main(lambda: begun_at(path) or present_moment())
     method, steps, learner = ranks.everywhere(lambda: _loaded(plan, clock))
+    if _divides(config):
+        learner.shard(machine.require(config), method.needs_initial)
     cut = unseen.cut(learner.encoder, plan.new, config)
     told = cut.sentences(learner.encoder.max_length, config.evaluate.max_new_tokens)
     fresh = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
@@ -227,7 +229,10 @@ def _loaded(plan: Course, clock: str) -> tuple[Method, list[Step], Learner]:
     method = chosen.create(config)
     steps = _plan(config, method, plan.tasks, [one.num_steps for one in plan.grown])
     device = machine.require(config)
-    learner = loading.load(config.model, method.needs_initial, device, config.seed, clock)
+    keeps = method.needs_initial
+    if _divides(config):
+        device, keeps = "cpu", False
+    learner = loading.load(config.model, keeps, device, config.seed, clock)
     if not learner.parameters():
         raise RunError(
             f"model {config.model.path} has no trainable weights; give a whole model, or train an adapter on "
@@ -235,6 +240,11 @@ def _loaded(plan: Course, clock: str) -> tuple[Method, list[Step], Learner]:
         )
     learner.recompute(config.train.gradient_checkpointing)
     return method, steps, learner
+
+
+def _divides(config: RunConfig) -> bool:
+    """Whether the weights are divided, once each process has read them to its host's memory."""
+    return config.train.shard and ranks.num_started() > 1
 
 
 def _stream(
@@ -362,13 +372,13 @@ def _learn(
             ranks.everywhere(lambda: _take_over(step_dir, learner, method))
         return
 
-    def keep() -> None:
+    def keep(saved: Weights | None) -> None:
         folder.check_ours()
-        _save(step_dir, learner, method)
+        _save(step_dir, learner, saved, method)
         kept.write(step_dir, step.tasks)
 
     _train(folder, learner, method, step, config, voice)
-    ranks.by_main(keep)
+    ranks.by_main(functools.partial(keep, learner.saved_weights()))
     groups = forecast.groups(step.number, plan, tasks, config.evaluate)
     _score(folder, step.number, learner, groups, config, voice)
     ranks.by_main(lambda: folder.finish(step.number))
@@ -448,14 +458,14 @@ def _num_answers(settings: EvaluateSection, task: Task) -> int:
     return answers.num_answers(answers.probes({SEEN: [task]}, settings), settings)
 
 
-def _save(step_dir: Path, learner: Learner, method: Method) -> None:
+def _save(step_dir: Path, learner: Learner, saved: Weights | None, method: Method) -> None:
     target = step_dir / ("adapter" if learner.is_adapter else "model")
     folders = (target, step_dir / "state")
     with writing(target):
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        learner.save(target)
+        learner.save(target, saved)
         checkpoint.write_state(method.state_dict(), step_dir / "state", ledger=learner.ledger.as_dict())
         for folder in folders:
             sync_folder(folder)

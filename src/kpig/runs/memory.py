@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import psutil
 
+from kpig import ranks
 from kpig.config import OFFLOAD, RunConfig
 from kpig.methods import chosen
 from kpig.methods.base import Method
@@ -177,17 +178,20 @@ def needed(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
     return phases(shape, load, num_references, program).most
 
 
-def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0) -> Phases:
+def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0, divided: int = 1) -> Phases:
     """What each part of a run takes at the most.
 
     `num_references` are copies of the trained weights that are kept beside them. `program` are bytes of the
     program itself where it computes in the same memory, as on a CPU; the allocator's scatter counts then too.
+    `divided` is the number of processes that divide the weights and what there is for each of them.
     """
-    trained = shape.trained * shape.trained_bytes
-    weights = shape.weights * shape.weight_bytes + (trained if shape.is_adapted else 0)
+    whole = _gathered(shape) if divided > 1 else 0
+    trained = shape.trained * shape.trained_bytes / divided
+    weights = (shape.weights / divided + whole) * shape.weight_bytes + (trained if shape.is_adapted else 0)
     is_cast = load.autocast and shape.number_bytes == 4
-    casts = CAST_BYTES * shape.weights if is_cast else 0
-    kept_casts = 0 if shape.is_adapted else casts  # without a gradient those of frozen weights go at once
+    in_pass = whole if divided > 1 and load.checkpointed else shape.weights
+    casts = CAST_BYTES * in_pass if is_cast else 0
+    kept_casts = 0 if shape.is_adapted or divided > 1 else casts  # without a gradient others go at once
     logits = _all_logits(shape, load) if load.makes_logits else _some_logits(shape, load)
     activations = _activations(shape, load, logits)
     scattered = 1 + SCATTERED if program else 1
@@ -206,7 +210,8 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
 
     in_layer = 4 * (shape.hidden + shape.inner)
     of_answer = 2 * shape.keys * shape.layers + in_layer
-    gradients = trained if load.is_split else max(0, trained - activations - logits)
+    of_whole = 0 if shape.is_adapted else whole * shape.trained_bytes
+    gradients = of_whole + (trained if load.is_split else max(0, trained - activations - logits))
     number = 2 if is_cast else shape.number_bytes
     read_logits = 4 * shape.vocabulary * READ_LOGITS * load.read_targets
     return Phases(
@@ -219,6 +224,15 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
         ),
         held(load.generated * of_answer * shape.number_bytes, 0, False, 0),
     )
+
+
+def _gathered(shape: Shape) -> float:
+    """Of divided weights those that a process has whole in a pass: of two layers, and all outside of them.
+
+    The next layer is on its way while one computes.
+    """
+    outside = min(shape.weights - shape.body, 2 * shape.vocabulary * shape.hidden)
+    return outside + 2 * (shape.weights - outside) / shape.layers
 
 
 def _activations(shape: Shape, load: Load, logits: float) -> float:
@@ -284,8 +298,10 @@ def at_most(
     starts_bare = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
     copies = int(method.needs_initial and not starts_bare) + int(config.train.keep_best)
     program = PROGRAM + (PEFT if config.model.adapter == "lora" else 0) if place.type == "cpu" else 0
+    divided = place.processes if config.train.shard else 1
     found = [
-        phases(shape, load, copies, program) for load in _loads(config, method, lengths, measured, place)
+        phases(shape, load, copies, program, divided)
+        for load in _loads(config, method, lengths, measured, place)
     ]
     return max(found, key=lambda one: one.most.total)
 
@@ -377,7 +393,8 @@ def _length(encoded: Encoded) -> Length:
 def _place(config: RunConfig, num_weights: int) -> Place:
     """Where a run of the config computes, as far as this machine has it."""
     bare = Place(_device(config), False)
-    return Place(bare.type, precision(config.train, bare, num_weights) == BFLOAT16)
+    processes = ranks.num_started() if config.train.shard else 1
+    return Place(bare.type, precision(config.train, bare, num_weights) == BFLOAT16, processes)
 
 
 def _device(config: RunConfig) -> str:

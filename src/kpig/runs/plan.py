@@ -31,6 +31,9 @@ PLAIN = "replay"
 
 CHECKPOINTED, LORA = "train.gradient_checkpointing=true", "model.adapter=lora"
 HALF, FOUR_BITS = "model.dtype=bfloat16", "model.quantization=nf4"
+SHARD = "train.shard=true"
+"""Divides what a device holds, for some methods; so it is asked for, and no way that is proposed."""
+
 WAYS: Sequence[tuple[str, ...]] = (
     (),
     (CHECKPOINTED,),
@@ -222,7 +225,7 @@ def _ways(config: RunConfig, told: Told, data: Data) -> list[Way]:
     known: list[RunConfig] = []
     room = told.gigabytes * GIGABYTE * (1 - LEFT_FREE)
     for changes in WAYS:
-        if FOUR_BITS in changes and _device(config) != "cuda":
+        if FOUR_BITS in changes and (_device(config) != "cuda" or config.train.shard):
             continue
         changed = _changed(config, changes)
         if changed in known:
@@ -301,9 +304,9 @@ def _reference_work(method: Method, shape: Shape, length: Length) -> float:
 def _kept_share(config: RunConfig, method: Method, shape: Shape, data: Data) -> float:
     """The share of twins for which the reference is not asked: they came before in their step, and are kept.
 
-    Replayed ones are reckoned as current ones, which come first and stay.
+    None are where weights are divided. Replayed ones are reckoned as current ones, which come first and stay.
     """
-    if not isinstance(method.settings, KpigSettings):
+    if not isinstance(method.settings, KpigSettings) or config.train.shard:
         return 0.0
     of_twin = fmean(one.response for one in data.lengths) * shape.hidden * shape.number_bytes
     in_step = data.examples / data.steps

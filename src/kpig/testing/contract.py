@@ -27,6 +27,7 @@ from kpig.testing.history import (
     RATIO,
     UPDATES,
     History,
+    Learned,
     begin,
     configured,
     grown,
@@ -193,12 +194,20 @@ class MethodContract:
         """
         alone = learned(history.config)
         for shared in several.in_processes(partial(learned, history.config)):
-            assert [shared.drawn, shared.kept] == [alone.drawn, alone.kept]
-            assert shared.tokens[0] == alone.tokens[0] and shared.tokens[1] >= alone.tokens[1]
-            for here, there in zip(alone.records, shared.records, strict=True):
-                assert here["loss"] == pytest.approx(there["loss"], abs=1e-5)
-                counts = ("update", "tokens", "replayed", "replayed_tasks", "train_tokens")
-                assert [here.get(name) for name in counts] == [there.get(name) for name in counts]
+            _assert_alike(alone, shared)
+
+    def test_two_processes_that_divide_the_weights_learn_as_one_does_or_are_refused_by_name(
+        self, history: History
+    ) -> None:
+        train = history.config.train.model_copy(update={"shard": True})
+        divided = history.config.model_copy(update={"train": train})
+        if not chosen.load(self.method).shards:
+            with pytest.raises(ConfigError, match=rf"train\.shard = true.*{re.escape(self.method)}"):
+                chosen.create(divided)
+            return
+        alone = learned(history.config)
+        for shared in several.in_processes(partial(learned, divided)):
+            _assert_alike(alone, shared)
 
     def test_the_method_can_be_described_in_plain_data(self, history: History) -> None:
         notes = history.method.notes()
@@ -222,6 +231,16 @@ class MethodContract:
             name for name, one in found.model_fields.items() if one.is_required() or not one.description
         ]
         assert unclear == []
+
+
+def _assert_alike(alone: Learned, shared: Learned) -> None:
+    """One process and one of several: the same choices and counts, losses within 1e-5."""
+    assert [shared.drawn, shared.kept] == [alone.drawn, alone.kept]
+    assert shared.tokens[0] == alone.tokens[0] and shared.tokens[1] >= alone.tokens[1]
+    for here, there in zip(alone.records, shared.records, strict=True):
+        assert here["loss"] == pytest.approx(there["loss"], abs=1e-5)
+        counts = ("update", "tokens", "replayed", "replayed_tasks", "train_tokens")
+        assert [here.get(name) for name in counts] == [there.get(name) for name in counts]
 
 
 def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from kpig import config as configuration
+from kpig import ranks
 from kpig.config import OPTIONS, RunConfig
 from kpig.config.section import AUTO
 from kpig.methods import growth
@@ -193,6 +194,8 @@ def begin(
     """A new method, a new learner and the steps, as the job makes them; `lengths` as in `growth.arranged`."""
     method = create(config)
     learner = models.learner(config.model.adapter == LORA, method.needs_initial, dropout)
+    if config.train.shard and ranks.num_started() > 1:
+        learner.shard("cpu", method.needs_initial)
     arranged = enumerate(growth.arranged(method, STEPS[:num_steps], lengths), 1)
     steps = [Step(number, tuple(tasks), method.num_updates(UPDATES)) for number, tasks in arranged]
     return method, learner, steps

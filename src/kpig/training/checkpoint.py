@@ -18,6 +18,7 @@ from kpig.files import as_line, disk_error, replace_folder, sync_folder
 from kpig.methods.base import Method
 from kpig.model.learner import Learner
 from kpig.model.ledger import Ledger
+from kpig.model.shards import divided_as, gathered
 
 READY = "READY"
 TENSOR = "tensor in method.safetensors"
@@ -70,9 +71,17 @@ def capture(
     method: Method,
     best: Best | None = None,
 ) -> Checkpoint:
-    """The state to save, at once: the optimizer's tensors are not copied and change with the next update."""
-    saved = optimizer.state_dict()["state"]
-    return Checkpoint(update, learner.weights(), saved, method.state_dict(), learner.ledger.as_dict(), best)
+    """The state to save, at once: the optimizer's tensors are not copied and change with the next update.
+
+    Where weights are divided, all processes ask at the same time, and the main one has them whole.
+    """
+    saved, weights = optimizer.state_dict()["state"], learner.weights()
+    if learner.is_sharded:
+        saved = {number: gathered(state) for number, state in saved.items()}
+        weights = gathered(weights)
+        if best is not None and best.weights is not None:
+            best = replace(best, weights=gathered(best.weights))
+    return Checkpoint(update, weights, saved, method.state_dict(), learner.ledger.as_dict(), best)
 
 
 def publish(checkpoint: Checkpoint, step_dir: Path) -> None:
@@ -182,9 +191,12 @@ def restore(
     learner.load_weights(checkpoint.weights)
     learner.ledger.restore(checkpoint.ledger)
     restore_method(method, checkpoint.method)
-    optimizer.load_state_dict(
-        {"state": checkpoint.optimizer, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
+    weights = list(learner.parameters().values())
+    state = {
+        number: {name: divided_as(weights[number], one) if one.dim() else one for name, one in of_one.items()}
+        for number, of_one in checkpoint.optimizer.items()
+    }
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def restore_method(method: Method, state: dict[str, Any]) -> None:

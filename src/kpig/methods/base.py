@@ -222,6 +222,13 @@ class Method:
         """Past examples to mix into this update; none while memory is empty, as in the first step."""
         return ()
 
+    def twinned(self, examples: Sequence[Example], num_replayed: int, clock: Clock) -> Sequence[bool]:
+        """Which examples of an update come with their masked twins, of a `paired` method: all.
+
+        Called after `replay`; the last `num_replayed` are what it returned. One without key parts has none.
+        """
+        return [True] * len(examples)
+
     def measured(self, clock: Clock) -> dict[str, Any]:
         """What `replay` has just measured, as JSON values for the update's record; {} for nothing."""
         return {}

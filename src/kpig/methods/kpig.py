@@ -15,12 +15,14 @@ from kpig.config import RunConfig
 from kpig.config.section import Count, CountOrAll, Share, cost
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Loss, Method, Settings, Step
-from kpig.methods.parts import running_gain
+from kpig.methods.parts import running_gain, twin_choice
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.selection import chances, lowest, proportional
 from kpig.records import Example, Gain
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from kpig.model.batch import Batch
     from kpig.model.kept import Kept
     from kpig.model.learner import Learner, Weights
@@ -56,8 +58,10 @@ class KpigSettings(Settings):
         description="the M tasks to replay from: in every update others, all equally likely; those of lowest "
         "signal; in every update others, the lower their signal the likelier",
     )
-    signal: Literal["gain", "gain_drop"] = Field(
-        "gain", description="the gain itself, or how far it has fallen"
+    signal: Literal["gain", "gain_drop", "likelihood_drop", "unheard_drop"] = Field(
+        "gain",
+        description="the gain itself, or how far it has fallen since the task was learned; how far the "
+        "instructed likelihood of its responses has fallen, or that times 1 - gain",
     )
     gain_unit: Literal["prob", "log"] = Field("prob", description="probability gain, or log gain in nats")
     num_tasks: Count = Field(8, description="tasks replayed at a time (M)")
@@ -90,7 +94,24 @@ class KpigSettings(Settings):
         description="λ, weight of the masked-twin term; 0 leaves it out",
         json_schema_extra=cost("0 saves about two thirds of an update's tokens"),
     )
-    weighting: Literal["gain", "none"] = Field("gain", description="scale the twin term by 1 - gain, or not")
+    weighting: Literal["gain", "example", "none"] = Field(
+        "gain", description="scale the twin term by 1 - gain, of the task or of the example itself, or not"
+    )
+    twin_schedule: Literal["constant", "rising", "falling"] = Field(
+        "constant", description="λ over the updates of a step: the same, or from 0 to twice itself, or back"
+    )
+    twins_of: Literal["all", "current", "replayed"] = Field(
+        "all", description="the examples that may come with their masked twins"
+    )
+    twin_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="the share of those examples that do so in an update. Where they are drawn by chance the "
+        "term is divided by it, and so stays the same on average",
+        json_schema_extra=cost("an example with its twin costs two to three times one without"),
+    )
+    twin_choice: Literal["random", "lowest"] = Field(
+        "random", description="which of them: by chance, or of the tasks of lowest gain"
+    )
     reference: Literal["initial", "previous"] = Field(
         "initial",
         description="the masked twin is held to the starting model, or to that of the step's start",
@@ -165,10 +186,12 @@ class Kpig(Method):
         self.memory = Memory(config.replay.memory_per_task, config.seed)
         self.gains: dict[str, Gain] = {}
         self.learned: dict[str, float] = {}
+        self.learned_likelihood: dict[str, float] = {}
         self.chosen: list[str] = []
         self.running: dict[str, tuple[running_gain.Read, ...]] = {}
         self.kept: Kept = {}
         self._read: dict[int, tuple[str, Gain]] = {}
+        self._scale = 1.0
         self._current_probes: dict[str, tuple[Example, ...]] = {}
         self._previous: Weights | None = None
 
@@ -187,9 +210,24 @@ class Kpig(Method):
             self.gains = self._measure(learner)
             new = [task for task in self.memory.tasks if task in self.gains and task not in self.learned]
             self.learned |= {task: self._in_unit(self.gains[task]) for task in new}
+            self.learned_likelihood |= {task: self.gains[task].instructed for task in new}
         self.chosen = self._select(clock)
         rng, count = clock.rng("replay"), self.num_replayed(clock)
         return self.memory.draw(count, rng, self.chosen, self.settings.examples_per_task, fill=True)
+
+    def twinned(self, examples: Sequence[Example], num_replayed: int, clock: Clock) -> list[bool]:
+        """A share of those that may have a twin; and what λ is to be multiplied with in this update."""
+        chosen = self.settings
+        is_random = chosen.twin_choice == "random"
+        self._scale = scheduled(chosen.twin_schedule, clock) / (chosen.twin_share if is_random else 1.0)
+        first_replayed = len(examples) - num_replayed
+        of_all = chosen.twins_of == "all"
+        allowed = [
+            of_all or (place >= first_replayed) == (chosen.twins_of == "replayed")
+            for place in range(len(examples))
+        ]
+        urgency = None if is_random else [twin_weight(self.gains, one.task) for one in examples]
+        return twin_choice.chosen(examples, allowed, chosen.twin_share, clock.rng("twins"), urgency)
 
     def measured(self, clock: Clock) -> dict[str, Any]:
         """Every task's gain, at the updates that measure: measured, and after the update as it was read."""
@@ -214,20 +252,31 @@ class Kpig(Method):
 
         if not self.paired:
             return super().loss(learner, batch)
-        by_example = torch.tensor([self._weight(example.task) for example in batch.examples])
-        weight = self.settings.twin_weight * by_example.to(learner.device)[batch.example[batch.twin_of]]
+
+        def spread(by_example: Sequence[float]) -> Tensor:
+            scaled = self.settings.twin_weight * self._scale * torch.tensor(by_example)
+            return scaled.to(learner.device)[batch.example[batch.twin_of]]
+
+        weights: twins.Weights
+        if self.settings.weighting == "example":
+            weights = lambda log_probs: spread([unheard(one) for one in gain.of_batch(batch, log_probs)])  # noqa: E731
+        else:
+            weights = spread([self._weight(example.task) for example in batch.examples])
         most_bytes = self.settings.kept_mib * MEBI
         reader = Reader(learner, self._previous, most_bytes, self.config.train.row_tokens)
-        found = twins.read(batch, weight, reader, self.kept)
+        found = twins.read(batch, weights, reader, self.kept)
         gains = gain.of_batch(batch, found.log_probs)
+        with_twins = set(batch.with_twins)
         self._read |= {
             place: (example.task, one)
-            for place, example, one in zip(batch.places, batch.examples, gains, strict=True)
+            for number, (place, example, one) in enumerate(
+                zip(batch.places, batch.examples, gains, strict=True)
+            )
+            if number in with_twins or not example.instruction.key_parts
         }
         log = {"cross_entropy": -found.log_probs[: batch.num_tokens].sum()}
-        if found.divergence is not None:
-            term = (weight * found.divergence).sum()
-            log |= {"divergence": found.divergence.sum(), "twin_penalty": term}
+        if found.divergence is not None and found.term is not None:
+            log |= {"divergence": found.divergence.sum(), "twin_penalty": found.term}
         return Loss(found.total, log)
 
     def shape_gradients(self, learner: Learner, clock: Clock) -> None:
@@ -245,7 +294,8 @@ class Kpig(Method):
 
     def state_dict(self) -> dict[str, Any]:
         gains = {task: asdict(measured) for task, measured in self.gains.items()}
-        state: dict[str, Any] = {"memory": self.memory.state(), "gains": gains, "learned": self.learned}
+        learned = {"learned": self.learned, "learned_likelihood": self.learned_likelihood}
+        state: dict[str, Any] = {"memory": self.memory.state(), "gains": gains, **learned}
         if self.running:
             state["running"] = running_gain.as_state(self.running)
         if self.kept:
@@ -258,6 +308,7 @@ class Kpig(Method):
         self.memory.restore(state["memory"])
         self.gains = {task: Gain(**measured) for task, measured in state["gains"].items()}
         self.learned = dict(state["learned"])
+        self.learned_likelihood = dict(state.get("learned_likelihood", {}))
         self.running = running_gain.from_state(state.get("running", {}))
         self.kept = {}
         if "kept" in state:
@@ -276,7 +327,7 @@ class Kpig(Method):
             return dict.fromkeys([*self._current_probes, *self.memory.tasks], UNREAD) | self._running_means()
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
         selects = self.settings.selection != "uniform" and self.memory.tasks
-        weighs = self.settings.weighting == "gain" and self.paired
+        weighs = self.paired and (self.settings.weighting == "gain" or self.settings.twin_choice == "lowest")
         if not (selects or weighs):
             return {}
         asked = self.settings.gain_precision
@@ -302,8 +353,16 @@ class Kpig(Method):
         return lowest(signals, ties, self.settings.num_tasks)
 
     def _signal(self, task: str) -> float:
-        now = self._in_unit(self.gains[task])
-        return now - self.learned[task] if self.settings.signal == "gain_drop" else now
+        found = self.gains[task]
+        now = self._in_unit(found)
+        fall = found.instructed - self.learned_likelihood.get(task, found.instructed)
+        by_name = {
+            "gain": now,
+            "gain_drop": now - self.learned[task],
+            "likelihood_drop": fall,
+            "unheard_drop": fall * unheard(found),
+        }
+        return by_name[self.settings.signal]
 
     def _in_unit(self, measured: Gain) -> float:
         return measured.log if self.settings.gain_unit == "log" else measured.prob
@@ -314,5 +373,16 @@ class Kpig(Method):
 
 
 def twin_weight(gains: Mapping[str, Gain], task: str) -> float:
-    """How hard a task's masked twin is held: 1 - its probability gain, within [0, 1]."""
-    return 1.0 - min(max(gains[task].prob, 0.0), 1.0)
+    """How hard a task's masked twin is held."""
+    return unheard(gains[task])
+
+
+def unheard(gain: Gain) -> float:
+    """1 - the probability gain, within [0, 1]: how little an answer depends on the key parts."""
+    return 1.0 - min(max(gain.prob, 0.0), 1.0)
+
+
+def scheduled(schedule: str, clock: Clock) -> float:
+    """What λ is multiplied with in an update; its mean over a step is 1."""
+    done = (clock.update + 0.5) / clock.num_updates
+    return {"constant": 1.0, "rising": 2 * done, "falling": 2 * (1 - done)}[schedule]

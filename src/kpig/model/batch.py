@@ -73,6 +73,11 @@ class Batch:
     `replayed[example]` [N].
     """
 
+    @property
+    def with_twins(self) -> tuple[int, ...]:
+        """The numbers of the examples whose masked twins it has, rising."""
+        return tuple(sorted(set(self.example[self.twin_of].tolist())))
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         return replace(

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from kpig.records import Example
@@ -31,6 +31,11 @@ class Encoded:
     response: tuple[int, ...]
     num_cut: int = 0
     text: str = ""
+
+    @property
+    def alone(self) -> "Encoded":
+        """The same without its masked twin."""
+        return self if self.masked_prompt is None else replace(self, masked_prompt=None)
 
     @property
     def num_tokens(self) -> int:

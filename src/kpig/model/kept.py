@@ -121,5 +121,5 @@ def _groups(kept: Kept, pairs: Iterable[Pair]) -> list[Group]:
 
 def _twins(learner: Learner, batch: Batch) -> list[Pair]:
     """The pairs of ids of a batch's masked twins, in order."""
-    encoded = (learner.encoder.encode(example) for example in batch.examples)
+    encoded = (learner.encoder.encode(batch.examples[number]) for number in batch.with_twins)
     return [(one.masked_prompt, one.response) for one in encoded if one.masked_prompt is not None]

@@ -197,7 +197,7 @@ class Learner:
 
     def training_batches(
         self,
-        examples: Sequence[Example],
+        examples: Sequence[Example | Encoded],
         settings: TrainSection,
         twins: bool = False,
         reading: bool = False,

@@ -160,11 +160,14 @@ def mine(sizes: Sequence[int]) -> list[int]:
 
 
 def in_order(parts: Iterable[Mapping[int, T]]) -> list[T]:
-    """What processes have found of some numbered parts, each of its own, in the order of the numbers."""
+    """What processes have found of some numbered parts, each of its own, in the order of the numbers.
+
+    Numbers may lack: what nobody looked for.
+    """
     found: dict[int, T] = {}
     for part in parts:
         found.update(part)
-    return [found[place] for place in range(len(found))]
+    return [found[place] for place in sorted(found)]
 
 
 def united(work: Callable[[], T]) -> list[T]:

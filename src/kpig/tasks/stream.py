@@ -95,16 +95,16 @@ def load(
     with problems.collected():
         steps = _steps(drafts, tasks_per_step)
     built = _build_all(drafts, problems, "rule", train_per_task, test_per_task, validation_per_task)
-    held_out_tasks = _build_all(held_out_drafts, problems, "test", train_per_task, test_per_task)
+    apart = _build_all(held_out_drafts, problems, "test", train_per_task, test_per_task)
     _check_trainable(built.values(), path, problems)
     problems.check()
     problems.tell()
-    chosen = measured({**built, **held_out_tasks}, metrics or {})
+    chosen = measured({**built, **apart}, metrics or {})
     kept = [step[: max_tasks_per_step or None] for step in steps[: max_steps or None]]
     return Stream(
         name=_name(path),
         steps=tuple(tuple(chosen[draft.name] for draft in step) for step in _ordered(kept, order, seed)),
-        held_out=tuple(chosen[name] for name in held_out_tasks)[: max_held_out or None],
+        held_out=tuple(chosen[name] for name in apart)[: max_held_out or None],
     )
 
 

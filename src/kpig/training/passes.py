@@ -15,6 +15,7 @@ from kpig.errors import DivergedError, TrainingError, is_out_of_memory
 from kpig.methods.base import Clock, Method
 from kpig.model import portions
 from kpig.model.batch import Batch
+from kpig.model.encoded import Encoded
 from kpig.model.learner import Learner
 from kpig.records import Example
 from kpig.training.precision import precision
@@ -71,7 +72,11 @@ class Passes:
         TrainingError where memory does not do for one example. Where weights are divided, a pass that fails
         in one process cannot be repeated: the others wait in it.
         """
-        batches = self._cut(examples, num_replayed)
+        encoded = list(self.learner.encoder.encode_all(examples))
+        if self.method.paired:
+            twinned = self.method.twinned(examples, num_replayed, clock)
+            encoded = [one if has else one.alone for one, has in zip(encoded, twinned, strict=True)]
+        batches = self._cut(encoded, num_replayed)
         while True:
             before = _Before(self.learner, self.method)
             try:
@@ -81,7 +86,7 @@ class Passes:
                     raise
             # Outside the handler, which keeps the tensors of the failed pass alive.
             before.restore()
-            batches = self._halved(batches, examples, num_replayed, clock)
+            batches = self._halved(batches, encoded, num_replayed, clock)
 
     def _summed(self, batches: Sequence[Batch], clock: Clock) -> tuple[dict[str, float | Tensor], int]:
         """The passes of all processes, each of which does its part; gradients are their sum everywhere."""
@@ -111,14 +116,14 @@ class Passes:
                 totals[name] = totals.get(name, 0.0) + value
         return totals
 
-    def _cut(self, examples: Sequence[Example], num_replayed: int) -> list[Batch]:
+    def _cut(self, examples: Sequence[Encoded], num_replayed: int) -> list[Batch]:
         method = self.method
         return self.learner.training_batches(
             examples, self.settings, method.paired, method.reading, num_replayed=num_replayed
         )
 
     def _halved(
-        self, batches: Sequence[Batch], examples: Sequence[Example], num_replayed: int, clock: Clock
+        self, batches: Sequence[Batch], examples: Sequence[Encoded], num_replayed: int, clock: Clock
     ) -> list[Batch]:
         """More batches of the same examples, each with half the tokens or less of what there was room for."""
         if len(batches) == len(examples):

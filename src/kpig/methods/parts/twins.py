@@ -1,5 +1,6 @@
 """KPIG's loss at a batch and its masked twins: without the logits of all tokens, where that is exact."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,42 +16,56 @@ from kpig.model.projection import CrossEntropy, Divergence, summed
 class Losses:
     """`total` has the gradient: the cross-entropy of N tokens and the weighted divergence of M.
 
-    `divergence` [M] is without the weights, None where the batch has no twin. `log_probs` [N + M] are those
-    of the targets. Both are without gradient.
+    `divergence` [M] is without the weights, `term` its weighted sum; None where the batch has no twin.
+    `log_probs` [N + M] are those of the targets. All three are without gradient.
     """
 
     total: Tensor
     divergence: Tensor | None
+    term: Tensor | None
     log_probs: Tensor
 
 
-def read(batch: Batch, weight: Tensor, reader: Reader, kept: Kept) -> Losses:
-    """The pass over a batch and its twins, with a `weight` [M] for each of their tokens.
+Weights = Tensor | Callable[[Tensor], Tensor]
+"""[M], one for each token of the twins; or what makes them of log p of the N targets, then of the M."""
 
-    The reference is asked through `reader`. Where the model's logits are not known to be those of a matrix,
-    all of them are made, and nothing of the reference is kept.
+
+def read(batch: Batch, weights: Weights, reader: Reader, kept: Kept) -> Losses:
+    """The pass over a batch and its twins, whose tokens are weighted.
+
+    Weights that are made of log p cost a further product with the head. The reference is asked through
+    `reader`. Where the model's logits are not known to be those of a matrix, all of them are made, and
+    nothing of the reference is kept.
     """
     head, reference_head = reader.learner.head(), reader.learner.reference_head(reader.weights)
     if head is None or reference_head is None:
-        return _of_logits(batch, weight, reader)
+        return _of_logits(batch, weights, reader)
     states = reader.learner.response_states(batch.both or batch.rows)
     own = CrossEntropy(batch.rows.target)
     if batch.twins is None:
         found = summed(states, head, [own])
-        return Losses(found.total, None, found.log_probs)
+        return Losses(found.total, None, None, found.log_probs)
     reference = reader.states(batch, kept)
-    held = Divergence(batch.twins.target, reference, reference_head, weight)
+    if not isinstance(weights, Tensor):
+        with torch.no_grad():
+            likely = summed(states.detach(), head, [own, CrossEntropy(batch.twins.target)])
+        weights = weights(likely.log_probs)
+    held = Divergence(batch.twins.target, reference, reference_head, weights)
     found = summed(states, head, [own, held])
-    return Losses(found.total, found.values[batch.num_tokens :], found.log_probs)
+    divergence = found.values[batch.num_tokens :]
+    return Losses(found.total, divergence, (weights * divergence).sum(), found.log_probs)
 
 
-def _of_logits(batch: Batch, weight: Tensor, reader: Reader) -> Losses:
+def _of_logits(batch: Batch, weights: Weights, reader: Reader) -> Losses:
     logits = reader.learner.response_logits(batch.both or batch.rows)
     own, twins = logits[: batch.num_tokens], logits[batch.num_tokens :]
     log_probs = token_log_probs(own, batch.rows.target)
     if batch.twins is None:
-        return Losses(-log_probs.sum(), None, log_probs.detach())
+        return Losses(-log_probs.sum(), None, None, log_probs.detach())
     divergence = jsd(twins, reader.learner.reference_logits(batch.twins, reader.weights))
     log_probs = torch.cat([log_probs, token_log_probs(twins.detach(), batch.twins.target)])
-    total = (weight * divergence).sum() - log_probs[: batch.num_tokens].sum()
-    return Losses(total, divergence.detach(), log_probs.detach())
+    if not isinstance(weights, Tensor):
+        weights = weights(log_probs.detach())
+    term = (weights * divergence).sum()
+    total = term - log_probs[: batch.num_tokens].sum()
+    return Losses(total, divergence.detach(), term.detach(), log_probs.detach())

@@ -373,6 +373,15 @@ def test_the_seconds_of_a_step_begin_with_its_first_hook(make_learner):
 VARIANTS = {
     "previous": {"reference": "previous", "selection": "proportional", "refresh": 2},
     "drop": {"selection": "lowest", "signal": "gain_drop", "gain_unit": "log", "refresh": 0},
+    "some": {
+        "selection": "lowest",
+        "signal": "unheard_drop",
+        "weighting": "example",
+        "twin_share": 0.4,
+        "twin_choice": "lowest",
+        "twin_schedule": "rising",
+        "gain_from": "training",
+    },
 }
 
 

@@ -269,7 +269,7 @@ def _work(config: RunConfig, shape: Shape, data: Data) -> Work:
     updates = _num_updates(config, method, data)
     per_example = fmean(_example_work(config, method, shape, one) for one in data.lengths)
     per_example -= _kept_share(config, method, shape, data) * fmean(
-        _reference_work(method, shape, one) for one in data.lengths
+        _reference_work(config, method, shape, one) for one in data.lengths
     )
     first, later = (memory.num_read(config, method, replays) for replays in (False, True))
     in_all = updates * (first + (data.steps - 1) * later)
@@ -292,13 +292,23 @@ def _example_work(config: RunConfig, method: Method, shape: Shape, length: Lengt
         learned += layers
     if shape.is_adapted:
         learned += 6 * shape.trained * length.tokens
-    twice = 2 if method.paired and length.has_twin else 1
-    return learned * twice + _reference_work(method, shape, length)
+    return learned * (1 + _num_twins(config, method, length)) + _reference_work(config, method, shape, length)
 
 
-def _reference_work(method: Method, shape: Shape, length: Length) -> float:
+def _num_twins(config: RunConfig, method: Method, length: Length) -> float:
+    """How many masked twins an example comes with on average in a step that replays: 0 to 1."""
+    if not (method.paired and length.has_twin):
+        return 0.0
+    if not isinstance(method.settings, KpigSettings):
+        return 1.0
+    replayed = config.replay.ratio / (1 + config.replay.ratio)
+    parts = {"all": 1.0, "current": 1 - replayed, "replayed": replayed}
+    return method.settings.twin_share * parts[method.settings.twins_of]
+
+
+def _reference_work(config: RunConfig, method: Method, shape: Shape, length: Length) -> float:
     """The frozen model's pass over the masked twin; 0 where there is none."""
-    return _forward_work(shape, length) if method.paired and length.has_twin else 0.0
+    return _forward_work(shape, length) * _num_twins(config, method, length)
 
 
 def _kept_share(config: RunConfig, method: Method, shape: Shape, data: Data) -> float:

@@ -6,7 +6,6 @@ import random
 
 import pytest
 import torch
-from test_train import SMALL, TASKS, clock_at, configured, fit, gradient, in_double, prepared, step_of
 
 from kpig.config import TrainSection
 from kpig.methods.chosen import create
@@ -15,6 +14,7 @@ from kpig.methods.parts import twin_choice
 from kpig.model import gain
 from kpig.records import Gain
 from kpig.testing.models import scatter
+from test_train import SMALL, TASKS, clock_at, configured, fit, gradient, in_double, prepared, step_of
 
 MANY = [*TASKS[0].train, *TASKS[1].train, *TASKS[2].train]
 
@@ -71,7 +71,9 @@ def test_the_term_of_a_random_share_is_on_average_that_of_all(make_learner):
                 for one, has in zip(learner.encoder.encode_all(examples), twinned, strict=True)
             ]
             (batch,) = learner.training_batches(encoded, TrainSection(), True)
-            assert [number in batch.with_twins for number in range(6)] == [twinned[one] for one in batch.places]
+            assert [number in batch.with_twins for number in range(6)] == [
+                twinned[one] for one in batch.places
+            ]
             yield float(method.loss(learner, batch).log.get("twin_penalty", 0.0))
 
     (whole,) = terms([0])

@@ -8,7 +8,7 @@ import torch
 
 from kpig import config
 from kpig.methods.base import Clock, Step
-from kpig.methods.kpig import KpigSettings
+from kpig.methods.parts.kpig_settings import KpigSettings
 from kpig.model import gain
 from kpig.model.learner import Learner
 from kpig.records import Example, Task

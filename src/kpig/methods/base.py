@@ -265,6 +265,15 @@ class Method:
         if self.memory is not None:
             self.memory.tasks.clear()
 
+    def all_penalties(self) -> Mapping[str, str]:
+        """`penalties`, and those of a method that is a part of this one."""
+        return self.penalties
+
+    def divergence_weights(self) -> dict[str, float]:
+        """The weight that scales each of `divergences`."""
+        keys = {name: self.penalties[name].rpartition(".")[2] for name in self.divergences}
+        return {name: float(getattr(self.settings, key)) for name, key in keys.items()}
+
     def notes(self) -> list[str]:
         """Sentences for whoever reads the scores, such as what could not be done; asked at the very end."""
         return []

@@ -2,145 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
-
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kpig import ranks
-from kpig.config import RunConfig
-from kpig.config.section import Count, CountOrAll, Share, cost
-from kpig.errors import ConfigError
-from kpig.methods.base import Clock, Loss, Method, Settings, Step
+from kpig.config import MethodSection, RunConfig
+from kpig.errors import ConfigError, clause
+from kpig.methods import chosen
+from kpig.methods.base import Clock, Loss, Method, Step
 from kpig.methods.parts import running_gain, twin_choice
+from kpig.methods.parts.kpig_settings import KpigSettings
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.selection import chances, lowest, proportional
-from kpig.records import Example, Gain
+from kpig.records import Example, Gain, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from kpig.methods.parts import twins
+    from kpig.methods.parts.twins import Losses
     from kpig.model.batch import Batch
     from kpig.model.kept import Kept
     from kpig.model.learner import Learner, Weights
-
-
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "none": {},
-        "paper": {
-            "selection": "lowest",
-            "signal": "gain",
-            "gain_unit": "prob",
-            "twin_weight": 1.0,
-            "weighting": "gain",
-            "reference": "initial",
-        },
-    }
-)
-"""Settings that a name stands for. "paper" is the form that the paper's summaries tell, with what is decided
-here where they are silent (docs/method.md, section 5): it stays what it is when defaults change."""
-
-
-class KpigSettings(Settings):
-    """KPIG (docs/method.md, sections 4 to 6)."""
-
-    preset: Literal["none", "paper"] = Field(
-        "none",
-        description="'paper' sets selection, signal, gain_unit, twin_weight, weighting and reference as the "
-        "paper has them, as far as that is known; 'none': each is as given, or its default",
-    )
-    selection: Literal["uniform", "lowest", "proportional"] = Field(
-        "uniform",
-        description="the M tasks to replay from: in every update others, all equally likely; those of lowest "
-        "signal; in every update others, the lower their signal the likelier",
-    )
-    signal: Literal["gain", "gain_drop", "likelihood_drop", "unheard_drop"] = Field(
-        "gain",
-        description="the gain itself, or how far it has fallen since the task was learned; how far the "
-        "instructed likelihood of its responses has fallen, or that times 1 - gain",
-    )
-    gain_unit: Literal["prob", "log"] = Field("prob", description="probability gain, or log gain in nats")
-    num_tasks: Count = Field(8, description="tasks replayed at a time (M)")
-    examples_per_task: Count = Field(50, description="examples of each in the replay pool (N)")
-    refresh: CountOrAll = Field(
-        50,
-        description="updates between gain measurements; 0: only when a step begins",
-        json_schema_extra=cost(
-            "a measurement is two forward passes over the probes of every seen and current task"
-        ),
-    )
-    num_probes: Count = Field(
-        16,
-        description="probe examples per task for its gain",
-        json_schema_extra=cost("two forward passes over each, at every measurement"),
-    )
-    gain_precision: Literal["train", "float32", "bfloat16"] = Field(
-        "train",
-        description="arithmetic in which gain is measured; 'train': that of train.precision",
-        json_schema_extra=cost("bfloat16 about halves the time where the device is faster in it"),
-    )
-    floor: Share = Field(
-        0.3, description="proportional: share of the chance spread evenly over all seen tasks"
-    )
-    temperature: Annotated[float, Field(gt=0)] = Field(
-        0.1, description="proportional: sharpness of the preference"
-    )
-    twin_weight: Annotated[float, Field(ge=0)] = Field(
-        1.0,
-        description="λ, weight of the masked-twin term; 0 leaves it out",
-        json_schema_extra=cost("0 saves about two thirds of an update's tokens"),
-    )
-    weighting: Literal["gain", "example", "none"] = Field(
-        "gain", description="scale the twin term by 1 - gain, of the task or of the example itself, or not"
-    )
-    twin_schedule: Literal["constant", "rising", "falling"] = Field(
-        "constant", description="λ over the updates of a step: the same, or from 0 to twice itself, or back"
-    )
-    twins_of: Literal["all", "current", "replayed"] = Field(
-        "all", description="the examples that may come with their masked twins"
-    )
-    twin_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0,
-        description="the share of those examples that do so in an update. Where they are drawn by chance the "
-        "term is divided by it, and so stays the same on average",
-        json_schema_extra=cost("an example with its twin costs two to three times one without"),
-    )
-    twin_choice: Literal["random", "lowest"] = Field(
-        "random", description="which of them: by chance, or of the tasks of lowest gain"
-    )
-    reference: Literal["initial", "previous"] = Field(
-        "initial",
-        description="the masked twin is held to the starting model, or to that of the step's start",
-        json_schema_extra=cost("a copy of the trained weights in memory, but for 'initial' with LoRA"),
-    )
-    kept_mib: CountOrAll = Field(
-        256,
-        description="MiB for what the reference answered to masked twins: each is asked once in a step as "
-        "long as there is room. 0: anew in every update. Results are the same up to rounding",
-        json_schema_extra=cost("saves a forward pass over every twin that comes again, takes that memory"),
-    )
-    gain_from: Literal["probe", "training"] = Field(
-        "probe",
-        description="gains are measured on probes, or read off the passes that train: for each task the mean "
-        "over the last `num_probes` of its examples or more. A task that was not read yet has gain 0",
-        json_schema_extra=cost("'training' makes no pass for gains"),
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_preset(cls, given: Any) -> Any:
-        """What is given with what its preset stands for; ValueError where the two differ."""
-        name = given.get("preset") if isinstance(given, Mapping) else None
-        fixed = PRESETS.get(name, {}) if isinstance(name, str) else {}
-        differing = [key for key, value in fixed.items() if key in given and given[key] != value]
-        if differing:
-            stated = " and ".join(f"{key} = {fixed[key]!r}, not {given[key]!r}" for key in differing)
-            raise ValueError(f"preset = {name!r} means {stated}; remove the one or the other")
-        return {**given, **fixed} if fixed else given
 
 
 UNREAD = Gain(0.0, 0.0, 0.0, 0.0, num_examples=0, num_annotated=0)
@@ -158,6 +43,9 @@ class Kpig(Method):
     means of `running`, anew in every update.
 
     `running` holds gains read off the training passes, `kept` what the reference answered in this step.
+
+    `method` is what learns beside the twins: nothing but the loop's cross-entropy, or the method that `base`
+    names. Every hook passes on to it. Where it has a memory, that is the memory, and it replays.
     """
 
     Settings = KpigSettings
@@ -167,9 +55,11 @@ class Kpig(Method):
     shards = True
     penalties: ClassVar[Mapping[str, str]] = {"twin_penalty": "method.kpig.twin_weight"}
     divergences = frozenset({"twin_penalty"})
+    lasting = frozenset({"base"})
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
+        self.method = self._made()
         self.paired = self.settings.twin_weight > 0
         if self.settings.gain_from == "training" and not self.paired:
             raise ConfigError(
@@ -181,9 +71,19 @@ class Kpig(Method):
                 'method.kpig.reference = "previous" asks a model of earlier weights, and train.shard = true '
                 'knows the starting ones only; set it to "initial", or train.shard = false'
             )
-        self.makes_logits = not self.paired or config.train.shard
-        self.needs_initial = self.paired and self.settings.reference == "initial"
-        self.memory = Memory(config.replay.memory_per_task, config.seed)
+        self.reads_along = type(self.method).loss is Method.loss
+        for key, value, other in (("weighting", "example", "gain"), ("gain_from", "training", "probe")):
+            if not self.reads_along and getattr(self.settings, key) == value:
+                raise ConfigError(
+                    f"method.kpig.{key} = {value!r} reads likelihoods off the pass that trains, and "
+                    f"{self.settings.base!r} has a loss of its own; set {key} = {other!r}"
+                )
+        self.makes_logits = not (self.paired and self.reads_along) or config.train.shard
+        self.needs_initial = self.method.needs_initial or (
+            self.paired and self.settings.reference == "initial"
+        )
+        self.reading, self.shares_rows = self.method.reading, self.method.shares_rows
+        self.memory = self.method.memory or Memory(config.replay.memory_per_task, config.seed)
         self.gains: dict[str, Gain] = {}
         self.learned: dict[str, float] = {}
         self.learned_likelihood: dict[str, float] = {}
@@ -195,8 +95,18 @@ class Kpig(Method):
         self._current_probes: dict[str, tuple[Example, ...]] = {}
         self._previous: Weights | None = None
 
+    def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
+        return self.method.arrange(steps)
+
+    def num_updates(self, default: int) -> int:
+        return self.method.num_updates(default)
+
+    def num_replayed(self, clock: Clock) -> int:
+        return self.method.num_replayed(clock)
+
     def begin_step(self, step: Step, learner: Learner) -> Step:
-        """The probes of a current task are those that memory will have of it."""
+        """The probes of a current task are those that a random memory will have of it."""
+        step = self.method.begin_step(step, learner)
         count = self.settings.num_probes
         self._current_probes = {task.name: self.memory.part(task)[:count] for task in step.tasks}
         if self.paired and self.settings.reference == "previous":
@@ -211,23 +121,21 @@ class Kpig(Method):
             new = [task for task in self.memory.tasks if task in self.gains and task not in self.learned]
             self.learned |= {task: self._in_unit(self.gains[task]) for task in new}
             self.learned_likelihood |= {task: self.gains[task].instructed for task in new}
+        if self.method.memory is not None:
+            return self.method.replay(clock, learner)
         self.chosen = self._select(clock)
         rng, count = clock.rng("replay"), self.num_replayed(clock)
         return self.memory.draw(count, rng, self.chosen, self.settings.examples_per_task, fill=True)
 
     def twinned(self, examples: Sequence[Example], num_replayed: int, clock: Clock) -> list[bool]:
         """A share of those that may have a twin; and what λ is to be multiplied with in this update."""
-        chosen = self.settings
-        is_random = chosen.twin_choice == "random"
-        self._scale = scheduled(chosen.twin_schedule, clock) / (chosen.twin_share if is_random else 1.0)
-        first_replayed = len(examples) - num_replayed
-        of_all = chosen.twins_of == "all"
-        allowed = [
-            of_all or (place >= first_replayed) == (chosen.twins_of == "replayed")
-            for place in range(len(examples))
-        ]
-        urgency = None if is_random else [twin_weight(self.gains, one.task) for one in examples]
-        return twin_choice.chosen(examples, allowed, chosen.twin_share, clock.rng("twins"), urgency)
+        asked = self.settings
+        is_random = asked.twin_choice == "random"
+        self._scale = scheduled(asked.twin_schedule, clock) / (asked.twin_share if is_random else 1.0)
+        num_current = len(examples) - num_replayed
+        allowed = [asked.twins_of != "replayed"] * num_current + [asked.twins_of != "current"] * num_replayed
+        urgency = None if is_random else [unheard(self.gains.get(one.task, UNREAD)) for one in examples]
+        return twin_choice.chosen(examples, allowed, asked.twin_share, clock.rng("twins"), urgency)
 
     def measured(self, clock: Clock) -> dict[str, Any]:
         """Every task's gain, at the updates that measure: measured, and after the update as it was read."""
@@ -243,59 +151,72 @@ class Kpig(Method):
         }
 
     def loss(self, learner: Learner, batch: Batch) -> Loss:
-        """CE of originals + λ · w(task) · JSD of twins, summed over tokens (docs/method.md, section 6)."""
-        import torch
+        """CE of originals + λ · w(task) · JSD of twins, summed over tokens (docs/method.md, section 6).
 
+        In place of the CE stands the loss of `method` where it has one of its own.
+        """
+        if not self.paired:
+            return self.method.loss(learner, batch)
         from kpig.methods.parts import twins
-        from kpig.model import gain
         from kpig.model.kept import MEBI, Reader
 
-        if not self.paired:
-            return super().loss(learner, batch)
-
-        def spread(by_example: Sequence[float]) -> Tensor:
-            scaled = self.settings.twin_weight * self._scale * torch.tensor(by_example)
-            return scaled.to(learner.device)[batch.example[batch.twin_of]]
-
-        weights: twins.Weights
-        if self.settings.weighting == "example":
-            weights = lambda log_probs: spread([unheard(one) for one in gain.of_batch(batch, log_probs)])  # noqa: E731
-        else:
-            weights = spread([self._weight(example.task) for example in batch.examples])
         most_bytes = self.settings.kept_mib * MEBI
         reader = Reader(learner, self._previous, most_bytes, self.config.train.row_tokens)
-        found = twins.read(batch, weights, reader, self.kept)
-        gains = gain.of_batch(batch, found.log_probs)
-        with_twins = set(batch.with_twins)
-        self._read |= {
-            place: (example.task, one)
-            for number, (place, example, one) in enumerate(
-                zip(batch.places, batch.examples, gains, strict=True)
-            )
-            if number in with_twins or not example.instruction.key_parts
-        }
-        log = {"cross_entropy": -found.log_probs[: batch.num_tokens].sum()}
-        if found.divergence is not None and found.term is not None:
-            log |= {"divergence": found.divergence.sum(), "twin_penalty": found.term}
-        return Loss(found.total, log)
+        weights = self._weights(batch)
+        if self.reads_along:
+            found = twins.read(batch, weights, reader, self.kept)
+            self._read |= self._as_read(batch, found.log_probs)
+            entropy = -found.log_probs[: batch.num_tokens].sum()
+            return Loss(found.total, {"cross_entropy": entropy} | _terms(found))
+        own = self.method.loss(learner, batch)
+        if batch.twins is None:
+            return own
+        found = twins.held(batch, weights, reader, self.kept)
+        return Loss(own.sum + found.total, own.log | _terms(found))
 
     def shape_gradients(self, learner: Learner, clock: Clock) -> None:
         """The passes of the update are made: what they told of gains joins `running`, in order.
 
         Of several processes that share a job, each has read a part.
         """
+        self.method.shape_gradients(learner, clock)
         read = ranks.in_order(ranks.united(lambda: self._read)) if self.paired else []
         self.running = running_gain.grown(self.running, read, self.settings.num_probes)
         self._read = {}
 
     def end_step(self, step: Step, learner: Learner) -> None:
         """What the reference answered is of use in this step only."""
+        self.method.end_step(step, learner)
         self.kept = {}
+
+    def penalty(self, learner: Learner) -> Tensor | None:
+        return self.method.penalty(learner)
+
+    def remember(self, step: Step, learner: Learner) -> None:
+        self.method.remember(step, learner)
+        if self.method.memory is None:
+            super().remember(step, learner)
+
+    def forget(self) -> None:
+        self.method.forget()
+        super().forget()
+
+    def notes(self) -> list[str]:
+        return self.method.notes()
+
+    def all_penalties(self) -> dict[str, str]:
+        keys = {name: key.rpartition(".")[2] for name, key in self.method.all_penalties().items()}
+        return dict(self.penalties) | {name: f"method.kpig.base_settings.{key}" for name, key in keys.items()}
+
+    def divergence_weights(self) -> dict[str, float]:
+        return super().divergence_weights() | self.method.divergence_weights()
 
     def state_dict(self) -> dict[str, Any]:
         gains = {task: asdict(measured) for task, measured in self.gains.items()}
         learned = {"learned": self.learned, "learned_likelihood": self.learned_likelihood}
         state: dict[str, Any] = {"memory": self.memory.state(), "gains": gains, **learned}
+        if self.settings.base:
+            state["base"] = self.method.state_dict()
         if self.running:
             state["running"] = running_gain.as_state(self.running)
         if self.kept:
@@ -306,6 +227,8 @@ class Kpig(Method):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.memory.restore(state["memory"])
+        if self.settings.base:
+            self.method.load_state_dict(state["base"])
         self.gains = {task: Gain(**measured) for task, measured in state["gains"].items()}
         self.learned = dict(state["learned"])
         self.learned_likelihood = dict(state.get("learned_likelihood", {}))
@@ -315,6 +238,59 @@ class Kpig(Method):
             from kpig.model.kept import from_state
 
             self.kept = from_state(state["kept"])
+
+    def _made(self) -> Method:
+        """The method that learns beside the twins; ConfigError where it cannot, or is replayed by itself."""
+        chosen_base, given = self.settings.base, self.settings.base_settings
+        if not chosen_base:
+            if given:
+                raise ConfigError(
+                    "method.kpig.base_settings are those of a base, and there is none; set base"
+                )
+            return Method(self.config)
+        if chosen_base == "kpig":
+            raise ConfigError(
+                "method.kpig.base = 'kpig' would be itself; leave it out, or name another method"
+            )
+        section = MethodSection(name=chosen_base)
+        table = {section.table: dict(given)} if given else {}
+        section = MethodSection.model_validate({"name": chosen_base, **table})
+        try:
+            method = chosen.create(self.config.model_copy(update={"method": section}))
+        except ConfigError as error:
+            raise ConfigError(f"method.kpig.base = {chosen_base!r}: {clause(error)}") from error
+        if method.memory is not None and self.settings.selection != "uniform":
+            raise ConfigError(
+                f"method.kpig.selection = {self.settings.selection!r}: {chosen_base!r} chooses what is "
+                "replayed; remove the one or the other"
+            )
+        return method
+
+    def _weights(self, batch: Batch) -> twins.Weights:
+        """[M], for each token of the batch's twins; or what makes them of log p, with a weight for each."""
+        from kpig.model import gain
+
+        if self.settings.weighting == "example":
+            return lambda log_probs: self._spread(batch, map(unheard, gain.of_batch(batch, log_probs)))
+        return self._spread(batch, (self._weight(example.task) for example in batch.examples))
+
+    def _spread(self, batch: Batch, by_example: Iterable[float]) -> Tensor:
+        import torch
+
+        scaled = self.settings.twin_weight * self._scale * torch.tensor(list(by_example))
+        return scaled.to(batch.example.device)[batch.example[batch.twin_of]]
+
+    def _as_read(self, batch: Batch, log_probs: Tensor) -> dict[int, tuple[str, Gain]]:
+        """The gains of a batch's examples by their places; of those whose twin was left out, none."""
+        from kpig.model import gain
+
+        with_twins = set(batch.with_twins)
+        gains = zip(batch.places, batch.examples, gain.of_batch(batch, log_probs), strict=True)
+        return {
+            place: (example.task, one)
+            for number, (place, example, one) in enumerate(gains)
+            if number in with_twins or not example.instruction.key_parts
+        }
 
     def _is_due(self, clock: Clock) -> bool:
         """Whether gains are measured before this update."""
@@ -326,7 +302,7 @@ class Kpig(Method):
         if self.settings.gain_from == "training":
             return dict.fromkeys([*self._current_probes, *self.memory.tasks], UNREAD) | self._running_means()
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
-        selects = self.settings.selection != "uniform" and self.memory.tasks
+        selects = self.settings.selection != "uniform" and self.memory.tasks and self.method.memory is None
         weighs = self.paired and (self.settings.weighting == "gain" or self.settings.twin_choice == "lowest")
         if not (selects or weighs):
             return {}
@@ -369,12 +345,14 @@ class Kpig(Method):
 
     def _weight(self, task: str) -> float:
         """w(τ) = 1 - clip(G(τ), 0, 1) of docs/method.md, section 6."""
-        return twin_weight(self.gains, task) if self.settings.weighting == "gain" else 1.0
+        return unheard(self.gains.get(task, UNREAD)) if self.settings.weighting == "gain" else 1.0
 
 
-def twin_weight(gains: Mapping[str, Gain], task: str) -> float:
-    """How hard a task's masked twin is held."""
-    return unheard(gains[task])
+def _terms(found: Losses) -> dict[str, Tensor]:
+    """The terms of an update's record that the twins add."""
+    if found.divergence is None or found.term is None:
+        return {}
+    return {"divergence": found.divergence.sum(), "twin_penalty": found.term}
 
 
 def unheard(gain: Gain) -> float:

@@ -14,7 +14,7 @@ from kpig import ranks
 from kpig.config import OFFLOAD, RunConfig
 from kpig.methods import chosen
 from kpig.methods.base import Method
-from kpig.methods.kpig import KpigSettings
+from kpig.methods.parts.kpig_settings import KpigSettings
 from kpig.model import portions, vocabulary
 from kpig.model.encoding import Encoded
 from kpig.model.folder import is_adapter, is_local, resolve

@@ -10,7 +10,7 @@ from kpig.config.section import AUTO
 from kpig.errors import UsageError
 from kpig.methods import chosen
 from kpig.methods.base import Method
-from kpig.methods.kpig import KpigSettings
+from kpig.methods.parts.kpig_settings import KpigSettings
 from kpig.model import portions
 from kpig.model.folder import is_adapter, is_local, resolve
 from kpig.runs import disk, memory, shapes

@@ -252,9 +252,10 @@ def _update(
     means = {name: float(value) / max(1, num_tokens) for name, value in totals.items()}
     if penalty is not None:
         means["penalty"] = float(penalty.detach())
-    fine = {"penalty", *method.penalties}
+    penalties = method.all_penalties()
+    fine = {"penalty", *penalties}
     means = {name: round(value, 9 if name in fine else 6) for name, value in means.items()}
-    if found := ratios(means, method.penalties):
+    if found := ratios(means, penalties):
         means["penalty_ratio"] = float(f"{sum(found.values()):.4g}")
     counts = {"tokens": num_tokens, "replayed": len(replayed), "gradient_norm": round(float(norm), 6)}
     course = {"learning_rate": rate, "train_tokens": learner.ledger.train_tokens - num_trained}

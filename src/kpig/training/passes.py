@@ -154,24 +154,25 @@ class Passes:
 class _Before:
     """What an attempt at the passes of an update changes, as it was: chance, the ledger, what a loss keeps.
 
-    Of the method, its dicts, lists and sets are kept, not copies of what is in them: a loss that counts
-    puts new values in their places.
+    Of the method, and of one that is a part of it, dicts, lists and sets are kept, not copies of what is in
+    them: a loss that counts puts new values in their places.
     """
 
     def __init__(self, learner: Learner, method: Method):
-        self.learner, self.method = learner, method
+        self.learner = learner
+        self.methods = [method, *(one for one in vars(method).values() if isinstance(one, Method))]
         self.chance = torch.get_rng_state()
         self.on_device = torch.cuda.get_rng_state(learner.device) if _is_cuda(learner) else None
         self.ledger = learner.ledger.as_dict()
-        kept = vars(method)
-        self.state = {key: _own(value) for key, value in kept.items()}
+        self.states = [{key: _own(value) for key, value in vars(one).items()} for one in self.methods]
 
     def restore(self) -> None:
         """Put all of it back, drop the gradients, and give memory back to the device."""
         for weight in self.learner.parameters().values():
             weight.grad = None
-        vars(self.method).clear()
-        vars(self.method).update(self.state)
+        for method, state in zip(self.methods, self.states, strict=True):
+            vars(method).clear()
+            vars(method).update(state)
         self.learner.ledger.restore(self.ledger)
         torch.set_rng_state(self.chance)
         gc.collect()

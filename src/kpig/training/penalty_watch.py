@@ -68,11 +68,7 @@ class PenaltyWatch:
 
 def watch_over(method: Method, num_updates: int) -> PenaltyWatch:
     """The watch over a step of a method, with the weights of its divergences."""
-    weights = {
-        name: float(getattr(method.settings, method.penalties[name].rpartition(".")[2]))
-        for name in method.divergences
-    }
-    return PenaltyWatch(method.penalties, num_updates, weights)
+    return PenaltyWatch(method.all_penalties(), num_updates, method.divergence_weights())
 
 
 def _side(ratio: float) -> int:

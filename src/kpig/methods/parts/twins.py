@@ -56,6 +56,25 @@ def read(batch: Batch, weights: Weights, reader: Reader, kept: Kept) -> Losses:
     return Losses(found.total, divergence, (weights * divergence).sum(), found.log_probs)
 
 
+def held(batch: Batch, weights: Weights, reader: Reader, kept: Kept) -> Losses:
+    """The pass over the twins of a batch alone, for a method whose own loss reads the originals.
+
+    `total` is the weighted divergence, and `log_probs` [M] are the twins'. The batch has twins, and weights
+    that need no log p of originals.
+    """
+    assert batch.twins is not None and isinstance(weights, Tensor)
+    head, reference_head = reader.learner.head(), reader.learner.reference_head(reader.weights)
+    if head is None or reference_head is None:
+        logits = reader.learner.response_logits(batch.twins)
+        divergence = jsd(logits, reader.learner.reference_logits(batch.twins, reader.weights))
+        total, log_probs = (weights * divergence).sum(), token_log_probs(logits, batch.twins.target)
+        return Losses(total, divergence.detach(), total.detach(), log_probs.detach())
+    states = reader.learner.response_states(batch.twins)
+    reference = reader.states(batch, kept)
+    found = summed(states, head, [Divergence(batch.twins.target, reference, reference_head, weights)])
+    return Losses(found.total, found.values, found.total.detach(), found.log_probs)
+
+
 def _of_logits(batch: Batch, weights: Weights, reader: Reader) -> Losses:
     logits = reader.learner.response_logits(batch.both or batch.rows)
     own, twins = logits[: batch.num_tokens], logits[batch.num_tokens :]

@@ -71,6 +71,13 @@ def test_a_method_without_memory_gets_the_replay_of_kpig():
     assert "penalty" in last[-1] and method.memory.tasks
 
 
+def test_alone_it_is_what_it_is_beside_a_method_that_does_nothing():
+    found, weights, _ = lived(history.configured("kpig"))
+    expected, others, _ = lived(beside("sequential"))
+    assert found == expected and max(record["twin_penalty"] for record in found) > 0
+    assert all(torch.equal(weights[key], others[key]) for key in others)
+
+
 def test_settings_of_the_other_method_are_its_own():
     method = create(beside("derpp", base_settings={"alpha": 0.25, "top_k": 3}))
     assert (method.method.settings.alpha, method.method.settings.top_k) == (0.25, 3)

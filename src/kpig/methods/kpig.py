@@ -247,7 +247,7 @@ class Kpig(Method):
                 raise ConfigError(
                     "method.kpig.base_settings are those of a base, and there is none; set base"
                 )
-            return Method(self.config)
+            chosen_base = "sequential"
         if chosen_base == "kpig":
             raise ConfigError(
                 "method.kpig.base = 'kpig' would be itself; leave it out, or name another method"

@@ -216,6 +216,29 @@ def test_the_proof_holds_whatever_arithmetic_it_is_asked_for_in(dtype):
         assert learner.sharing_doubt(40) == ""
 
 
+@pytest.mark.parametrize(
+    ("noise", "leak", "told"),
+    [(0.07, 0.0, ""), (0.4, 0.0, "log-probabilities change"), (0.07, 0.5, "log-probabilities change")],
+)
+def test_with_coarse_weights_rounding_is_told_from_what_leaks(noise, leak, told):
+    """Rounding hangs on the shape of the rows; what leaks hangs on what stands in them."""
+    learner = learner_of("llama")
+    learner.model.to(torch.bfloat16)
+    exact = learner._probed
+
+    def rounded(rows):
+        rng = torch.Generator().manual_seed(rows.input_ids.numel())
+        logits = exact(rows)
+        is_shared = len(rows.input_ids) == 1
+        seen = leak * float(rows.input_ids.double().std() % 1) if is_shared else 0.0
+        logits = logits + noise * torch.randn(logits.shape, generator=rng)
+        return logits + seen * torch.arange(logits.shape[-1]).remainder(2)
+
+    ids = sharing.plain_ids(learner.model, learner.tokenizer, learner.pad_id)
+    found = sharing.Sharing(learner.model, rounded).doubt(60, ids, learner.pad_id)
+    assert (told in found) if told else not found
+
+
 def test_dropout_is_drawn_for_every_example_of_its_own():
     """Rows that are shared would share what is dropped: other numbers than the plain way can give."""
     for learner in (models.learner(dropout=0.1), models.learner(adapter=True, dropout=0.1)):

@@ -43,6 +43,7 @@ METHODS = {
         "lm_cocktail:LmCocktail", "after each step, a weighted mean of tuned, starting and earlier weights"
     ),
     "o_lora": _entry("o_lora:OLora", "a LoRA block for each step, orthogonal to the earlier ones"),
+    "osf": _entry("osf:Osf", "learn in the trailing singular directions of each matrix only"),
     "l2": _entry("l2:L2", "a penalty on the distance from the weights before the step"),
     "ewc": _entry("ewc:Ewc", "the same, each weight by its importance to past steps (Fisher)"),
     "lwf": _entry("lwf:Lwf", "hold the outputs on current inputs to those before the step"),

@@ -304,6 +304,7 @@ def test_a_local_folder_can_write(model_folder, make_learner, tmp_path, monkeypa
     [
         ({"writer": "some-model"}, ConfigError, "base_url"),
         ({"writer": "some-model", "base_url": "http://127.0.0.1:9/v1"}, LlmError, "OPENAI_API_KEY"),
+        ({"writer": "/tmp", "base_url": "http://127.0.0.1:9/v1"}, LlmError, "OPENAI_API_KEY"),
         ({"base_url": "http://127.0.0.1:9/v1"}, ConfigError, "base_url: no effect"),
         ({"max_requests": 3}, ConfigError, "max_requests: no effect"),
     ],

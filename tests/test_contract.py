@@ -45,6 +45,7 @@ SETTINGS = {
     "o_lora": {"step_rank": 1},
     "ssr": {"num_demonstrations": 4, "num_prompts": 7, "clusters": 3, "max_new_tokens": 8},
     "radis": {"max_new_tokens": 8},
+    "sdft": {"max_new_tokens": 8},
     THIRD_PARTY: {"start": 0.5},
 }
 EVERY = (*METHODS, THIRD_PARTY)

@@ -222,6 +222,13 @@ class Method:
         """Past examples to mix into this update; none while memory is empty, as in the first step."""
         return ()
 
+    def current(self, examples: Sequence[Example], clock: Clock, learner: Learner) -> Sequence[Example]:
+        """The current examples of this update as they are trained on, asked for after `replay`.
+
+        As they are unless a method writes them anew, with the weights of now: as many, in their order.
+        """
+        return examples
+
     def twinned(self, examples: Sequence[Example], num_replayed: int, clock: Clock) -> Sequence[bool]:
         """Which examples of an update come with their masked twins, of a `paired` method: all.
 

@@ -49,5 +49,6 @@ METHODS = {
     "lwf": _entry("lwf:Lwf", "hold the outputs on current inputs to those before the step"),
     "a_gem": _entry("a_gem:AGem", "project the gradient so that the loss on memory does not rise"),
     "migu": _entry("migu:Migu", "update only the output units that answer most strongly"),
+    "sdft": _entry("sdft:Sdft", "learn from itself with the response in sight, on its own answers"),
     "init": _entry("init:Init", "the starting model, untouched"),
 }

@@ -137,6 +137,12 @@ class Method:
     needs_initial = False
     """Whether the starting model is compared with or asked, so that its weights must be kept."""
 
+    renames = False
+    """Whether trainable weights have other names while a step learns.
+
+    The starting model's cannot stand in for them then, so it cannot be asked.
+    """
+
     penalties: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Terms of an update's record that stand beside the cross-entropy, each with the setting that scales it.
 

@@ -58,6 +58,8 @@ class Osf(Method):
     Settings = OsfSettings
     settings: OsfSettings
 
+    renames = True
+
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         if config.model.adapter == "lora":
@@ -82,11 +84,11 @@ class Osf(Method):
         self._tuner = subspace.put_on(model, preserved, self.settings.targets)
         return step
 
-    def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
-        """None; but this is where an update begins, with weights as the one before it left them."""
+    def current(self, examples: Sequence[Example], clock: Clock, learner: Learner) -> Sequence[Example]:
+        """As they are; but here the weights are as the update before left them, and nothing is read yet."""
         if clock.update:
             self._hold()
-        return ()
+        return examples
 
     def end_step(self, step: Step, learner: Learner) -> None:
         from kpig.methods.parts import subspace

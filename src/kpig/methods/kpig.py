@@ -85,8 +85,8 @@ class Kpig(Method):
         if self.method.renames and self.needs_initial:
             raise ConfigError(
                 "method.kpig.reference = 'initial' asks the starting model, and "
-                f"{self.settings.base!r} trains weights of other names, for which its own cannot stand in; set "
-                "method.kpig.reference = 'previous', or method.kpig.twin_weight = 0"
+                f"{self.settings.base!r} trains weights of other names, for which its own cannot stand in; "
+                "set method.kpig.reference = 'previous', or method.kpig.twin_weight = 0"
             )
         self.reading, self.shares_rows = self.method.reading, self.method.shares_rows
         self.memory = self.method.memory or Memory(config.replay.memory_per_task, config.seed)

@@ -17,7 +17,7 @@ from test_job import kill_after, read_scores, resume_anew, small, start, weights
 THIRD_PARTY = "test_contract:ThirdParty"
 
 # What cannot be done, and is refused: the kinds of tuning of a method.
-REFUSES = {"o_lora": (FULL,), "lm_cocktail": (LORA,)}
+REFUSES = {"o_lora": (FULL,), "lm_cocktail": (LORA,), "osf": (LORA,)}
 # Methods that learn a stream as a whole, and cannot go on with more of it.
 WHOLE = {"mtl", "init"}
 # Methods that mix past examples into their updates, at the budget of [replay].
@@ -45,6 +45,7 @@ SETTINGS = {
     "o_lora": {"step_rank": 1},
     "ssr": {"num_demonstrations": 4, "num_prompts": 7, "clusters": 3, "max_new_tokens": 8},
     "radis": {"max_new_tokens": 8},
+    "sdft": {"max_new_tokens": 8},
     THIRD_PARTY: {"start": 0.5},
 }
 EVERY = (*METHODS, THIRD_PARTY)

@@ -77,7 +77,7 @@ def test_the_whole_job_runs_on_every_architecture(architecture, model_folder, tm
 def test_every_method_learns_the_stream_with_full_tuning_and_with_lora_or_says_early_that_it_cannot(
     method, tmp_path
 ):
-    refused = {"lm_cocktail": ["lora"], "o_lora": ["none"]}.get(method, [])
+    refused = {"lm_cocktail": ["lora"], "osf": ["lora"], "o_lora": ["none"]}.get(method, [])
     for adapter in refused:
         with pytest.raises(ConfigError, match=f"{method}.*model.adapter"):
             job.run(small(method, model={"adapter": adapter}, **SHORT), tmp_path / adapter)

@@ -94,6 +94,7 @@ def test_settings_of_the_other_method_are_its_own():
         ({"base": "kpig"}, "would be itself"),
         ({"base": "derp"}, "method.kpig.base = 'derp': [method] 'derp' is not a method; did you mean"),
         ({"base": "derpp", "base_settings": {"alhpa": 1.0}}, "alhpa"),
+        ({"base": "osf"}, "set method.kpig.reference = 'previous'"),
         ({"base_settings": {"alpha": 1.0}}, "there is none; set base"),
         ({"base": "derpp", "selection": "lowest"}, "'derpp' chooses what is replayed"),
         ({"base": "derpp", "weighting": "example"}, "'derpp' has a loss of its own; set weighting = 'gain'"),

@@ -26,6 +26,7 @@ from kpig.model.learner import Learner
 from kpig.tasks import suite
 from kpig.testing.models import scatter
 from kpig.training import loop
+from misbehaving_server import MisbehavingServer, says
 
 TASKS = tuple(suite.task(pair, 9, 2, seed=0) for pair in (("reverse", "upper"), ("count", "period")))
 SETTINGS = {"ssr": {"num_prompts": 8, "num_demonstrations": 4, "max_new_tokens": 12}, "radis": {}}
@@ -304,6 +305,7 @@ def test_a_local_folder_can_write(model_folder, make_learner, tmp_path, monkeypa
     [
         ({"writer": "some-model"}, ConfigError, "base_url"),
         ({"writer": "some-model", "base_url": "http://127.0.0.1:9/v1"}, LlmError, "OPENAI_API_KEY"),
+        ({"writer": "/tmp", "base_url": "http://127.0.0.1:9/v1"}, LlmError, "OPENAI_API_KEY"),
         ({"base_url": "http://127.0.0.1:9/v1"}, ConfigError, "base_url: no effect"),
         ({"max_requests": 3}, ConfigError, "max_requests: no effect"),
     ],
@@ -370,6 +372,10 @@ def test_a_learner_without_its_starting_weights_cannot_stand_in(make_learner):
         (Draft(" The words are turned round. ", True), "The words are turned round."),
         (Draft("First this. Then 3.5 of", False), "First this."),
         (Draft("First this. Then that!\nAnd", False), "First this. Then that!"),
+        (Draft("1. It is a drink.\n2. It is cold.\n3. The", False), "1. It is a drink.\n2. It is cold."),
+        (Draft("Because:\n\n 12. It", False), "Because:"),
+        (Draft("1. It is a drink without", False), ""),
+        (Draft("The rating is\n4. So it is 4. And", False), "The rating is\n4. So it is 4."),
         (Draft("no end in sight", False), ""),
         (Draft("", True), ""),
         (None, ""),
@@ -436,6 +442,20 @@ def test_examples_that_leave_no_room_for_a_rationale_are_learned_plainly(tokeniz
     method = create(configured("radis", max_new_tokens=60))
     assert method.begin_step(step_of(TASKS[0]), learner) == step_of(TASKS[0])
     assert method.written[TASKS[0].name]["unanswered"] == 9
+
+
+def test_a_server_can_explain_also_where_its_models_name_is_a_folder_here(make_learner, tmp_path):
+    """What is cut off at the token limit is kept up to its last sentence, and each example is asked once."""
+    behave = says("It turns the words round. And then", finish="length")
+    with MisbehavingServer(then=behave) as server:
+        settings = {"writer": str(tmp_path), "base_url": server.url, "key_variable": ""}
+        method = create(configured("radis", cache=str(tmp_path / "cache"), max_new_tokens=7, **settings))
+        step, again = (method.begin_step(step_of(TASKS[0]), make_learner("gpt2")) for _ in range(2))
+    assert step == again and len(server.received) == 9
+    assert {one.response.partition("\nExplanation: ")[2] for one in step.tasks[1].train} == {
+        "It turns the words round."
+    }
+    assert all(one.body["max_tokens"] == 7 and one.body["model"] == str(tmp_path) for one in server.received)
 
 
 def test_a_backend_can_explain(make_learner, tmp_path):

@@ -137,6 +137,12 @@ class Method:
     needs_initial = False
     """Whether the starting model is compared with or asked, so that its weights must be kept."""
 
+    renames = False
+    """Whether trainable weights have other names while a step learns.
+
+    The starting model's cannot stand in for them then, so it cannot be asked.
+    """
+
     penalties: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Terms of an update's record that stand beside the cross-entropy, each with the setting that scales it.
 
@@ -221,6 +227,13 @@ class Method:
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
         """Past examples to mix into this update; none while memory is empty, as in the first step."""
         return ()
+
+    def current(self, examples: Sequence[Example], clock: Clock, learner: Learner) -> Sequence[Example]:
+        """The current examples of this update as they are trained on, asked for after `replay`.
+
+        As they are unless a method writes them anew, with the weights of now: as many, in their order.
+        """
+        return examples
 
     def twinned(self, examples: Sequence[Example], num_replayed: int, clock: Clock) -> Sequence[bool]:
         """Which examples of an update come with their masked twins, of a `paired` method: all.

@@ -82,6 +82,12 @@ class Kpig(Method):
         self.needs_initial = self.method.needs_initial or (
             self.paired and self.settings.reference == "initial"
         )
+        if self.method.renames and self.needs_initial:
+            raise ConfigError(
+                "method.kpig.reference = 'initial' asks the starting model, and "
+                f"{self.settings.base!r} trains weights of other names, for which its own cannot stand in; "
+                "set method.kpig.reference = 'previous', or method.kpig.twin_weight = 0"
+            )
         self.reading, self.shares_rows = self.method.reading, self.method.shares_rows
         self.memory = self.method.memory or Memory(config.replay.memory_per_task, config.seed)
         self.gains: dict[str, Gain] = {}
@@ -126,6 +132,9 @@ class Kpig(Method):
         self.chosen = self._select(clock)
         rng, count = clock.rng("replay"), self.num_replayed(clock)
         return self.memory.draw(count, rng, self.chosen, self.settings.examples_per_task, fill=True)
+
+    def current(self, examples: Sequence[Example], clock: Clock, learner: Learner) -> Sequence[Example]:
+        return self.method.current(examples, clock, learner)
 
     def twinned(self, examples: Sequence[Example], num_replayed: int, clock: Clock) -> list[bool]:
         """A share of those that may have a twin; and what λ is to be multiplied with in this update."""

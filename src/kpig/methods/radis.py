@@ -26,6 +26,9 @@ REQUEST = "Below are a task, an input and the right response. Explain in a few s
 
 SENTENCES = re.compile(r"(.*[.!?])(?:\s|$)", re.DOTALL)
 
+LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d+\.$")
+"""A line that is the number of a list's next item, which was cut off: no sentence ends with its dot."""
+
 
 class RadisSettings(WriterSettings):
     """RaDis (Wu et al., 2024): rationale distillation."""
@@ -128,7 +131,7 @@ def whole(draft: Draft | None) -> str:
     if draft is None or draft.finished:
         return "" if draft is None else draft.text.strip()
     found = SENTENCES.match(draft.text)
-    return found[1].strip() if found else ""
+    return LIST_NUMBER.sub("", found[1]).strip() if found else ""
 
 
 def _extended(instruction: Instruction, request: str) -> Instruction:

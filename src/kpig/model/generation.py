@@ -30,6 +30,18 @@ class Answer:
     num_tokens: int
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn: by a seed for each prompt, beside whichever others it is answered, above 0."""
+
+    seeds: tuple[int, ...]
+    temperature: float
+
+    def of(self, places: Sequence[int]) -> "Sampling":
+        """That of some prompts, by their numbers."""
+        return Sampling(tuple(self.seeds[place] for place in places), self.temperature)
+
+
 def all_ends(model: Any, tokenizer: Any, own: Iterable[int]) -> tuple[int, ...]:
     """Ids of which any ends an answer: `own` first, then those that the model's generation config names.
 
@@ -63,11 +75,13 @@ def greedy(
     max_new_tokens: int,
     pad_id: int,
     ends: Sequence[int],
+    sampling: Sampling | None = None,
 ) -> list[tuple[str, bool]]:
     """The texts that continue prompts of token ids, with whether each ended before the token limit.
 
-    Any id of `ends` ends a text, and is no part of it. The batch is made where the weights of `model` are, a
-    transformers model that is no adapter. Raises ModelError where the model predicts what is no number.
+    With `sampling`, drawn instead of the likeliest. Any id of `ends` ends a text, and is no part of it. The
+    batch is made where the weights of `model` are, a transformers model that is no adapter. Raises
+    ModelError where the model predicts what is no number.
     """
     width = max(map(len, prompts))
     ids = torch.tensor([[pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts])
@@ -81,7 +95,7 @@ def greedy(
             do_sample=False,
             eos_token_id=list(ends),
             pad_token_id=pad_id,
-            logits_processor=[_Numbers()],
+            logits_processor=[_Numbers(), *([] if sampling is None else [_Drawn(sampling)])],
             synced_gpus=False,  # of divided weights each pass is waited for already (kpig.model.shards)
         )
     return [decoded(tokenizer, row, ends) for row in output[:, width:].tolist()]
@@ -120,3 +134,19 @@ class _Numbers(LogitsProcessor):
         if scores.isnan().any():
             raise ModelError(NOT_FINITE)
         return scores
+
+
+class _Drawn(LogitsProcessor):
+    """Adds Gumbel's noise to scores, so that the largest is a draw from their softmax (Gumbel-max).
+
+    Each prompt has a generator of its own, on the CPU: so a draw hangs on no neighbour and on no device.
+    """
+
+    def __init__(self, sampling: Sampling):
+        self.temperature = sampling.temperature
+        self.chance = [torch.Generator().manual_seed(seed) for seed in sampling.seeds]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        drawn = torch.stack([torch.rand(scores.shape[-1], generator=one) for one in self.chance])
+        noise = -torch.log(-torch.log(drawn))
+        return scores.float() / self.temperature + noise.to(scores.device)

@@ -22,7 +22,7 @@ from kpig.errors import ModelError, TrainingError
 from kpig.model import adapters, decoding, generation, internals, packing, portions, weights
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, one_layout, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
-from kpig.model.generation import Answer
+from kpig.model.generation import Answer, Sampling
 from kpig.model.head import Head, OutputLayer, few_rows
 from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
@@ -389,14 +389,16 @@ class Learner:
         tokens_per_batch: int = 0,
         advance: Callable[[int], None] = lambda count: None,
         row_tokens: RowTokens = AUTO,
+        sampling: Sampling | None = None,
     ) -> list[Answer]:
-        """Greedy answers to prompts of token ids, in order.
+        """Greedy answers to prompts of token ids, in order; drawn ones with `sampling`.
 
         `advance` is told how many more have come in. The rest as in `answer_batches` and `prompt_batches`.
         """
         found: dict[int, Answer] = {}
+        row_tokens = row_tokens if sampling is None else 0
         batches = self.prompt_batches(prompts, max_new_tokens, tokens_per_batch, row_tokens)
-        for given in self.answer_batches(prompts, batches, max_new_tokens, row_tokens):
+        for given in self.answer_batches(prompts, batches, max_new_tokens, row_tokens, sampling):
             found |= given
             advance(len(given))
         return [found[place] for place in range(len(prompts))]
@@ -407,8 +409,11 @@ class Learner:
         batches: Iterable[Sequence[int]],
         max_new_tokens: int,
         row_tokens: RowTokens = AUTO,
+        sampling: Sampling | None = None,
     ) -> Iterator[dict[int, Answer]]:
-        """Greedy answers to prompts, a batch of `prompt_batches` at a time: the one loop that generates.
+        """Answers to prompts, a batch of `prompt_batches` at a time: the one loop that generates.
+
+        Greedy, or drawn with `sampling`, for which beginnings are not read once.
 
         Each by the number of its prompt. What prompts begin with is read once where that saves more than the
         proof costs that the model takes it; never with `row_tokens` 0. Processes that share a job answer a
@@ -417,7 +422,7 @@ class Learner:
         """
         row_tokens = self._row_tokens(prompts, max_new_tokens, row_tokens)
         for together in _in_runs(batches, ranks.num_processes()):
-            work = partial(self._answered, prompts, max_new_tokens, row_tokens, together)
+            work = partial(self._answered, prompts, max_new_tokens, row_tokens, together, sampling)
             parts = self.divided([1] * len(together), work)
             yield {place: one for part in parts for place, one in part.items()}
 
@@ -427,15 +432,20 @@ class Learner:
         max_new_tokens: int,
         row_tokens: RowTokens,
         batches: Sequence[Sequence[int]],
+        sampling: Sampling | None,
         own: list[int],
     ) -> dict[int, Answer]:
         """The answers to those of some batches that are one's own: one batch, or none."""
         places = [place for number in own for place in batches[number]]
         if not places:
             return {}
+        chosen = [prompts[place] for place in places]
         self._may_read_once = row_tokens != 0
         try:
-            texts = self.generate([prompts[place] for place in places], max_new_tokens)
+            if sampling is None:
+                texts = self.generate(chosen, max_new_tokens)
+            else:
+                texts = self.sample(chosen, max_new_tokens, sampling.of(places))
         finally:
             self._may_read_once = True
         given = [generation.answer(self.tokenizer, *one, max_new_tokens) for one in texts]
@@ -479,6 +489,16 @@ class Learner:
         with self.evaluating():
             return generation.greedy(
                 self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id, self.ends
+            )
+
+    @torch.no_grad()
+    def sample(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, sampling: Sampling
+    ) -> list[tuple[str, bool]]:
+        """Drawn responses to one batch of prompts, with whether each ended before the token limit."""
+        with self.evaluating():
+            return generation.greedy(
+                self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id, self.ends, sampling
             )
 
     @contextmanager

@@ -84,6 +84,27 @@ def distillation(logits: Tensor, reference: Tensor, temperature: float) -> Tenso
     return temperature**2 * (target.exp() * (target - current)).sum(-1)
 
 
+def mixed_divergence(logits: Tensor, reference: Tensor, share: float) -> Tensor:
+    """(1 - a) · KL(p || m) + a · KL(q || m) at each token, [N] in nats, at least 0, from logits [N, V] both.
+
+    p is of `logits`, q of `reference`, m = (1 - a) · p + a · q with a = `share` inside (0, 1). At its ends
+    these are 0, and what stands for them is KL(q || p) at 0 and KL(p || q) at 1. Gradients reach `logits`
+    only. 0 on itself, with gradient 0. As TRL 1.16 has it (`sdft/loss_utils.py`, `compute_divergence`).
+    """
+    log_p, log_q = _wide(logits).log_softmax(-1), _wide(reference.detach()).log_softmax(-1)
+    if share == 0:
+        return _kl(log_q, log_p)
+    if share == 1:
+        return _kl(log_p, log_q)
+    log_mixed = torch.logaddexp(log_p + math.log1p(-share), log_q + math.log(share))
+    return (1 - share) * _kl(log_p, log_mixed) + share * _kl(log_q, log_mixed)
+
+
+def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p || q) at each token, [N] in nats, from log-probabilities [N, V] both; gradients reach both."""
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
 def top_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
     """Log-probabilities over k + 1 classes at each token, [N, k + 1] in nats, from [N, V] and ids [N, k].
 

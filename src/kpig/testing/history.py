@@ -11,13 +11,11 @@ from unittest.mock import patch
 from kpig import config as configuration
 from kpig import ranks
 from kpig.config import OPTIONS, RunConfig
-from kpig.config.section import AUTO
 from kpig.methods import growth
 from kpig.methods.base import Clock, Method, Step
 from kpig.methods.chosen import create
 from kpig.methods.parts.memory import Memory
 from kpig.model.learner import Learner, Weights
-from kpig.model.packing import RowTokens
 from kpig.records import Example
 from kpig.tasks import suite
 from kpig.testing import models
@@ -283,12 +281,12 @@ def _through_files(state: Record, folder: Path) -> Record:
 @contextmanager
 def scripted() -> Iterator[None]:
     """What learners generate inside the block is made up: a model with random weights writes nothing."""
-    with patch.object(Learner, "generate", _scripted):
+    with patch.object(Learner, "generate", _scripted), patch.object(Learner, "sample", _scripted):
         yield
 
 
 def _scripted(
-    learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: int, row_tokens: RowTokens = AUTO
+    learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: int, *_: object
 ) -> list[tuple[str, bool]]:
     """Whole, new texts, the same for the same prompt."""
     marks = [zlib.crc32(repr(tuple(prompt)).encode()) for prompt in prompts]

@@ -233,7 +233,8 @@ def _update(
     torch.manual_seed(clock.rng(f"dropout{ranks.number() or ''}").getrandbits(63))
     with learner.computing(passes.precision):
         replayed = list(method.replay(clock, learner))
-    examples = current_examples(step, clock, settings.group_size) + replayed
+        current = list(method.current(current_examples(step, clock, settings.group_size), clock, learner))
+    examples = current + replayed
     totals, num_tokens = passes.read(examples, len(replayed), clock)
     penalty = method.penalty(learner)
     if penalty is not None:

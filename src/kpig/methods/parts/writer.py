@@ -46,8 +46,8 @@ class WriterSettings(Settings):
     writer: str = Field(
         "learner",
         min_length=1,
-        description="'learner': the starting model; else a local model's folder, or a chat model's name on a "
-        "server",
+        description="'learner': the starting model; else a local model's folder, or with base_url (and for "
+        "a name that is no folder) a chat model's name on a server",
     )
     base_url: str = Field("", description="an OpenAI-compatible server; empty: OPENAI_BASE_URL")
     key_variable: str = Field(
@@ -76,7 +76,7 @@ class Writer:
         self._backend: TextBackend | None = None
         if self.is_learner:
             _refuse_idle(settings)
-        elif not Path(settings.writer).is_dir():
+        elif settings.base_url or not Path(settings.writer).is_dir():
             self._backend = self._with_cache(HttpModel(_server(settings)))
 
     def takes_requests(self, learner: Learner) -> bool:

@@ -373,9 +373,10 @@ def test_other_environments_are_understood(changes):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("report", "runs"), "kpig report works in one process, and a launcher has started 3"),
-        (("sweep", "s.toml", "--out", "runs"), "kpig sweep works in one process"),
-        (("pretrain", "--tasks", "suite", "--out", "runs"), "kpig pretrain works in one process"),
+        (("report", "runs"), "kpig report is none of the commands that processes can share"),
+        (("sweep", "s.toml", "--out", "runs"), "and a launcher has started 3; start it without torchrun"),
+        (("pretrain", "--tasks", "suite", "--out", "runs"), "kpig pretrain is none of the commands"),
+        (("rnu", "s.toml", "--out", "runs"), "kpig rnu is none of the commands that processes can share (run"),
         (("annotate", "suite", "--by", "rules", "--out", "runs/a.json"), "share what gain measures"),
         (("run", "no.toml", "--out", "runs"), "no.toml"),
         (("run", "my.toml", "--out", "runs", "--set", "train.batch=3"), "[train] has no key 'batch'"),

@@ -376,7 +376,10 @@ def test_other_environments_are_understood(changes):
         (("report", "runs"), "kpig report is none of the commands that processes can share"),
         (("sweep", "s.toml", "--out", "runs"), "and a launcher has started 3; start it without torchrun"),
         (("pretrain", "--tasks", "suite", "--out", "runs"), "kpig pretrain is none of the commands"),
-        (("rnu", "s.toml", "--out", "runs"), "kpig rnu is none of the commands that processes can share (run"),
+        (
+            ("rnu", "s.toml", "--out", "runs"),
+            "kpig rnu is none of the commands that processes can share (run",
+        ),
         (("annotate", "suite", "--by", "rules", "--out", "runs/a.json"), "share what gain measures"),
         (("run", "no.toml", "--out", "runs"), "no.toml"),
         (("run", "my.toml", "--out", "runs", "--set", "train.batch=3"), "[train] has no key 'batch'"),

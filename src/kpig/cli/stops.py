@@ -43,7 +43,7 @@ def heed() -> None:
 def over() -> None:
     """The command has ended, and only says so: notices change nothing any more, Ctrl-C ends it at once.
 
-    A launcher gives notice to the other processes as soon as one has failed, while they agree on who says why.
+    A launcher gives notice to the others as soon as one process has failed, while they agree on who says why.
     """
     _begun.append(OVER)
     for number in notice.SIGNALS:

@@ -73,6 +73,35 @@ def test_slips_in_the_tables_of_all_methods_are_told_at_once():
     assert any("no key 'kpgi'; did you mean 'kpig'?" in line for line in found)
 
 
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (
+            {"train": {"gradient_checkpointing": "maybe"}},
+            "[train] gradient_checkpointing = 'maybe': input should be a valid boolean, or 'offload'",
+        ),
+        (
+            {"train": {"row_tokens": -1}},
+            "[train] row_tokens = -1: input should be 'auto', or greater than or equal to 0",
+        ),
+        (
+            {"stream": {"order": ["b", 1]}},
+            "[stream] order = ['b', 1]: input should be 'given' or 'shuffled', or a valid integer",
+        ),
+        (
+            {"model": {"chat_template_arguments": {"a": [1]}}},
+            "[model.chat_template_arguments] a = [1]: input should be a valid boolean, or a valid integer, "
+            "or a valid number, or a valid string",
+        ),
+        ({"train": {"batch_size": "b"}}, "[train] batch_size = 'b': input should be a valid integer"),
+    ],
+)
+def test_a_value_that_may_be_of_several_kinds_is_complained_of_once(table, told):
+    with pytest.raises(ConfigError) as caught:
+        config.build(table)
+    assert str(caught.value) == f"config: {told}"
+
+
 def test_the_options_of_a_class_are_checked_like_ours():
     assert problems({"name": MINE, "options": {"strength": 0.5}}) == []
     assert problems({"name": MINE, "options": {"strenght": 0.5}}) == [

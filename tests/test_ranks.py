@@ -373,9 +373,13 @@ def test_other_environments_are_understood(changes):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("report", "runs"), "kpig report works in one process, and a launcher has started 3"),
-        (("sweep", "s.toml", "--out", "runs"), "kpig sweep works in one process"),
-        (("pretrain", "--tasks", "suite", "--out", "runs"), "kpig pretrain works in one process"),
+        (("report", "runs"), "kpig report is none of the commands that processes can share"),
+        (("sweep", "s.toml", "--out", "runs"), "and a launcher has started 3; start it without torchrun"),
+        (("pretrain", "--tasks", "suite", "--out", "runs"), "kpig pretrain is none of the commands"),
+        (
+            ("rnu", "s.toml", "--out", "runs"),
+            "kpig rnu is none of the commands that processes can share (run",
+        ),
         (("annotate", "suite", "--by", "rules", "--out", "runs/a.json"), "share what gain measures"),
         (("run", "no.toml", "--out", "runs"), "no.toml"),
         (("run", "my.toml", "--out", "runs", "--set", "train.batch=3"), "[train] has no key 'batch'"),
@@ -497,6 +501,7 @@ def test_a_process_that_is_killed_ends_the_job_and_any_number_goes_on(killed, si
     assert time.monotonic() - begun < 60
     said = "".join(one.stderr for one in left)
     assert said.count("a process of this job has ended") == 1 and "--resume" in said
+    assert said.count("what is finished is kept") == 1
     assert {one.returncode for one in left} == {LostError.exit_code}
     done = launched.kpig("run", runs / "my.toml", "--out", out, "--resume", size=3 - size + 1)
     assert [one.returncode for one in done] == [0] * (4 - size), done[0].stderr
@@ -525,14 +530,17 @@ def test_the_seconds_that_are_set_end_a_job_within_a_minute():
     assert heart.LOST_SECONDS + 2 * heart.BEAT_SECONDS < 60
 
 
-def test_ctrl_c_is_one_message_and_the_job_goes_on(runs, tmp_path):
+@pytest.mark.parametrize("told", [(0, 1), (0,), (1,)], ids=["all", "the main one", "another"])
+def test_ctrl_c_is_one_message_and_the_job_goes_on(told, runs, tmp_path):
     out = tmp_path / "run"
     children = launched.begin("run", runs / "my.toml", "--out", out)
     while not (out / "events.jsonl").exists():
         time.sleep(0.05)
-    for child in children:
-        os.kill(child.pid, signal.SIGINT)
+    for number in told:
+        os.kill(children[number].pid, signal.SIGINT)
+    begun = time.monotonic()
     done = launched.ended(children)
+    assert time.monotonic() - begun < heart.LAST_SECONDS  # nobody had to wait until who told it was gone
     said = "".join(one.stderr for one in done)
     assert {one.returncode for one in done} == {130}
     assert said.count("continue with: kpig run") == 1 and "Traceback" not in said

@@ -115,6 +115,44 @@ def test_a_signal_that_was_silenced_stays_silent(tmp_path):
     assert python(silenced + code, tmp_path).returncode == 0
 
 
+AT_END = """
+import atexit, os, signal, sys
+sys.argv = ["kpig", *{arguments!r}]
+import kpig.cli as cli
+def give(*_): os.kill(os.getpid(), signal.{name})
+def then(does, once=[give]): return lambda *given: (once and once.pop()(), does(*given))[1]
+cli.ranks.leave = then(cli.ranks.leave)
+cli.several.last_word = then(cli.several.last_word)
+cli.failures.tell = then(cli.failures.tell)
+atexit.register(give)
+cli.main()
+"""
+"""A command that gets a signal when it begins to say how it ends, and once more when Python itself ends."""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--version",), 0, ""),
+        (("config", "trian"), 2, "trian"),
+        (("run", "no.toml", "--out", "o"), 1, "error: no.toml"),
+        (("compare", "no"), 1, "error: no"),
+    ],
+)
+def test_a_notice_after_the_end_changes_nothing(arguments, code, words, name, tmp_path):
+    """A launcher gives it to all processes as soon as one has ended with an error."""
+    found = python(AT_END.format(arguments=arguments, name=name), tmp_path)
+    assert found.returncode == code
+    assert words in found.stderr and len(found.stderr.splitlines()) == bool(code)
+
+
+def test_ctrl_c_while_a_command_says_how_it_ends_does_not_wait_and_is_no_traceback(tmp_path):
+    found = python(AT_END.format(arguments=("run", "no.toml", "--out", "o"), name="SIGINT"), tmp_path)
+    assert found.returncode == 130
+    assert found.stderr.splitlines() == [stops.message(["run", "no.toml", "--out", "o"])]
+
+
 def test_misuse_and_refusals_keep_their_exit_codes(tmp_path):
     for arguments, code in (
         (("run",), 2),

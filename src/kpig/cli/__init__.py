@@ -26,15 +26,18 @@ def main() -> NoReturn:
         finally:
             told.count()
     except SystemExit:
+        stops.over()
         ranks.leave()
         raise
     except Stopped as stop:
+        stops.over()
         ends = stops.exit_code(stop.number, sys.argv[1:])
         code = several.last_word(stop, ends)
         if code is None:
             stops.tell()
         sys.exit(ends if code is None else code)
     except Exception as error:
+        stops.over()
         ends = error.exit_code if isinstance(error, KpigError) else 1
         if (code := several.last_word(error, ends)) is not None:
             sys.exit(code)

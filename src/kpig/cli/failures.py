@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from kpig.cli import stops
 from kpig.cli.screen import say
-from kpig.errors import DiskError, KpigError, LostError, clause, is_out_of_memory
+from kpig.errors import DiskError, KpigError, clause, is_out_of_memory
 from kpig.files import of_system
 
 TRACEBACK = "KPIG_TRACEBACK"
@@ -44,8 +44,7 @@ def tell(words: str) -> None:
 def in_words(error: Exception) -> str | None:
     """What went wrong and what to do; None where the error is neither a user's nor of the machine."""
     if isinstance(error, KpigError):
-        more = isinstance(error, DiskError | LostError)
-        return f"{error}{going_on(sys.argv[1:]) if more else ''}"
+        return f"{error}{going_on(sys.argv[1:]) if isinstance(error, DiskError) else ''}"
     if is_out_of_memory(error):
         return f"out of memory ({clause(_first_line(error))}). {MEMORY}. {DETAILS}"
     if isinstance(error, RecursionError):

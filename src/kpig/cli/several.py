@@ -27,8 +27,8 @@ def begin(arguments: Sequence[str]) -> None:
         ranks.join()
     elif num_started := launch.num_started(os.environ):
         raise UsageError(
-            f"kpig {command} works in one process, and a launcher has started {num_started}; start it "
-            f"without torchrun or accelerate launch ({', '.join(DIVIDED)} take several)"
+            f"kpig {command} is none of the commands that processes can share ({', '.join(DIVIDED)}), and a "
+            f"launcher has started {num_started}; start it without torchrun or accelerate launch"
         )
 
 

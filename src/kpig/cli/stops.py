@@ -26,6 +26,9 @@ REPEATED = {"sweep": STEPS, "quickstart": STEPS, "predict": "the answers so far"
 SHOW_CURSOR = "\x1b[?25h"
 """What a terminal is told to show the cursor that a live bar hides."""
 
+OVER = -1
+"""Stands among the signals that were heeded for a command that ends by itself."""
+
 _begun: list[int] = []
 """The signals heeded so far: the first unwinds the command, the next one ends the process."""
 
@@ -35,6 +38,16 @@ def heed() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
+
+
+def over() -> None:
+    """The command has ended, and only says so: notices change nothing any more, Ctrl-C ends it at once.
+
+    A launcher gives notice to the others as soon as one process has failed, while they agree on who says why.
+    """
+    _begun.append(OVER)
+    for number in notice.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def tell() -> None:

@@ -26,7 +26,7 @@ from kpig.config.sections import (
     TrainSection,
 )
 from kpig.config.table import find_beside, flat, merged, read_table
-from kpig.config.words import did_you_mean, explained, listed
+from kpig.config.words import all_explained, did_you_mean, listed
 from kpig.errors import ConfigError
 
 
@@ -100,7 +100,7 @@ def examined(table: Mapping[str, Any]) -> tuple[RunConfig | None, list[str]]:
     try:
         config = RunConfig.model_validate(table)
     except ValidationError as error:
-        return None, [explained(problem, RunConfig) for problem in error.errors()]
+        return None, all_explained(error.errors(), RunConfig)
     return config, _contradictions(config)
 
 

@@ -1,7 +1,8 @@
 """What is wrong with a table, in words: where, what was given, what was expected, the nearest known name."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -21,6 +22,27 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close!r}?" if close else f"; known: {', '.join(names)}"
 
 
+def all_explained(
+    problems: Iterable[Mapping[str, Any]], model: type[BaseModel], parents: Sequence[str] = ()
+) -> list[str]:
+    """Every complaint of pydantic's about a table, as `explained` says it.
+
+    Where a value may be of several kinds, pydantic complains once for each: that is one complaint, which
+    names them all.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for problem in problems:
+        place = _chosen_at(problem["loc"], model)
+        if place is None:
+            found[len(found), *problem["loc"]] = dict(problem)
+        elif place not in found:
+            found[place] = {**problem, "loc": place}
+        else:
+            more = str(problem["msg"]).removeprefix("Input should be ")
+            found[place]["msg"] += f", or {more}"
+    return [explained(problem, model, parents) for problem in found.values()]
+
+
 def explained(
     problem: Mapping[str, Any], model: type[BaseModel], parents: Sequence[str] = (), where: str = ""
 ) -> str:
@@ -35,6 +57,26 @@ def explained(
     if problem["type"] == "extra_forbidden":
         return f"{table}has no key {key!r}{did_you_mean(key, _keys_of(model, inside))}"
     return f"{table}{key} = {shown(repr(problem['input']))}: {message[0].lower() + message[1:]}"
+
+
+def _chosen_at(place: Sequence[Any], model: type[BaseModel]) -> tuple[Any, ...] | None:
+    """Where in a table the value lies that may be of several kinds, one of which was tried; None for others.
+
+    pydantic writes the kind that it tried, and what lies inside of it, behind the place of the value.
+    """
+    annotation: Any = model
+    for depth, part in enumerate(place):
+        if get_origin(annotation) in (Union, UnionType):
+            kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+            if len(kinds) > 1:
+                return tuple(place[:depth])
+            annotation = kinds[0]
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            field = annotation.model_fields.get(str(part))
+            annotation = None if field is None else field.annotation
+        else:
+            annotation = next(iter(get_args(annotation)[-1:]), None)
+    return None
 
 
 def _keys_of(model: type[BaseModel], parents: Sequence[str]) -> list[str]:

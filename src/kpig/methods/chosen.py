@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from kpig.config import OPTIONS, MethodSection, RunConfig, load_resolved
-from kpig.config.words import did_you_mean, explained
+from kpig.config.words import all_explained, did_you_mean
 from kpig.errors import ConfigError, clause
 from kpig.methods.registry import METHODS
 
@@ -120,5 +120,5 @@ def _setting_problems(method: str, table: str, given: Mapping[str, Any]) -> list
     try:
         settings.model_validate(dict(given))
     except ValidationError as error:
-        return [explained(problem, settings, ("method", table)) for problem in error.errors()]
+        return all_explained(error.errors(), settings, ("method", table))
     return []

@@ -43,8 +43,8 @@ DIFFERENT = (
 )
 
 LOST = (
-    "a process of this job has ended, or cannot be reached any more; what is finished is kept, and the job "
-    "goes on from there, in any number of processes"
+    "a process of this job has ended, or cannot be reached any more; start the job again, in any number of "
+    "processes, and with --resume where its command has that: what is finished is kept"
 )
 
 
@@ -302,15 +302,19 @@ def _word(group: _Group, error: BaseException, code: int) -> int | None:
         return None if is_main() else code
     with suppress(RuntimeError):
         word = group.heart.claim(code)
-        _part(group.heart)
+        _part(group.heart, error)
         return word
     return None if group.number <= 1 else code  # who keeps the store is gone, most likely the main one
 
 
-def _part(heart: Heart) -> None:
-    """Close the connections to the others, who wait for this process, and answer what they ask then."""
+def _part(heart: Heart, error: BaseException) -> None:
+    """Close the connections to the others, who wait for this process, and answer what they ask then.
+
+    Frames that the error has left are cleared: one that was waiting for the others would hold them open.
+    """
     from torch import distributed
 
+    traceback.clear_frames(error.__traceback__)
     with suppress(RuntimeError, ValueError, AssertionError):
         distributed.destroy_process_group()
     heart.outlast()

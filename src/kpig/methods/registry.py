@@ -42,6 +42,7 @@ METHODS = {
     "lm_cocktail": _entry(
         "lm_cocktail:LmCocktail", "after each step, a weighted mean of tuned, starting and earlier weights"
     ),
+    "ema": _entry("ema:Ema", "keep a moving average of the weights, its rate fixed or found from gradients"),
     "o_lora": _entry("o_lora:OLora", "a LoRA block for each step, orthogonal to the earlier ones"),
     "l2": _entry("l2:L2", "a penalty on the distance from the weights before the step"),
     "ewc": _entry("ewc:Ewc", "the same, each weight by its importance to past steps (Fisher)"),

@@ -34,7 +34,7 @@ class TirSettings(Settings):
     """Task-similarity-informed regularisation (He et al., 2023)."""
 
     weight: Weight = Field(
-        0.01, description="λ; the mean importance of a step is 1, so it compares with l2's"
+        0.1, description="λ; the mean importance of a step is 1, so it compares with l2's"
     )
     num_examples: Count = Field(
         64,

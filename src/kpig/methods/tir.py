@@ -33,9 +33,7 @@ SIDES = ("prompts", "responses")
 class TirSettings(Settings):
     """Task-similarity-informed regularisation (He et al., 2023)."""
 
-    weight: Weight = Field(
-        0.1, description="λ; the mean importance of a step is 1, so it compares with l2's"
-    )
+    weight: Weight = Field(0.1, description="λ; the mean importance of a step is 1, so it compares with l2's")
     num_examples: Count = Field(
         64,
         description="training examples of a step that estimate its importances and its likeness to others",

@@ -41,6 +41,7 @@ SETTINGS = {
     "dynainst": {"refresh": 3, "num_tasks": 1},
     "dynosaur": {"num_tasks": 1},
     "ewc": {"num_examples": 5},
+    "tir": {"num_examples": 5},
     "lm_cocktail": {"num_examples": 2},
     "o_lora": {"step_rank": 1},
     "ssr": {"num_demonstrations": 4, "num_prompts": 7, "clusters": 3, "max_new_tokens": 8},

@@ -29,7 +29,7 @@ from kpig.training.penalty_watch import WINDOW, PenaltyWatch, ratios
 TASKS = tuple(
     suite.task(pair, 9, 2, seed=0) for pair in (("reverse", "upper"), ("count", "period"), ("sort", "commas"))
 )
-NAMES = ("l2", "ewc", "lwf", "a_gem")
+NAMES = ("l2", "ewc", "tir", "lwf", "a_gem")
 
 
 def configured(name, train_table=(), **method):
@@ -368,7 +368,8 @@ def test_the_mean_gradient_is_that_of_any_cut_into_micro_batches(make_learner, m
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_interrupted_and_resumed_equals_a_straight_one(name, adapter, make_learner, tmp_path):
     settings = configured(name, {"checkpoint_every": 1})
-    method, learner = create(settings), make_learner("gpt2", adapter, dropout=0.1)
+    method = create(settings)
+    learner = make_learner("gpt2", adapter, method.needs_initial, dropout=0.1)
     first, _ = fit(learner, method, step_of(1, TASKS[0]), settings)
     assert all("penalty_ratio" not in record for record in first), "nothing is held in the first step"
     begun, kept = learner.weights(), method.state_dict()
@@ -384,7 +385,7 @@ def test_a_step_interrupted_and_resumed_equals_a_straight_one(name, adapter, mak
     step, log = step_of(2, TASKS[1]), []
     loop.fit_step(learner, method, step, settings, log.append, save)
     assert all("penalty_ratio" in record for record in log[:3]) == (name != "a_gem")
-    again, other = create(settings), make_learner("gpt2", adapter, dropout=0.1)
+    again, other = create(settings), make_learner("gpt2", adapter, method.needs_initial, dropout=0.1)
     again.load_state_dict(checkpoint.read_state(folder)["method"])
     other.load_weights(begun)
     resumed, _ = fit(other, again, step, settings, checkpoint.read(tmp_path / "1" / "checkpoint"))
@@ -395,12 +396,13 @@ def test_a_step_interrupted_and_resumed_equals_a_straight_one(name, adapter, mak
     assert states[0] == states[1], "a Fisher comes from the same examples"
 
 
-@pytest.mark.parametrize("name", ["l2", "ewc", "lwf"])
+@pytest.mark.parametrize("name", ["l2", "ewc", "tir", "lwf"])
 def test_a_penalty_is_0_when_a_step_begins_and_keeps_the_weights_nearer_when_it_is_heavy(name, make_learner):
     moved = []
     for weight in (0.0, 1e5):
         settings = configured(name, **{name: {"weight": weight}})
-        method, learner = create(settings), make_learner("gpt2")
+        method = create(settings)
+        learner = make_learner("gpt2", keep_initial=method.needs_initial)
         fit(learner, method, step_of(1, TASKS[0]), settings)
         before = learner.weights()
         log, _ = fit(learner, method, step_of(2, TASKS[1], num_updates=6), settings)
@@ -411,9 +413,10 @@ def test_a_penalty_is_0_when_a_step_begins_and_keeps_the_weights_nearer_when_it_
     assert moved[1] < 0.9 * moved[0]
 
 
-@pytest.mark.parametrize("name", ["l2", "ewc", "lwf"])
+@pytest.mark.parametrize("name", ["l2", "ewc", "tir", "lwf"])
 def test_what_a_penalty_holds_to_moves_on_with_every_step(name, make_learner):
-    method, learner = create(configured(name)), make_learner("gpt2")
+    method = create(configured(name))
+    learner = make_learner("gpt2", keep_initial=method.needs_initial)
     for number, task in enumerate(TASKS, 1):
         scatter(learner.model, number, 0.2)
         method.begin_step(step_of(number, task), learner)

@@ -10,8 +10,7 @@ from pydantic import Field
 from kpig.config import RunConfig
 from kpig.config.section import Count, Weight, cost
 from kpig.methods.base import Method, Settings, Step
-from kpig.methods.parts.memory import pick, reworded
-from kpig.records import Example
+from kpig.methods.parts.memory import drawn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +80,8 @@ class Ewc(Method):
     def end_step(self, step: Step, learner: Learner) -> None:
         from kpig.methods.parts.fisher import diagonal_fisher
 
-        measured = diagonal_fisher(learner, self._examples(step), self.config.train)
+        examples = drawn(step.tasks, self.settings.num_examples, self.rng(f"fisher/{step.number}"))
+        measured = diagonal_fisher(learner, examples, self.config.train)
         former = {name: value.to(learner.device) for name, value in self.fisher.items()}
         self.fisher = merged(self.settings.variant, former, measured, step.number - 1)
 
@@ -90,12 +90,6 @@ class Ewc(Method):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.fisher = dict(state["fisher"])
-
-    def _examples(self, step: Step) -> list[Example]:
-        rng = self.rng(f"fisher/{step.number}")
-        pool = [(task, example) for task in step.tasks for example in task.train]
-        chosen = pick(pool, self.settings.num_examples, rng)
-        return [reworded(example, task.instructions, rng) for task, example in chosen]
 
 
 def merged(

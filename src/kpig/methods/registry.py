@@ -42,10 +42,12 @@ METHODS = {
     "lm_cocktail": _entry(
         "lm_cocktail:LmCocktail", "after each step, a weighted mean of tuned, starting and earlier weights"
     ),
+    "ema": _entry("ema:Ema", "keep a moving average of the weights, its rate fixed or found from gradients"),
     "o_lora": _entry("o_lora:OLora", "a LoRA block for each step, orthogonal to the earlier ones"),
     "osf": _entry("osf:Osf", "learn in the trailing singular directions of each matrix only"),
     "l2": _entry("l2:L2", "a penalty on the distance from the weights before the step"),
     "ewc": _entry("ewc:Ewc", "the same, each weight by its importance to past steps (Fisher)"),
+    "tir": _entry("tir:Tir", "the same, held less where past steps are like the present one"),
     "lwf": _entry("lwf:Lwf", "hold the outputs on current inputs to those before the step"),
     "a_gem": _entry("a_gem:AGem", "project the gradient so that the loss on memory does not rise"),
     "migu": _entry("migu:Migu", "update only the output units that answer most strongly"),

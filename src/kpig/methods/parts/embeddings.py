@@ -22,6 +22,13 @@ def of_examples(learner: Learner, examples: Sequence[Example]) -> np.ndarray:
     return learner.embed(prompts).cpu().double().numpy()
 
 
+def of_responses(learner: Learner, examples: Sequence[Example]) -> np.ndarray:
+    """[P, D] in float64: the same over each example's first response alone."""
+    return (
+        learner.embed([one.response for one in learner.encoder.encode_all(examples)]).cpu().double().numpy()
+    )
+
+
 def of_instructions(learner: Learner, instructions: Sequence[Instruction]) -> np.ndarray:
     """[P, D] in float64: the same over prompts that have an empty input."""
     return of_examples(learner, [Example("", "", one, "", ("",)) for one in instructions])

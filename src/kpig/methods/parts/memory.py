@@ -100,6 +100,12 @@ def pick(items: Sequence[Item], count: int, rng: random.Random) -> list[Item]:
     return rng.sample(list(items), min(count, len(items)))
 
 
+def drawn(tasks: Iterable[Task], count: int, rng: random.Random) -> list[Example]:
+    """min(count, available) training examples of several tasks, each under one of its training wordings."""
+    pool = [(task, example) for task in tasks for example in task.train]
+    return [reworded(example, task.instructions, rng) for task, example in pick(pool, count, rng)]
+
+
 def reworded(example: Example, instructions: tuple[Instruction, ...], rng: random.Random) -> Example:
     """The example under one of the wordings of its instruction; without one it stays as it is."""
     possible = wordings(example, instructions)

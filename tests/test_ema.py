@@ -1,0 +1,160 @@
+"""The moving average of the weights against torch's own, and the rate found against NumPy."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import swa_utils
+
+from kpig import config
+from kpig.methods import ema
+from kpig.methods.base import Clock, Step
+from kpig.training import checkpoint
+from test_weight_methods import TASKS, configured, equal_states, equal_weights, fit, started, through_files
+
+
+def walked(method, learner, values, gradients, step=1):
+    """A step in which the weights take these values, one after each update, under these gradients."""
+    method.begin_step(Step(step, TASKS[:1], len(values)), learner)
+    seen = []
+    for update, (following, gradient) in enumerate(zip(values, gradients, strict=True)):
+        for name, weight in learner.parameters().items():
+            weight.grad = gradient[name].clone()
+        method.shape_gradients(learner, Clock(0, step, update, len(values), 2))
+        seen.append(method.measured(Clock(0, step, update, len(values), 2)))
+        learner.load_weights(following)
+    method.end_step(Step(step, TASKS[:1], len(values)), learner)
+    return seen
+
+
+def drawn(weights, count, spread, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        {name: one + spread * torch.randn(one.shape, generator=generator) for name, one in weights.items()}
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("decay", [0.0, 0.37, 0.99])
+def test_a_fixed_rate_gives_the_average_that_torch_gives(decay, adapter, make_learner):
+    learner = make_learner("gpt2", adapter)
+    begun = learner.weights()
+    values, zeros = drawn(begun, 5, 0.1, 3), {name: torch.zeros_like(one) for name, one in begun.items()}
+    reference = torch.nn.ParameterDict({name.replace(".", "/"): one for name, one in begun.items()})
+    averaged = swa_utils.AveragedModel(reference, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay))
+    averaged.update_parameters(reference)
+    for value in values:
+        with torch.no_grad():
+            for name, one in value.items():
+                reference[name.replace(".", "/")].copy_(one)
+        averaged.update_parameters(reference)
+    method = started(configured("ema", adapter, settings={"decay": decay}))
+    walked(method, learner, values, [zeros] * 5)
+    for name, weight in learner.weights().items():
+        expected = averaged.module[name.replace(".", "/")]
+        torch.testing.assert_close(weight, expected.detach(), rtol=1e-6, atol=1e-6)
+
+
+def by_numpy(begun, values, gradients, fallback):
+    """The average of one weight by the formula in NumPy, with every rate that was found."""
+    path = [begun, *values]
+    average, used, found = path[0], fallback, []
+    for update in range(1, len(path)):
+        if update < len(values):
+            above = np.abs(gradients[update] + 1).sum() * np.abs(path[update] - path[update - 1]).sum()
+            below = np.abs(path[update] - average).sum()
+            below *= np.abs(gradients[update] - gradients[update - 1]).sum()
+            found.append(above / below)
+            used = found[-1] if 0 < found[-1] < 1 else fallback
+        average = used * average + (1 - used) * path[update]
+    return average, found
+
+
+@pytest.mark.parametrize("spread", [0.001, 3.0, 11.0], ids=["outside", "some", "inside"])
+@pytest.mark.parametrize("fallback", [0.99, 0.25])
+def test_the_rate_found_is_that_of_the_formula_in_numpy(spread, fallback, make_learner):
+    learner = make_learner("gpt2")
+    begun = learner.weights()
+    values = drawn(begun, 6, 0.05, 1)
+    zeros = {name: torch.zeros_like(one) for name, one in begun.items()}
+    gradients = drawn(zeros, 6, spread, 2)
+    method = started(configured("ema", settings={"fallback": fallback}))
+    seen = walked(method, learner, values, gradients)
+    every = []
+    for name, weight in learner.weights().items():
+        parts = ([one[name].double().numpy() for one in series] for series in (values, gradients))
+        expected, found = by_numpy(begun[name].double().numpy(), *parts, fallback)
+        np.testing.assert_allclose(weight.double().numpy(), expected, rtol=1e-4, atol=1e-5)
+        every.append(found)
+    inside = np.array([[0 < one < 1 for one in found] for found in every])
+    assert [one["decays_found"] for one in seen[1:]] == pytest.approx(inside.mean(0), abs=1e-6)
+    assert seen[0] == {} and method.num_found == inside.sum() and method.num_asked == inside.size
+    assert f"{inside.sum()} of the {inside.size} rates" in method.notes()[0]
+    assert inside.any() == (spread > 1)
+
+
+def test_a_weight_that_has_not_moved_takes_the_fallback():
+    zero, one = torch.zeros(3), torch.ones(3)
+    assert ema.found_decay(zero, zero, one, zero, zero) == 0.0
+    assert ema.found_decay(one, zero, zero, zero, zero) == 0.0
+    assert ema.found_decay(one, zero, one, zero, zero) == pytest.approx(2.0)
+
+
+def test_a_rate_of_0_is_sequential_tuning_to_the_bit(make_learner):
+    learners = {}
+    for name, settings in (("ema", {"decay": 0.0}), ("sequential", None)):
+        chosen = configured(name, settings=settings) if settings else configured_plain()
+        learners[name] = make_learner("gpt2", dropout=0.1)
+        method = started(chosen)
+        for number in (1, 2):
+            fit(learners[name], method, number, chosen)
+    assert equal_weights(learners["ema"].weights(), learners["sequential"].weights())
+
+
+def configured_plain():
+    return config.build(configured("ema").model_dump() | {"method": {"name": "sequential"}})
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.999])
+def test_the_slower_the_rate_the_nearer_the_step_stays_to_its_beginning(decay, make_learner):
+    moved = {}
+    for rate in (decay, 0.5):
+        chosen = configured("ema", settings={"decay": rate})
+        learner = make_learner("gpt2")
+        begun = learner.weights()
+        fit(learner, started(chosen), 1, chosen)
+        moved[rate] = sum(float((one - begun[name]).abs().sum()) for name, one in learner.weights().items())
+    assert 0 < moved[decay] < moved[0.5]
+
+
+@pytest.mark.parametrize("decay", [0.6, "found"])
+@pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_run_interrupted_anywhere_in_the_second_step_equals_a_straight_one(
+    decay, adapter, at, make_learner, tmp_path
+):
+    chosen = configured("ema", adapter, settings={"decay": decay}, train={"checkpoint_every": 1})
+    method, learner = started(chosen), make_learner("gpt2", adapter, dropout=0.1)
+    fit(learner, method, 1, chosen)
+    between, kept = learner.weights(), through_files(method.state_dict(), tmp_path / "state")
+    log, saved = fit(learner, method, 2, chosen)
+
+    resumed, again = make_learner("gpt2", adapter, dropout=0.1), started(chosen)
+    resumed.load_weights(between)
+    again.load_state_dict(kept)
+    checkpoint.publish(saved[at], tmp_path / "step")
+    begun = checkpoint.read(checkpoint.find(tmp_path / "step"))
+    tail, _ = fit(resumed, again, 2, chosen, begun)
+    assert begun.update == at + 1 and tail == log[at + 1 :]
+    assert equal_weights(resumed.weights(), learner.weights())
+    assert equal_states(again.state_dict(), method.state_dict())
+
+
+def test_nothing_of_an_average_is_kept_between_steps(make_learner):
+    chosen = configured("ema")
+    method, learner = started(chosen), make_learner("gpt2")
+    fit(learner, method, 1, chosen)
+    _, tensors = checkpoint.parted(copy.deepcopy(method.state_dict()))
+    assert tensors == {}

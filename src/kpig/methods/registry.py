@@ -29,6 +29,9 @@ METHODS = {
     "inscl": _entry(
         "inscl:Inscl", "replay past tasks by the distance of their instructions to the current ones"
     ),
+    "adapt_inf": _entry(
+        "adapt_inf:AdaptInf", "learn and replay what tells most in each cluster of gradients"
+    ),
     "dynainst": _entry(
         "dynainst:Dynainst", "replay what the model is unsure of, pull its outputs towards uniform"
     ),

@@ -29,9 +29,6 @@ METHODS = {
     "inscl": _entry(
         "inscl:Inscl", "replay past tasks by the distance of their instructions to the current ones"
     ),
-    "adapt_inf": _entry(
-        "adapt_inf:AdaptInf", "learn and replay what tells most in each cluster of gradients"
-    ),
     "dynainst": _entry(
         "dynainst:Dynainst", "replay what the model is unsure of, pull its outputs towards uniform"
     ),
@@ -51,5 +48,8 @@ METHODS = {
     "lwf": _entry("lwf:Lwf", "hold the outputs on current inputs to those before the step"),
     "a_gem": _entry("a_gem:AGem", "project the gradient so that the loss on memory does not rise"),
     "migu": _entry("migu:Migu", "update only the output units that answer most strongly"),
+    "adapt_inf": _entry(
+        "adapt_inf:AdaptInf", "learn and replay what tells most in each cluster of gradients"
+    ),
     "init": _entry("init:Init", "the starting model, untouched"),
 }

@@ -32,7 +32,7 @@ class AdaptInfSettings(Settings):
         0.5,
         description="share of the candidates, a step's examples and memory's, that is chosen; not tuned",
         json_schema_extra=cost(
-            "when a step begins: a pass with gradient over each candidate, two without where it has key parts"
+            "when a step begins: a pass with gradient over each candidate, one without where it has key parts"
         ),
     )
     clusters: Count = Field(10, description="pseudo-skills that the candidates are put into, at most")

@@ -21,7 +21,7 @@ from kpig.methods.parts.gradient import wide
 from kpig.model import gain
 from kpig.model.generation import NOT_FINITE
 from kpig.model.learner import Learner
-from kpig.model.objective import cross_entropy_slopes, cross_entropy_sum
+from kpig.model.objective import cross_entropy_slopes, cross_entropy_sum, token_log_probs
 from kpig.records import Example
 
 VECTOR_SIZE = 1024
@@ -52,6 +52,7 @@ class _Read:
     log_perplexity: float
     el2n: float
     gradient_norm: float
+    grounding: float
 
 
 def read(
@@ -67,12 +68,13 @@ def read(
     length of its gradient over all trainable weights, `el2n` the mean over tokens of the length of p minus
     the one-hot target (Paul et al. 2021), `grounding` exp(log gain): the perplexity without key parts over
     that with them, exactly 1 for an example without any. A vector is the gradient at the middle layer's
-    weights, `sketched`. One pass with gradient for each example alone, in evaluation mode, so that its
-    numbers hang on no other one, and a measurement of gain where there are key parts. Processes that share a
-    job read a part each. `advance` is told how many more have been read. Raises ModelError for a number that
+    weights, `sketched`. One pass with gradient for each example and one without for its masked twin, in
+    evaluation mode and alone, so that its numbers hang on no other one. Processes that share a job read a
+    part each. `advance` is told how many more have been read. Raises ModelError for a number that
     is not finite.
     """
     signs = _signs(learner, seed)
+    settings = settings.model_copy(update={"row_tokens": 0})
 
     def found(own: list[int]) -> dict[int, _Read]:
         return {number: _of_example(learner, examples[number], settings, signs, advance) for number in own}
@@ -80,8 +82,7 @@ def read(
     sizes = [one.num_tokens for one in learner.encoder.encode_all(examples)]
     with learner.evaluating():
         every = ranks.in_order(learner.divided(sizes, found))
-    scores = {name: np.array([getattr(one, name) for one in every]) for name in SCORES[:-1]}
-    scores[SCORES[-1]] = _grounding(learner, examples, settings)
+    scores = {name: np.array([getattr(one, name) for one in every]) for name in SCORES}
     return Candidates(np.stack([one.vector for one in every]).astype(np.float64), scores)
 
 
@@ -123,7 +124,7 @@ def _of_example(
     signs: Mapping[str, Tensor],
     advance: Callable[[int], None],
 ) -> _Read:
-    (batch,) = learner.training_batches([example], settings)
+    (batch,) = learner.training_batches([example], settings, twins=True)
     logits = learner.response_logits(batch.rows)
     loss = cross_entropy_sum(logits, batch.rows.target) / batch.num_tokens
     weights = learner.parameters()
@@ -132,23 +133,21 @@ def _of_example(
         name: torch.zeros_like(weights[name]) if part is None else part
         for name, part in zip(weights, parts, strict=True)
     }
-    norm = math.sqrt(math.fsum(float(wide(one).square().sum()) for one in gradients.values()))
-    _, errors = cross_entropy_slopes(logits, batch.rows.target)  # p less the one-hot target
-    error = errors.norm(dim=-1).mean()
-    found = _Read(sketched(gradients, signs).cpu().numpy(), float(loss.detach()), float(error), norm)
-    if not all(map(math.isfinite, (found.log_perplexity, found.el2n, found.gradient_norm))):
+    log_probs, errors = cross_entropy_slopes(logits, batch.rows.target)  # p less the one-hot target
+    if batch.twins is not None:
+        masked = token_log_probs(learner.forward_logits(batch.twins), batch.twins.target)
+        log_probs = torch.cat([log_probs, masked])
+    (own,) = gain.of_batch(batch, log_probs)
+    found = _Read(
+        vector=sketched(gradients, signs).cpu().numpy(),
+        log_perplexity=float(loss.detach()),
+        el2n=float(errors.norm(dim=-1).mean()),
+        gradient_norm=math.sqrt(math.fsum(float(wide(one).square().sum()) for one in gradients.values())),
+        grounding=math.exp(min(own.log, MOST_LOG_GAIN)),
+    )
+    if not all(math.isfinite(getattr(found, name)) for name in SCORES):
         raise ModelError(
             f"the gradient of task {example.task!r}, example {example.id!r}, is not finite: {NOT_FINITE}"
         )
     advance(1)
     return found
-
-
-def _grounding(learner: Learner, examples: Sequence[Example], settings: TrainSection) -> np.ndarray:
-    """exp(log gain) of each example."""
-    annotated = [number for number, one in enumerate(examples) if one.instruction.key_parts]
-    gains = gain.measure_examples(learner, [examples[number] for number in annotated], settings.row_tokens)
-    values = np.ones(len(examples))
-    for number, one in zip(annotated, gains, strict=True):
-        values[number] = math.exp(min(one.log, MOST_LOG_GAIN))
-    return values

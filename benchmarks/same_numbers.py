@@ -58,6 +58,7 @@ SMALL_METHOD = {
     "dynosaur": {"num_tasks": 2},
     "periodic_replay": {"every": 4},
     "kmeans_replay": {"clusters": 3},
+    "adapt_inf": {"clusters": 3},
     "ewc": {"num_examples": 16},
     "ssr": {"num_demonstrations": 6, "num_prompts": 12, "max_new_tokens": 32, "clusters": 3},
     "radis": {"num_examples": 10, "max_new_tokens": 24},

@@ -32,6 +32,7 @@ FULL: Grid = {
     "dynosaur": ("method.dynosaur.num_tasks", (2, 4, 8)),
     "inscl": None,
     "dynainst": ("method.dynainst.entropy_weight", (0.003, 0.01, 0.1)),
+    "adapt_inf": ("method.adapt_inf.share", (0.25, 0.5, 0.75)),
     "ssr": None,
     "radis": ("method.radis.num_examples", (30, 100, 0)),
     "sequential": None,

@@ -15,6 +15,7 @@ from typing import Any
 
 from kpig.files import publish_json
 from kpig.records import Instruction
+from kpig.tasks import key_parts
 from kpig.tasks.readers.files import parse_object, read_text
 
 
@@ -73,12 +74,10 @@ def by_hand(path: Path) -> frozenset[str]:
 
 def entry(instruction: Instruction, made_by: str) -> dict[str, Any]:
     """The entry of one task, as JSON values."""
-    text = instruction.text
-    parts = [
-        {"text": text[span.start : span.end], "kind": span.kind, "start": span.start, "end": span.end}
-        for span in instruction.key_parts
-    ]
-    content = {"definition": text, "key_parts": parts}
+    content = {
+        "definition": instruction.text,
+        "key_parts": key_parts.stated(instruction.text, instruction.key_parts),
+    }
     return {**content, "made_by": made_by, "check": _check(content)}
 
 

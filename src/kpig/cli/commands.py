@@ -29,6 +29,7 @@ COMMANDS = (
     "view",
     "annotate",
     "diversify",
+    "select",
     "show",
     "eval",
     "score",

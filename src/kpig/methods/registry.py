@@ -52,5 +52,8 @@ METHODS = {
     "a_gem": _entry("a_gem:AGem", "project the gradient so that the loss on memory does not rise"),
     "migu": _entry("migu:Migu", "update only the output units that answer most strongly"),
     "sdft": _entry("sdft:Sdft", "learn from itself with the response in sight, on its own answers"),
+    "adapt_inf": _entry(
+        "adapt_inf:AdaptInf", "learn and replay what tells most in each cluster of gradients"
+    ),
     "init": _entry("init:Init", "the starting model, untouched"),
 }

@@ -4,14 +4,14 @@
 but the training examples, of which a method's memory keeps what it needs in `state/`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import KpigError, RunError, clause
 from kpig.files import name_for, publish_json
-from kpig.records import Constraint, Example, Instruction, Message, Task
+from kpig.records import Example, Instruction, Message, Task
 from kpig.scoring.typed_json import Misfit, parse
 from kpig.tasks import constraints, stream
 from kpig.tasks.measures import measure
@@ -95,19 +95,11 @@ def _plain(task: Task) -> dict[str, Any]:
         "name": task.name,
         "metric": task.metric,
         "categories": task.categories,
-        "constraints": [_constraint(one) for one in task.constraints],
+        "constraints": [constraints.stated(one) for one in task.constraints],
         "instructions": [asdict(one) for one in task.instructions],
         "evaluation_instructions": [asdict(one) for one in task.evaluation_instructions],
         "test": [_example(one, task) for one in task.test],
     }
-
-
-def _constraint(constraint: Constraint) -> dict[str, Any]:
-    """As an entry of a constraints.json."""
-    params = {
-        key: dict(value) if isinstance(value, Mapping) else value for key, value in constraint.params.items()
-    }
-    return {"type": constraint.type, **params} | ({"kind": constraint.kind} if constraint.kind else {})
 
 
 def _example(example: Example, task: Task) -> dict[str, Any]:
@@ -116,7 +108,7 @@ def _example(example: Example, task: Task) -> dict[str, Any]:
         "instruction": None if example.instruction == task.instruction else asdict(example.instruction),
         "context": [asdict(one) for one in example.context],
         "as_system": example.as_system,
-        "constraints": [_constraint(one) for one in example.constraints],
+        "constraints": [constraints.stated(one) for one in example.constraints],
     }
     found = {"id": example.id, "input": example.input, "references": example.references}
     return found | {key: value for key, value in own.items() if value}

@@ -24,14 +24,22 @@ def locate(text: str, parts: object, where: str) -> tuple[KeySpan, ...]:
     """
     if not isinstance(parts, Sequence) or isinstance(parts, str):
         raise DataError(f"{where}: key_parts is {brief(parts)}; expected a list of texts or mappings")
-    stated = [_stated_part(part, where) for part in parts]
-    spans = sorted(_fixed_span(text, part, where) for part in stated if "start" in part)
+    checked = [_stated_part(part, where) for part in parts]
+    spans = sorted(_fixed_span(text, part, where) for part in checked if "start" in part)
     _refuse_overlap(text, spans, where)
     searched: dict[tuple[str, bool], int] = {}
-    for part in stated:
+    for part in checked:
         if "start" not in part:
             bisect.insort(spans, _free_span(text, part, spans, searched, where))
     return tuple(spans)
+
+
+def stated(text: str, spans: Sequence[KeySpan]) -> list[dict[str, Any]]:
+    """The key parts of the instruction `text` as a file states them, so that `locate` finds them again."""
+    return [
+        {"text": text[span.start : span.end], "kind": span.kind, "start": span.start, "end": span.end}
+        for span in spans
+    ]
 
 
 def _stated_part(part: object, where: str) -> dict[str, Any]:

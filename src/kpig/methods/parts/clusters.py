@@ -1,4 +1,4 @@
-"""K-means on vectors, and the rows nearest to the centroids. Shape letters: P prompts, D hidden size."""
+"""K-means on vectors, and the rows nearest to the centroids. Shape letters: P rows, D size of a vector."""
 
 import numpy as np
 
@@ -21,16 +21,25 @@ def nearest(vectors: np.ndarray, count: int, num_clusters: int, seed: int) -> li
     """
     if len(vectors) <= count:
         return list(range(len(vectors)))
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
     vectors = embeddings.unit(vectors)
-    num_clusters = min(num_clusters, count, len(np.unique(vectors, axis=0)))
-    with threadpool_limits(1):
-        found = KMeans(num_clusters, n_init="auto", random_state=seed).fit(vectors)
-    distance = np.linalg.norm(vectors - found.cluster_centers_[found.labels_], axis=1).round(DECIMALS)
-    members = {number: np.flatnonzero(found.labels_ == number) for number in range(num_clusters)}
+    found, centroids = labels(vectors, min(num_clusters, count), seed)
+    distance = np.linalg.norm(vectors - centroids[found], axis=1).round(DECIMALS)
+    members = {number: np.flatnonzero(found == number) for number in range(len(centroids))}
     sizes = {number: len(rows) for number, rows in members.items()}
     shares = split(count, sizes, sizes)
     ranked = {number: rows[np.argsort(distance[rows], kind="stable")] for number, rows in members.items()}
     return sorted(int(row) for number, rows in ranked.items() for row in rows[: shares[number]])
+
+
+def labels(vectors: np.ndarray, num_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cluster of each row of [P, D] vectors, and the centroids [at most `num_clusters`, D] of k-means.
+
+    There are at most as many clusters as different vectors. One thread, as in `nearest`.
+    """
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    num_clusters = min(num_clusters, len(np.unique(vectors, axis=0)))
+    with threadpool_limits(1):
+        found = KMeans(num_clusters, n_init="auto", random_state=seed).fit(vectors)
+    return found.labels_, found.cluster_centers_

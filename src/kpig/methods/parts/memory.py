@@ -72,6 +72,17 @@ class Memory:
         `reword=False` as it was kept: the same object as in `tasks`.
         """
         pool = self._places(self.tasks if tasks is None else tasks, per_task)
+        return self.draw_from(pool, count, rng, fill, reword)
+
+    def draw_from(
+        self,
+        pool: Sequence[tuple[str, int]],
+        count: int,
+        rng: random.Random,
+        fill: bool = False,
+        reword: bool = True,
+    ) -> list[Example]:
+        """The same from a pool of single examples: each a task and the number of one in `tasks`."""
         chosen = pick(pool, count, rng)
         if fill and len(chosen) < count:
             others = set(self._places(self.tasks)) - set(pool)

@@ -6,7 +6,7 @@ The files import downwards only: entries, verdicts; table; checks, parameters; w
 lengths, languages, patterns, kinds.
 """
 
-from kpig.tasks.constraints.entries import NOTE_KEYS, parse
+from kpig.tasks.constraints.entries import NOTE_KEYS, parse, stated
 from kpig.tasks.constraints.kinds import KINDS, UNDECIDED
 from kpig.tasks.constraints.patterns import MAX_MATCH_SECONDS, MAX_MATCHED_CHARACTERS
 from kpig.tasks.constraints.table import CONSTRAINTS, ConstraintType
@@ -24,5 +24,6 @@ __all__ = [
     "is_degenerate",
     "parse",
     "satisfied",
+    "stated",
     "violations",
 ]

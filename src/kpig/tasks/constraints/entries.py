@@ -47,6 +47,14 @@ def parse(raw: object, where: str) -> Constraint:
     return Constraint(name, MappingProxyType(params), kind)
 
 
+def stated(constraint: Constraint) -> dict[str, Any]:
+    """The constraint as an entry of a constraints.json, so that `parse` finds the same again."""
+    params = {
+        key: dict(value) if isinstance(value, Mapping) else value for key, value in constraint.params.items()
+    }
+    return {"type": constraint.type, **params} | ({"kind": constraint.kind} if constraint.kind else {})
+
+
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."

@@ -1,6 +1,7 @@
 """The command line: what it prints, and one clear message for each kind of bad input."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import typer
 
 from forked import anew, kpig
 from kpig import config
@@ -51,6 +53,16 @@ def test_help_of_every_command_shows_an_example():
     for command in COMMANDS:
         result = kpig(command, "--help")
         assert result.returncode == 0 and "Example: kpig" in result.stdout, command
+
+
+def test_no_word_of_a_help_is_taken_for_markup():
+    """rich drops "[model]" as a style that it does not know, and leaves a hole in the sentence."""
+    root = typer.main.get_command(app)
+    for name, command in root.commands.items():
+        texts = [command.help or "", *(getattr(one, "help", None) or "" for one in command.params)]
+        for text in texts:
+            unknown = set(re.findall(r"(?<!\\)\[/?([a-z][^\]]*)\]", text)) - {"bold"}
+            assert not unknown, (name, unknown)
 
 
 def test_help_loads_neither_torch_nor_transformers():

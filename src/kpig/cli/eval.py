@@ -43,7 +43,7 @@ def evaluate(
 ) -> None:
     """Score any model on any tasks: P-score, V-score by kind, half-listening rate, gain.
 
-    A run stands for its last finished step; it is asked as it asks itself: its [model] and [evaluate].
+    A run stands for its last finished step; it is asked as it asks itself: its \\[model] and \\[evaluate].
 
     Example: [bold]kpig eval tiny --tasks suite --out scores[/bold]
     """

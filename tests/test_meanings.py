@@ -23,6 +23,7 @@ WORDS = {
     "meaning", "method", "what it does", "name", "number", "what it is", "better", "kinds", "key parts",
     "training", "evaluation", "rejected", "possible offline", "step", "train", "test", "wordings",
     "constraints", "", "way", "answering", "most", "fits",
+    "cluster", "near-duplicates", "chosen", "score that spreads most",
 }  # fmt: skip
 """Headings of columns that hold words, counts of what a command has written, or bytes of memory."""
 

@@ -94,10 +94,10 @@ class Ema(Method):
 
     def state_dict(self) -> dict[str, Any]:
         counts = {"num_asked": self.num_asked, "num_found": self.num_found}
-        return {"average": dict(self.average), "former": self.former, "decays": self.decays, **counts}
+        return {"averaged": dict(self.average), "former": self.former, "decays": self.decays, **counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.average, self.decays = dict(state["average"]), dict(state["decays"])
+        self.average, self.decays = dict(state["averaged"]), dict(state["decays"])
         self.former = {key: dict(tensors) for key, tensors in state["former"].items()}
         self.num_asked, self.num_found = state["num_asked"], state["num_found"]
 

@@ -153,7 +153,7 @@ class Kpig(Method):
             found["gain"] = {task: one for task, one in self.gains.items() if one.num_examples}
         if self._is_due(clock) or clock.update + 1 == clock.num_updates:
             found["training_gain"] = self._running_means()
-        return {
+        return self.method.measured(clock) | {
             name: {task: round(self._in_unit(one), 4) for task, one in gains.items()}
             for name, gains in found.items()
             if gains

@@ -500,6 +500,17 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             "",
             "docs/method.md, section 2",
         ),
+        "score_entropy": Meaning(
+            "Entropy of a score",
+            "how far a score spreads in a cluster, in bits",
+            "How evenly a score's standardised values fill a histogram. kpig select takes the score of the "
+            "highest one in each cluster: it tells the examples apart best.",
+            "−Σ share · log2 share over the histogram's 50 bins",
+            "0 to log2 50 = 5.64",
+            "",
+            "docs/baselines.md, adapt_inf; Maharana et al. 2410.10636",
+            ("its entropy in bits",),
+        ),
     }
 )
 """By key, in the order in which `kpig explain` lists them."""

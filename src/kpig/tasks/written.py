@@ -49,7 +49,7 @@ def _lines(steps: Sequence[Sequence[Task]]) -> Iterator[bytes]:
     for number, step in enumerate(steps, start=1):
         for task in step:
             for row in _rows(task, number):
-                yield f"{json.dumps(row, ensure_ascii=False)}\n".encode()
+                yield f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
 def _rows(task: Task, step: int) -> Iterator[dict[str, Any]]:
@@ -149,7 +149,7 @@ def _demands(task: Task) -> tuple[Constraint, ...]:
 
 
 def _plain(found: Iterable[Constraint]) -> Iterator[str]:
-    return (json.dumps(constraints.stated(one), sort_keys=True) for one in found)
+    return (json.dumps(constraints.stated(one), sort_keys=True, allow_nan=False) for one in found)
 
 
 def _refuse_systems(tasks: Iterable[Task]) -> None:

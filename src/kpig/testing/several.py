@@ -1,5 +1,6 @@
 """Some work in several processes that share a job: forked from this one, with gloo on the CPU."""
 
+import faulthandler
 import io
 import multiprocessing
 import os
@@ -58,14 +59,17 @@ def environment(number: int, size: int, port: int) -> dict[str, str]:
 
 
 def _do(work: Callable[[], Any], variables: dict[str, str], pipe: Connection) -> None:
-    os.environ.update(variables)
-    torch.set_num_threads(1)  # of threads that this process was not forked with
+    # A fork has one thread of its parent's, so a library that asks others for help may wait for ever.
+    os.environ.update(variables | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    torch.set_num_threads(1)
+    faulthandler.dump_traceback_later(LONGEST - 10, exit=False)  # says where a process that hangs stands
     value, error = None, ""
     try:
         ranks.join()
         value = work()
     except BaseException:
         error = f"process {variables['RANK']}:\n{traceback.format_exc()}"
+    faulthandler.cancel_dump_traceback_later()
     buffer = io.BytesIO()
     torch.save((value, error), buffer)
     pipe.send_bytes(buffer.getvalue())

@@ -89,7 +89,8 @@ class Kpig(Method):
                 "set method.kpig.reference = 'previous', or method.kpig.twin_weight = 0"
             )
         self.reading, self.shares_rows = self.method.reading, self.method.shares_rows
-        self.memory = self.method.memory or Memory(config.replay.memory_per_task, config.seed)
+        own = self.method.memory
+        self.memory = Memory(config.replay.memory_per_task, config.seed) if own is None else own
         self.gains: dict[str, Gain] = {}
         self.learned: dict[str, float] = {}
         self.learned_likelihood: dict[str, float] = {}
@@ -249,28 +250,22 @@ class Kpig(Method):
             self.kept = from_state(state["kept"])
 
     def _made(self) -> Method:
-        """The method that learns beside the twins; ConfigError where it cannot, or is replayed by itself."""
-        chosen_base, given = self.settings.base, self.settings.base_settings
-        if not chosen_base:
-            if given:
-                raise ConfigError(
-                    "method.kpig.base_settings are those of a base, and there is none; set base"
-                )
-            chosen_base = "sequential"
-        if chosen_base == "kpig":
+        """The method that learns beside the twins; ConfigError where it cannot stand beside them."""
+        base, given = self.settings.base, self.settings.base_settings
+        if given and not base:
+            raise ConfigError("method.kpig.base_settings are those of a base, and there is none; set base")
+        if base == "kpig":
             raise ConfigError(
                 "method.kpig.base = 'kpig' would be itself; leave it out, or name another method"
             )
-        section = MethodSection(name=chosen_base)
-        table = {section.table: dict(given)} if given else {}
-        section = MethodSection.model_validate({"name": chosen_base, **table})
+        section = MethodSection(name=base or "sequential").holding(given)
         try:
             method = chosen.create(self.config.model_copy(update={"method": section}))
         except ConfigError as error:
-            raise ConfigError(f"method.kpig.base = {chosen_base!r}: {clause(error)}") from error
+            raise ConfigError(f"method.kpig.base = {base!r}: {clause(error)}") from error
         if method.memory is not None and self.settings.selection != "uniform":
             raise ConfigError(
-                f"method.kpig.selection = {self.settings.selection!r}: {chosen_base!r} chooses what is "
+                f"method.kpig.selection = {self.settings.selection!r}: {base!r} chooses what is "
                 "replayed; remove the one or the other"
             )
         return method

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from kpig.errors import ConfigError
+from kpig.methods.base import Method
 from kpig.methods.chosen import create
+from kpig.methods.kpig import Kpig
 from kpig.methods.registry import METHODS
 from kpig.testing import history
-from kpig.training import loop
+from kpig.training import loop, passes
 
 BASES = [name for name in METHODS if name not in ("kpig", "init")]
 TWINLESS = {"twin_weight": 0.0}
@@ -76,6 +78,28 @@ def test_alone_it_is_what_it_is_beside_a_method_that_does_nothing():
     expected, others, _ = lived(beside("sequential"))
     assert found == expected and max(record["twin_penalty"] for record in found) > 0
     assert all(torch.equal(weights[key], others[key]) for key in others)
+
+
+def test_every_hook_is_passed_on():
+    hooks = {name for name in vars(Method) if callable(getattr(Method, name)) and not name.startswith("_")}
+    helpers = {"rng", "Settings"}
+    assert len(hooks) > 15 and hooks - helpers <= set(vars(Kpig)), hooks - set(vars(Kpig))
+
+
+def test_what_an_attempt_changed_in_the_other_method_is_put_back():
+    """Where memory runs out in an update, migu has counted already; it must not count twice."""
+    method, learner, (_, step) = history.begin(beside("migu"))
+    method.begin_step(step, learner)
+    before = passes._Before(learner, method)
+    assert method.method.magnitudes == {}
+    (batch,) = learner.training_batches(
+        step.tasks[0].train[:2], method.config.train.model_copy(update={"row_tokens": 0}), True
+    )
+    method.twinned(batch.examples, 0, loop.clock_at(method.config, step, 0))
+    method.loss(learner, batch)
+    assert method.method.magnitudes
+    before.restore()
+    assert method.method.magnitudes == {}
 
 
 def test_settings_of_the_other_method_are_its_own():

@@ -124,6 +124,21 @@ def test_updates_and_work_by_hand():
     assert found.work == found.plain
 
 
+def test_fewer_twins_are_less_work():
+    """Of an example with its twin, plain work is 3 forward passes; the twin adds 3, and the reference 1."""
+
+    def work(**table):
+        given = {"train": {"device": "cpu"}, "replay": {"ratio": 0.5}, "method": {"kpig": table}}
+        chosen = config.build(given)
+        shape = plan.plan(chosen, Told(model="llama-1b", steps=4, **TOLD)).shape
+        return plan._example_work(chosen, create(chosen), shape, Length(100, 20, True))
+
+    plain, whole = work(twin_weight=0.0), work()
+    assert work(twin_share=0.25) - plain == pytest.approx(0.25 * (whole - plain))
+    assert work(twins_of="replayed") - plain == pytest.approx((whole - plain) / 3)
+    assert work(twins_of="current", twin_share=0.5) - plain == pytest.approx((whole - plain) / 3)
+
+
 def test_seconds_go_with_the_rate_and_the_devices_that_have_a_pass():
     chosen = small("kpig", train={"device": "auto", "batch_size": 64, "tokens_per_micro_batch": 200})
     one, eight = (

@@ -55,7 +55,7 @@ class Kpig(Method):
     shards = True
     penalties: ClassVar[Mapping[str, str]] = {"twin_penalty": "method.kpig.twin_weight"}
     divergences = frozenset({"twin_penalty"})
-    lasting = frozenset({"base"})
+    lasting = frozenset({"base", "base_settings"})
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
@@ -190,7 +190,9 @@ class Kpig(Method):
         Of several processes that share a job, each has read a part.
         """
         self.method.shape_gradients(learner, clock)
-        read = ranks.in_order(ranks.united(lambda: self._read)) if self.paired else []
+        parts = ranks.united(lambda: self._read) if self.paired else []
+        by_place = {place: one for part in parts for place, one in part.items()}
+        read = [by_place[place] for place in sorted(by_place)]  # of examples without their twin, none
         self.running = running_gain.grown(self.running, read, self.settings.num_probes)
         self._read = {}
 

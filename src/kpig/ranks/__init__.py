@@ -160,14 +160,11 @@ def mine(sizes: Sequence[int]) -> list[int]:
 
 
 def in_order(parts: Iterable[Mapping[int, T]]) -> list[T]:
-    """What processes have found of some numbered parts, each of its own, in the order of the numbers.
-
-    Numbers may lack: what nobody looked for.
-    """
+    """What processes have found of some numbered parts, each of its own, in the order of the numbers."""
     found: dict[int, T] = {}
     for part in parts:
         found.update(part)
-    return [found[place] for place in sorted(found)]
+    return [found[place] for place in range(len(found))]
 
 
 def united(work: Callable[[], T]) -> list[T]:

@@ -154,10 +154,12 @@ def test_tasks_are_taken_by_name_and_keep_their_order_and_steps(tmp_path):
 def test_a_name_of_no_task_is_refused_with_the_nearest(tmp_path):
     with pytest.raises(ConfigError) as told:
         _named(tmp_path, tasks=["a", "bb"])
-    assert "stream.tasks names 'bb', and there is no such task among 3; did you mean 'b'?" in str(told.value)
+    assert "tasks has 'bb', and there is no such task among 3; did you mean 'b'? Task names" in str(
+        told.value
+    )
     with pytest.raises(ConfigError) as told:
         _named(tmp_path, held_out_tasks=["a"])
-    assert "stream.held_out_tasks names 'a', and there is no such task among 2" in str(told.value)
+    assert "held_out_tasks has 'a', and there is no such task among 2" in str(told.value)
 
 
 @needs_shared_data

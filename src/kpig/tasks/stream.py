@@ -89,8 +89,8 @@ def load(
     drafts = _read(path, kind, problems, wordings, reading)
     held_out_drafts = _read_all(_sources(held_out), "auto", problems, wordings, reading)
     _check_wordings(wordings, [*drafts, *held_out_drafts], problems)
-    drafts = _taken(drafts, tasks, "stream.tasks")
-    held_out_drafts = _taken(held_out_drafts, held_out_tasks, "stream.held_out_tasks")
+    drafts = _taken(drafts, tasks, "tasks")
+    held_out_drafts = _taken(held_out_drafts, held_out_tasks, "held_out_tasks")
     _check_apart(drafts, held_out_drafts, problems)
     with problems.collected():
         steps = _steps(drafts, tasks_per_step)
@@ -192,15 +192,20 @@ def measured(tasks: Mapping[str, Task], metrics: Mapping[str, str]) -> dict[str,
     Raises ConfigError for a metric that there is not, or a task.
     """
     for name in metrics.keys() - tasks.keys() - {EVERY}:
-        near = nearest(name, tasks)
         raise ConfigError(
-            f"a metric is given for {name!r:.80}, and there is no such task"
-            f"{f'; did you mean {near!r}?' if near else ''}. '*' stands for every task"
+            f"a metric is given for {name!r:.80}, and there is no such task{_hint(name, tasks)} '*' stands "
+            "for every task"
         )
     for metric in metrics.values():
         measure(metric)
     given = {name: metrics.get(name, metrics.get(EVERY, task.metric)) for name, task in tasks.items()}
     return {name: replace(task, metric=given[name]) for name, task in tasks.items()}
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a name that is not known, with the nearest one that is."""
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else "."
 
 
 def _wordings(path: str | Path | None, problems: Problems) -> Wordings | None:
@@ -235,11 +240,9 @@ def _taken(drafts: list[Draft], names: Sequence[str], key: str) -> list[Draft]:
     known = {draft.name for draft in drafts}
     for name in names:
         if name not in known:
-            near = nearest(name, known)
             raise ConfigError(
-                f"{key} names {name!r:.80}, and there is no such task among {len(known)}"
-                f"{f'; did you mean {near!r}?' if near else ''}. Task names stand in the data, or are those "
-                "of the files"
+                f"{key} has {name!r:.80}, and there is no such task among {len(known)}"
+                f"{_hint(name, known)} Task names stand in the data, or are those of the files"
             )
     return [draft for draft in drafts if not names or draft.name in names]
 

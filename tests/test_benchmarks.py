@@ -14,7 +14,11 @@ NUM_RUNS = {
     "smollm2-wordings": 12,
     "smollm2-parts": 15,
     "smollm2-amounts": 15,
-    "smollm2-all": 22,
+    "smollm2-short": 24,
+    "smollm2-search": 14,
+    "smollm2-all": 52,
+    "smollm2-full": 10,
+    "smollm2-whole": 4,
 }
 """Those that a spec's first lines state."""
 

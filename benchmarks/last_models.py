@@ -1,40 +1,40 @@
 """What the last models of a sweep's runs answer on more test examples than the runs asked, as a table.
 
-    python benchmarks/last_models.py runs/short --out runs/short-40 --test-per-task 40 [--workers 2]
+    python benchmarks/last_models.py runs/short --out runs/short-40 [--test-per-task 40] [--workers 2]
+    python benchmarks/last_models.py runs/short --out runs/short-general --tasks general
+    python benchmarks/last_models.py docs/results/short-40.jsonl
 
 A run asks few examples after every step, so that a sweep is done in hours. Here each model that is left at
-the end of a run is asked once more, by `kpig eval` with the run's own settings. What is there already is
-kept, so the command goes on after a kill. The table has means over seeds and orders with 95 % bootstrap
-intervals, and paired differences from `--against` with their p, Holm's over the rows. `--rows` writes the
-numbers behind it, one line for each run.
+the end of a run is asked once more, by `kpig eval` with the run's own settings: on more examples of its own
+tasks, or on other tasks. What is there already is kept, so the command goes on after a kill. `--rows` writes
+the numbers, one line for each run, and a file of them gives the same table without the runs.
+
+The table has means over seeds and orders with 95 % bootstrap intervals. `--against` adds the paired
+differences from a line, with their p corrected after Holm for the number of lines.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from kpig import config
 from kpig.compare.comparison import compare
-from kpig.compare.lines import Line
 from kpig.compare.runs import Run, held_out_tasks
 from kpig.compare.statistics import Estimate, contrasts, estimate
 from kpig.files import publish
 from kpig.scoring.metrics import computing
-from kpig.scoring.records import Evaluation, TaskScore
 from kpig.scoring.scores import read_evaluation
 
-MEASURES: Mapping[str, Callable[[TaskScore], float | None]] = {
-    "P": lambda task: task.p_score,
-    "V": lambda task: task.v_score,
-    "half-listening %": lambda task: task.half_listening,
-    "gain": lambda task: task.gain,
-}
-GROUPS = ("seen", "held-out")
+MEASURES = {"P": "p_score", "V": "v_score", "half-listening %": "half_listening", "gain": "gain"}
+
+Row = dict[str, Any]
+"""What is known of a run: line, run, seed, order, computing, seconds, `scores` by "P seen" and so on."""
 
 
 def main() -> None:
@@ -42,105 +42,118 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--test-per-task", type=int, default=40)
-    parser.add_argument("--against", default="kpig")
+    parser.add_argument("runs", type=Path, help="a folder of runs, or a file that --rows has written")
+    parser.add_argument("--out", type=Path, help="the folder of what was asked")
+    parser.add_argument("--tasks", default="", help="other tasks than the runs' own, as `kpig eval` has them")
+    parser.add_argument("--test-per-task", type=int, default=40, help="of the runs' own tasks")
+    parser.add_argument("--against", default="", help="a line of the table, or how it begins")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--rows", type=Path)
+    parser.add_argument("--rows", type=Path, help="a file for the numbers")
     given = parser.parse_args()
-    lines = compare([given.runs], given.against, anyway=True).lines
-    runs = [run for line in lines for run in line.runs.values()]
-    with ThreadPoolExecutor(given.workers) as pool:
-        answered = list(pool.map(lambda run: asked(run, given.out, given.test_per_task), runs))
-    found = {run.path.name: read_evaluation(path) for run, path in zip(runs, answered, strict=True)}
-    print(table(lines, found, given.against))
+    if given.runs.is_file():
+        rows = [json.loads(line) for line in given.runs.read_text().splitlines()]
+    elif given.out is None:
+        parser.error("a folder of runs needs --out")
+    else:
+        rows = asked(given.runs, given.out, given.tasks, given.test_per_task, given.workers)
     if given.rows:
-        publish(given.rows, "".join(f"{json.dumps(row)}\n" for row in rows(lines, found)))
+        publish(given.rows, "".join(f"{json.dumps(row)}\n" for row in rows))
+    print(table(rows, given.against))
 
 
-def asked(run: Run, out: Path, test_per_task: int) -> Path:
-    """The scores of the run's last model on so many examples of each of its tasks; made where missing."""
+def asked(runs: Path, out: Path, tasks: str, test_per_task: int, workers: int) -> list[Row]:
+    """The rows of all finished runs, each model asked where it was not yet."""
+    found = [(line.label, run) for line in compare([runs], anyway=True).lines for run in line.runs.values()]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda one: row(one[0], one[1], out, tasks, test_per_task), found))
+
+
+def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
+    """What is known of a run, its last model asked where `out` has no scores of it."""
     folder = out / run.path.name
     if not (folder / "scores.json").is_file():
-        asks = config.load_resolved(run.path / "config.toml")
-        asks = asks.model_copy(
-            update={"stream": asks.stream.model_copy(update={"test_per_task": test_per_task})}
-        )
         folder.mkdir(parents=True, exist_ok=True)
-        publish(folder / "asks.toml", config.dump(asks))
-        command = ["eval", str(run.path), "--tasks", str(folder / "asks.toml"), "--out", str(folder)]
+        if not tasks:
+            publish(folder / "asks.toml", with_more(run, test_per_task))
+        command = ["eval", str(run.path), "--tasks", tasks or str(folder / "asks.toml"), "--out", str(folder)]
         subprocess.run([sys.executable, "-m", "kpig", *command], check=True, stdout=subprocess.DEVNULL)
-    return folder / "scores.json"
-
-
-def mean(run: Run, found: Evaluation, group: str, read: Callable[[TaskScore], float | None]) -> float | None:
-    """The mean over the group's tasks that have the measure; None where none has it."""
+    scored = read_evaluation(folder / "scores.json").tasks
     held_out = {task["task"] for task in held_out_tasks(run)}
-    values = [read(task) for name, task in found.tasks.items() if (name in held_out) == (group == "held-out")]
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def rows(lines: list[Line], found: Mapping[str, Evaluation]) -> list[dict[str, object]]:
-    """The numbers of each run: its line, seed and order, the measures of both groups, P of each task."""
-    return [
-        {"line": line.label, "run": run.path.name, "seed": run.cell[0], "order": run.order}
-        | {
-            f"{name} {group}": mean(run, found[run.path.name], group, read)
-            for group in GROUPS
-            for name, read in MEASURES.items()
-        }
-        | {"computing": computing(run.record.scores.cost), "seconds": run.record.scores.cost.train_seconds}
-        | {"P of tasks": {name: task.p_score for name, task in found[run.path.name].tasks.items()}}
-        for line in lines
-        for run in line.runs.values()
-    ]
-
-
-def table(lines: list[Line], found: Mapping[str, Evaluation], against: str) -> str:
-    """A row for each line: its means, and below each the paired difference from the reference."""
-    columns = [(group, name) for group in GROUPS for name in MEASURES]
-    values = {
-        (group, name): {
-            line.label: {
-                cell: value
-                for cell, run in line.runs.items()
-                if (value := mean(run, found[run.path.name], group, MEASURES[name])) is not None
-            }
-            for line in lines
-        }
-        for group, name in columns
+    groups = {
+        "seen": [task for name, task in scored.items() if not tasks and name not in held_out],
+        "held-out": [task for name, task in scored.items() if name in held_out],
+        "asked": [task for task in scored.values() if tasks],
     }
-    reference = next(line.label for line in lines if line.label.startswith(against))
-    tested = {column: contrasts(values[column], reference) for column in columns}
-    heads = ["", "runs", "thousand tokens", *(f"{name} {group}" for group, name in columns)]
-    written = [heads, ["---"] * len(heads)]
+    cost = run.record.scores.cost
+    return {
+        "line": label,
+        "run": run.path.name,
+        "seed": run.cell[0],
+        "order": run.order,
+        "computing": round(computing(cost)),
+        "seconds": round(cost.train_seconds),
+        "scores": {
+            f"{name} {group}": mean(getattr(task, key) for task in of_group)
+            for group, of_group in groups.items()
+            if of_group
+            for name, key in MEASURES.items()
+        },
+        "P of tasks": {name: round(task.p_score, 2) for name, task in scored.items()},
+    }
+
+
+def with_more(run: Run, test_per_task: int) -> str:
+    """The run's config with so many test examples of each task."""
+    settings = config.load_resolved(run.path / "config.toml")
+    stream = settings.stream.model_copy(update={"test_per_task": test_per_task})
+    return config.dump(settings.model_copy(update={"stream": stream}))
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of those that were measured; None where none was."""
+    known = [value for value in values if value is not None]
+    return round(fmean(known), 4) if known else None
+
+
+def table(rows: Sequence[Row], against: str) -> str:
+    """A line for each method and setting: its means, and below them the differences from `against`."""
+    lines = list(dict.fromkeys(row["line"] for row in rows))
+    columns = list(rows[0]["scores"])
+    values = {column: {line: by_cell(rows, line, column) for line in lines} for column in columns}
+    reference = next((line for line in lines if against and line.startswith(against)), "")
+    tested = {column: contrasts(values[column], reference) for column in columns} if reference else {}
+    written = [["", "runs", "thousand tokens", *columns], ["---"] * (len(columns) + 3)]
     for line in lines:
-        cost = fmean(computing(run.record.scores.cost) for run in line.runs.values()) / 1000
-        cells = [told(estimate(list(values[column][line.label].values())), column) for column in columns]
-        written.append([line.label, str(len(line.runs)), f"{cost:.0f}", *cells])
-        if line.label in tested[columns[0]]:
-            pairs = [tested[column][line.label] for column in columns]
-            differences = [
-                f"{told(pair.difference, column, '+')}, p {pair.adjusted:.3f}"
-                for pair, column in zip(pairs, columns, strict=True)
-            ]
+        of_line = [row for row in rows if row["line"] == line]
+        cost = f"{fmean(row['computing'] for row in of_line) / 1000:.0f}"
+        means = [told(column, estimate(list(values[column][line].values()))) for column in columns]
+        written.append([line, str(len(of_line)), cost, *means])
+        pairs = [(column, tested[column].get(line)) for column in columns if tested]
+        differences = [
+            f"{told(column, pair.difference, '+')}, p {pair.p:.3f}, Holm {pair.adjusted:.2f}"
+            for column, pair in pairs
+            if pair is not None
+        ]
+        if differences:
             written.append([f"minus {reference}", "", "", *differences])
-    return "\n".join(f"| {' | '.join(row)} |" for row in written)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in written)
 
 
-def told(found: Estimate | None, column: tuple[str, str], sign: str = "") -> str:
+def by_cell(rows: Sequence[Row], line: str, column: str) -> dict[tuple[int, str], float]:
+    """A score of a line's runs by seed and order."""
+    found = {(row["seed"], row["order"]): row["scores"][column] for row in rows if row["line"] == line}
+    return {cell: value for cell, value in found.items() if value is not None}
+
+
+def told(column: str, found: Estimate | None, sign: str = "") -> str:
     """A mean and its interval."""
     if found is None:
         return "–"
-    digits = 2 if column[1] == "gain" else 1
-    ends = (
-        ""
-        if found.low is None or found.high is None
-        else f" [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
-    )
-    return f"{found.mean:{sign}.{digits}f}{ends}"
+    digits = 2 if column.startswith("gain") else 1
+    told = f"{found.mean:{sign}.{digits}f}"
+    if found.low is None or found.high is None:
+        return told
+    return f"{told} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
     pip install matplotlib
     python benchmarks/draw.py runs/real --name real [--out docs/plots] [--only kpig replay]
+    python benchmarks/draw.py docs/results/short-40.jsonl --name short
 
 `--only` picks methods for the lines over the steps, which get hard to read with many; the others show all.
 
 The same numbers as the plots of `kpig compare --out`, which need a browser; these are SVG files that a page
-of Markdown can show. Means over the runs, bands and bars are 95 % bootstrap intervals.
+of Markdown can show. Means over the runs, bands and bars are 95 % bootstrap intervals. A file of rows that
+benchmarks/last_models.py has written gives the final scores only.
 """
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -22,6 +25,7 @@ from matplotlib.axes import Axes
 from kpig.compare.comparison import compare
 from kpig.compare.lines import Line
 from kpig.compare.plots import over_steps
+from kpig.compare.statistics import Estimate, estimate
 from kpig.records import HELD_OUT, SEEN
 
 GROUPS = ((SEEN, "seen tasks"), (HELD_OUT, "held-out tasks"))
@@ -31,7 +35,20 @@ FINAL = {
     "v_seen": "← V seen",
     "v_held_out": "← V held-out",
     "half_listening_seen": "← half-listening % seen",
+    "half_listening_held_out": "← half-listening % held-out",
 }
+IN_ROWS = {
+    "p_seen": "P seen",
+    "p_held_out": "P held-out",
+    "v_seen": "V seen",
+    "v_held_out": "V held-out",
+    "half_listening_seen": "half-listening % seen",
+    "half_listening_held_out": "half-listening % held-out",
+}
+"""What a file of rows calls them."""
+
+Finals = Mapping[str, Mapping[str, Estimate | None]]
+"""By label, and by key of FINAL."""
 STYLE = {
     "svg.hashsalt": "kpig",
     "svg.fonttype": "none",
@@ -50,43 +67,63 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--name", required=True, help="the pictures' names begin with it")
     parser.add_argument("--out", type=Path, default=Path("docs/plots"))
+    parser.add_argument("--anyway", action="store_true", help="also runs that differ in more than the method")
     parser.add_argument("--only", nargs="+", default=[], metavar="METHOD")
     given = parser.parse_args()
     plt.rcParams.update(STYLE)
-    lines = compare(given.runs).lines
     given.out.mkdir(parents=True, exist_ok=True)
-    draw_final(lines, given.out / f"{given.name}-final.svg")
+    final = given.out / f"{given.name}-final.svg"
+    if given.runs[0].is_file():
+        draw_final(of_rows(given.runs[0]), final)
+        return
+    lines = compare(given.runs, anyway=given.anyway).lines
+    draw_final({line.label: line.estimates for line in lines}, final)
     chosen = [line for line in lines if not given.only or line.label.split(" ")[0] in given.only]
     draw(chosen, steps, "step", given.out / f"{given.name}-steps.svg")
     draw(lines, cost, "train and forward tokens, millions", given.out / f"{given.name}-cost.svg")
 
 
-def draw_final(lines: Sequence[Line], path: Path) -> None:
+def of_rows(path: Path) -> Finals:
+    """The scores of every line over its rows."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {
+        line: {
+            key: estimate([row["scores"][name] for row in rows if row["line"] == line])
+            for key, name in IN_ROWS.items()
+        }
+        for line in dict.fromkeys(row["line"] for row in rows)
+    }
+
+
+def draw_final(found: Finals, path: Path) -> None:
     """One row for each method, best P-score on seen tasks on top; a point and its interval for each score.
 
     A score that is 0 for all has no panel.
     """
-    panels = {key: title for key, title in FINAL.items() if any(_mean(line, key) for line in lines)}
-    ordered = sorted(lines, key=lambda line: line.estimates["p_seen"].mean)
+    panels = {
+        key: title
+        for key, title in FINAL.items()
+        if any(_mean(of_line.get(key)) for of_line in found.values())
+    }
+    ordered = sorted(found, key=lambda label: _mean(found[label]["p_seen"]))
     height = 1.0 + 0.26 * len(ordered)
     figure, axes = plt.subplots(1, len(panels), figsize=(13, height), sharey=True, layout="constrained")
     for axis, (key, title) in zip(axes, panels.items(), strict=True):
-        for place, line in enumerate(ordered):
-            found = line.estimates[key]
-            if found is not None:
-                low, high = (end if end is not None else found.mean for end in (found.low, found.high))
-                color = "C1" if line.label.startswith("kpig") else "C0"
+        for place, label in enumerate(ordered):
+            one = found[label].get(key)
+            if one is not None:
+                low, high = (end if end is not None else one.mean for end in (one.low, one.high))
+                color = "C1" if label.startswith("kpig") else "C0"
                 axis.plot([low, high], [place, place], color=color, linewidth=2, alpha=0.5)
-                axis.plot([found.mean], [place], color=color, marker="o", markersize=5)
+                axis.plot([one.mean], [place], color=color, marker="o", markersize=5)
         axis.set(title=title, ylim=(-0.6, len(ordered) - 0.4))
         axis.grid(axis="y", linewidth=0.4)
-    axes[0].set_yticks(range(len(ordered)), [line.label for line in ordered])
+    axes[0].set_yticks(range(len(ordered)), ordered)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
-def _mean(line: Line, key: str) -> float:
-    found = line.estimates[key]
+def _mean(found: Estimate | None) -> float:
     return found.mean if found is not None else 0.0
 
 

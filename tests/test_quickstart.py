@@ -102,3 +102,23 @@ def test_what_it_says_follows_the_numbers_whoever_they_favour(tmp_path, short):
     behind = [made_up(record, "ewc", 20.0, None, 10), made_up(record, "kpig", 59.25, 3.0, 350)]
     assert next(quickstart.findings(behind)) == "Highest P, at equal updates: kpig, 59.2."
     assert len(list(quickstart.findings(behind))) == 2 and len(list(quickstart.findings([record]))) == 1
+
+
+def test_another_model_gets_an_adapter_fewer_examples_and_the_same_tasks(tmp_path, short):
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from kpig.model import loading
+
+    torch.manual_seed(0)
+    tokenizer = loading.load(config.ModelSection()).tokenizer
+    own = tmp_path / "own"
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(own)
+    tokenizer.save_pretrained(own)
+    fast = ["train.updates_per_step=1", "evaluate.max_new_tokens=2", "stream.max_steps=1"]
+    (record,) = quickstart.run(tmp_path / "out", ("sequential",), overrides=fast, model=str(own))
+    made = config.load(tmp_path / "out/sequential/config.toml")
+    assert made.model.path == str(own) and made.model.adapter == "lora"
+    assert (tmp_path / "out/sequential/steps/01/adapter").is_dir() and record.num_steps == 1
+    assert made.stream.train_per_task == 48 and (tmp_path / "out/tasks/keyparts.json").is_file()

@@ -69,6 +69,11 @@ def once(learner, prompts, most, ends=None, costs=COSTS, max_tokens=4096):
     return [generation.decoded(learner.tokenizer, one, ends) for one in ids]
 
 
+def reads_once(learner, prompts, most):
+    """Whether the learner reads what the prompts begin with once."""
+    return learner._answering().reads_once(prompts, most)
+
+
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("name", MODELS)
 def test_answers_are_those_of_each_prompt_alone(name, adapter):
@@ -149,7 +154,7 @@ def test_a_window_that_prompt_and_answer_fit_into_is_no_doubt(name):
     learner = Learner(build(shape, 0.3), models.tokenizer(), Encoder(models.tokenizer(), 200))
     prompts = prompts_of(random.Random(3))
     longest = max(map(len, prompts))
-    assert learner._reads_once(prompts, 60 - longest) and not learner._reads_once(prompts, 61 - longest)
+    assert reads_once(learner, prompts, 60 - longest) and not reads_once(learner, prompts, 61 - longest)
     assert learner.generate(prompts, 5) == plainly(learner, prompts, 5)
 
 
@@ -181,7 +186,7 @@ def test_the_proof_is_without_dropout_and_in_the_models_own_arithmetic(dtype):
     learner = models.learner(dropout=0.4)
     learner.model.to(dtype).train()
     with torch.autocast("cpu", torch.bfloat16):
-        assert learner._reads_once(prompts_of(random.Random(3)), 5)
+        assert reads_once(learner, prompts_of(random.Random(3)), 5)
     assert learner.model.training
 
 
@@ -191,7 +196,7 @@ def test_the_proof_is_not_made_again_for_every_somewhat_longer_prompt():
     learner.forward_logits = lambda rows, weights=None: passes.append(rows) or forward(rows, weights)
     for length in (20, 33, 50, 60):
         prompts = [(*range(2, length), last) for last in range(5)]
-        assert learner._reads_once(prompts, 4)
+        assert reads_once(learner, prompts, 4)
     assert len(passes) == 2 + 2 + 1, "to 32 tokens, to 64, and once for the cache"
 
 
@@ -199,8 +204,8 @@ def test_prompts_that_begin_with_too_little_in_common_are_answered_the_plain_way
     learner, rng = CACHED["llama"], random.Random(1)
     apart = [tuple(rng.choices(range(2, 900), k=20)) for _ in range(6)]
     for prompts in (apart, [(5,)], [(5, 6)], [(5,), (5, 6, 7), (5, 6, 8)], [()] * 2, []):
-        assert not learner._reads_once(prompts, 5)
-    assert learner._reads_once([(5, 6)] * 2, 5)
+        assert not reads_once(learner, prompts, 5)
+    assert reads_once(learner, [(5, 6)] * 2, 5)
     assert once(learner, [*apart, (5, 6), (5, 7)], 5) == plainly(learner, [*apart, (5, 6), (5, 7)], 5)
 
 
@@ -221,13 +226,13 @@ def test_a_list_too_short_to_pay_for_the_proof_is_answered_the_plain_way_every_t
         ways.clear()
         assert [one.text for one in learner.answers(prompts, 4)] == plain
         assert bool(ways) == expected
-        assert learner._reads_once(prompts, 4), "shown by now"
+        assert reads_once(learner, prompts, 4), "shown by now"
 
 
 def test_a_prediction_that_is_no_number_is_refused():
     learner = learner_of("llama")
     prompts = prompts_of(random.Random(3))
-    assert learner._reads_once(prompts, 5)
+    assert reads_once(learner, prompts, 5)
     with torch.no_grad():
         learner.model.get_output_embeddings().weight[3] = float("nan")
     with pytest.raises(ModelError, match="no finite number"):

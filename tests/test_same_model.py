@@ -200,7 +200,7 @@ def test_the_logged_prompt_is_the_one_that_was_answered_also_where_the_input_was
     learner = loading.load(section)
     seen: list[tuple[int, ...]] = []
     generate = learner.generate
-    learner.generate = lambda given, limit: seen.extend(given) or generate(given, limit)  # type: ignore
+    learner.generate = lambda given, *more: seen.extend(given) or generate(given, *more)  # type: ignore
     chosen = EvaluateSection(max_new_tokens=3, half_listening=False, gain=False)
     long = replace(TASK, test=tuple(replace(one, input=one.input * 20) for one in TASK.test))
     found = answers.score(learner, answers.probes({SEEN: [long]}, chosen), chosen)

@@ -48,7 +48,7 @@ def scripted(monkeypatch):
     def make(write):
         seen = []
 
-        def generate(self, prompts, max_new_tokens):
+        def generate(self, prompts, max_new_tokens, *_):
             seen.extend(tuple(prompt) for prompt in prompts)
             return [write(len(seen) - len(prompts) + n) for n in range(len(prompts))]
 
@@ -66,7 +66,7 @@ def fingerprints(monkeypatch):
         with torch.no_grad(), learner.evaluating():
             return f"{float(learner.model(torch.tensor([list(prompt)])).logits[0, -1].double().sum()):.3f}."
 
-    def generate(self, prompts, max_new_tokens):
+    def generate(self, prompts, max_new_tokens, *_):
         return [(f"because {fingerprint(self, prompt)}", True) for prompt in prompts]
 
     monkeypatch.setattr(Learner, "generate", generate)

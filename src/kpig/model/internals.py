@@ -38,6 +38,17 @@ def gathered(model: Any, rows: Rows, most: int | None = None) -> Iterator[list[T
         handle.remove()
 
 
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode inside the block (no dropout), the former mode after it."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 def last_hidden(model: Any, rows: Rows) -> Tensor:
     """The last hidden states [R, L, D], caught where they enter the output layer."""
     caught: list[Tensor] = []

@@ -18,22 +18,20 @@ from torch import Tensor
 from kpig import ranks
 from kpig.config import TrainSection
 from kpig.config.section import AUTO
-from kpig.errors import ModelError, TrainingError
-from kpig.model import adapters, decoding, generation, internals, packing, portions, weights
+from kpig.errors import ModelError
+from kpig.model import adapters, division, generation, internals, portions, weights
+from kpig.model.answering import Answering, Text
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, one_layout, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.generation import Answer, Sampling
 from kpig.model.head import Head, OutputLayer, few_rows
 from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum
-from kpig.model.packing import Pair, RowTokens
+from kpig.model.packing import Ids, Pair, RowTokens
 from kpig.model.rows import Rows, pad
 from kpig.model.shards import Shards, divided_as, gathered, local, turn_back
 from kpig.model.sharing import Sharing, has_dropout, plain_ids
 from kpig.records import Example
-
-LEAST_SHARED = 0.25
-"""The share of tokens in common from which on prompts are read in shared rows to be answered. Chosen."""
 
 T = TypeVar("T")
 Weights = Mapping[str, Tensor]
@@ -70,7 +68,6 @@ class Learner:
         self._takes_positions = "position_ids" in inspect.signature(self._core.forward).parameters
         self._starts_bare = self.is_adapter and not is_begun
         self._width: int = model.get_input_embeddings().weight.shape[1]
-        self._may_read_once = True
         self._sharing = Sharing(self._core, self._probed)
         self._output = OutputLayer(self._core, self._probed_states)
         self._recomputes: bool | str = False
@@ -220,22 +217,7 @@ class Learner:
         raised in all. The tokens that all parts cost are counted in every process. TrainingError where the
         processes have not planned the same parts.
         """
-        own = ranks.mine(sizes)
-        if ranks.num_processes() == 1:
-            return [work(own)]
-        found = ranks.united(lambda: (sizes, *self._counted(lambda: work(own))))
-        if any(planned != sizes for planned, _, _ in found):
-            raise TrainingError(ranks.DIFFERENT)
-        self.ledger.add_all(spent for _, _, spent in found)
-        return [value for _, value, _ in found]
-
-    def _counted(self, work: Callable[[], T]) -> tuple[T, Ledger]:
-        """What `work` gives, and the tokens that it costs, which are counted nowhere else."""
-        whole, self.ledger = self.ledger, Ledger()
-        try:
-            return work(), self.ledger
-        finally:
-            self.ledger = whole
+        return division.divided(self.ledger, sizes, work)
 
     def response_logits(self, rows: Rows) -> Tensor:
         """The pass that trains: logits [N, V] that predict each target of the rows, with gradient.
@@ -358,7 +340,7 @@ class Learner:
         return total / max(1, sum(batch.num_tokens for batch in batches))
 
     @torch.no_grad()
-    def embed(self, prompts: Sequence[Sequence[int]], max_tokens: int = 16384) -> Tensor:
+    def embed(self, prompts: Sequence[Ids], max_tokens: int = 16384) -> Tensor:
         """[P, D] in float32: the mean of the last hidden states over each prompt's token ids.
 
         The tokens count as forward tokens. `max_tokens` padded ones go side by side: chosen, not measured.
@@ -384,7 +366,7 @@ class Learner:
 
     def answers(
         self,
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[Ids],
         max_new_tokens: int,
         tokens_per_batch: int = 0,
         advance: Callable[[int], None] = lambda count: None,
@@ -405,7 +387,7 @@ class Learner:
 
     def answer_batches(
         self,
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[Ids],
         batches: Iterable[Sequence[int]],
         max_new_tokens: int,
         row_tokens: RowTokens = AUTO,
@@ -420,44 +402,20 @@ class Learner:
         batch each at a time. Tokens read and written count as forward tokens. Whether there is room for
         prompt and answer is the caller's to know.
         """
-        row_tokens = self._row_tokens(prompts, max_new_tokens, row_tokens)
-        for together in _in_runs(batches, ranks.num_processes()):
-            work = partial(self._answered, prompts, max_new_tokens, row_tokens, together, sampling)
-            parts = self.divided([1] * len(together), work)
-            yield {place: one for part in parts for place, one in part.items()}
+        answering = self._answering()
+        row_tokens = answering.worth(prompts, max_new_tokens, row_tokens)
 
-    def _answered(
-        self,
-        prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        row_tokens: RowTokens,
-        batches: Sequence[Sequence[int]],
-        sampling: Sampling | None,
-        own: list[int],
-    ) -> dict[int, Answer]:
-        """The answers to those of some batches that are one's own: one batch, or none."""
-        places = [place for number in own for place in batches[number]]
-        if not places:
-            return {}
-        chosen = [prompts[place] for place in places]
-        self._may_read_once = row_tokens != 0
-        try:
+        def write(places: Sequence[int]) -> list[Text]:
+            chosen = [prompts[place] for place in places]
             if sampling is None:
-                texts = self.generate(chosen, max_new_tokens)
-            else:
-                texts = self.sample(chosen, max_new_tokens, sampling.of(places))
-        finally:
-            self._may_read_once = True
-        given = [generation.answer(self.tokenizer, *one, max_new_tokens) for one in texts]
-        found = dict(zip(places, given, strict=True))
-        num_tokens = sum(len(prompts[p]) + found[p].num_tokens for p in places)
-        self.ledger.forward_tokens += num_tokens
-        self.ledger.add_computed(num_tokens)
-        return found
+                return self.generate(chosen, max_new_tokens, row_tokens)
+            return self.sample(chosen, max_new_tokens, sampling.of(places))
+
+        yield from answering.answers(prompts, batches, max_new_tokens, write)
 
     def prompt_batches(
         self,
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[Ids],
         max_new_tokens: int,
         tokens_per_batch: int = 0,
         row_tokens: RowTokens = AUTO,
@@ -467,39 +425,21 @@ class Learner:
         Where beginnings are read once, prompts that share them stay together; `row_tokens` as in
         `answer_batches`. `tokens_per_batch` are padded tokens, answers included; 0: what suits the device.
         """
-        lengths = [len(prompt) + max_new_tokens for prompt in prompts]
-        row_tokens = self._row_tokens(prompts, max_new_tokens, row_tokens)
-        shared = row_tokens != 0 and ranks.by_main(lambda: self._reads_once(prompts, max_new_tokens))
-        most = portions.generation(self.device, tokens_per_batch, shared)
-        max_tokens = portions.shared(most, sum(lengths), ranks.num_processes())
-        if not shared:
-            return portions.token_batches(lengths, max_tokens)
-        return portions.in_order(
-            itertools.chain.from_iterable(packing.families(prompts)), lengths, max_tokens
-        )
+        return self._answering().batches(prompts, max_new_tokens, tokens_per_batch, row_tokens)
 
-    @torch.no_grad()
-    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
+    def generate(
+        self, prompts: Sequence[Ids], max_new_tokens: int, row_tokens: RowTokens = AUTO
+    ) -> list[Text]:
         """Greedy responses to one batch of prompts, with whether each ended before the token limit.
 
-        What the prompts begin with is read once, where that saves enough and the model takes it.
+        What the prompts begin with is read once, where that saves enough and the model takes it; never with
+        `row_tokens` 0.
         """
-        if self._may_read_once and self._reads_once(prompts, max_new_tokens):
-            return self._continued(prompts, max_new_tokens)
-        with self.evaluating():
-            return generation.greedy(
-                self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id, self.ends
-            )
+        return self._answering().greedy(prompts, max_new_tokens, row_tokens)
 
-    @torch.no_grad()
-    def sample(
-        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, sampling: Sampling
-    ) -> list[tuple[str, bool]]:
+    def sample(self, prompts: Sequence[Ids], max_new_tokens: int, sampling: Sampling) -> list[Text]:
         """Drawn responses to one batch of prompts, with whether each ended before the token limit."""
-        with self.evaluating():
-            return generation.greedy(
-                self._core, self.tokenizer, prompts, max_new_tokens, self.pad_id, self.ends, sampling
-            )
+        return self._answering().drawn(prompts, max_new_tokens, sampling)
 
     @contextmanager
     def as_initial(self) -> Iterator[None]:
@@ -531,15 +471,9 @@ class Learner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=is_half, cache_enabled=keeps):
             yield
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
+    def evaluating(self) -> AbstractContextManager[None]:
         """Evaluation mode inside the block (no dropout), the former mode after it."""
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            yield
-        finally:
-            self.model.train(was_training)
+        return internals.evaluating(self.model)
 
     def save(self, folder: Path, saved: Weights | None = None) -> None:
         """Write weights as safetensors (the adapter in PEFT's format where there is one) and tokenizer.
@@ -634,38 +568,19 @@ class Learner:
         is_left_to_chance = self.model.training and has_dropout(self.model)
         return not is_left_to_chance and not self.sharing_doubt(max(one.num_tokens for one in encoded))
 
-    def _row_tokens(
-        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, row_tokens: RowTokens
-    ) -> RowTokens:
-        """0 where reading beginnings once saves fewer tokens than the proof that the model takes it.
-
-        Whether that was shown before does not count, so that the same prompts are always answered one way.
-        """
-        saved = packing.share_in_common(prompts) * sum(map(len, prompts))
-        longest = max(map(len, prompts), default=1) + max_new_tokens
-        return row_tokens if saved >= self._sharing.reading_cost(longest, self.encoder.max_length) else 0
-
-    def _reads_once(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> bool:
-        """Whether what prompts begin with is read once: where that saves enough and the model takes it."""
-        if not self._takes_positions or min(map(len, prompts), default=0) < 2:
-            return False
-        if packing.share_in_common(prompts) < LEAST_SHARED:
-            return False
-        longest, ids = (
-            max(map(len, prompts)) + max_new_tokens,
-            plain_ids(self.model, self.tokenizer, self.pad_id),
+    def _answering(self) -> Answering:
+        """How the model answers as it is now."""
+        return Answering(
+            model=self._core,
+            tokenizer=self.tokenizer,
+            pad_id=self.pad_id,
+            ends=self.ends,
+            max_length=self.encoder.max_length,
+            width=self._width,
+            takes_positions=self._takes_positions,
+            sharing=self._sharing,
+            ledger=self.ledger,
         )
-        with self.evaluating():
-            return not self._sharing.reading_doubt(longest, self.encoder.max_length, ids, self.pad_id)
-
-    def _continued(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[tuple[str, bool]]:
-        """`generate` for prompts that begin alike."""
-        costs, at_once = portions.costs(self.device, self._width), portions.forward(self.device)
-        with self.evaluating():
-            found = decoding.written(
-                self._core, prompts, max_new_tokens, self.pad_id, self.ends, costs, at_once
-            )
-        return [generation.decoded(self.tokenizer, ids, self.ends) for ids in found]
 
     def _probed(self, rows: Rows) -> Tensor:
         with self.ledger.unspent():
@@ -683,10 +598,3 @@ class Learner:
 def _cross_entropy(batch: Batch, logits: Logits) -> float:
     own = slice(batch.num_tokens)
     return float(cross_entropy_sum(logits.rows[own], batch.rows.target[own]))
-
-
-def _in_runs(items: Iterable[T], length: int) -> Iterator[list[T]]:
-    """The items in runs of that length, the last of what is left."""
-    left = iter(items)
-    while run := list(itertools.islice(left, length)):
-        yield run

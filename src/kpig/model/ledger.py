@@ -1,10 +1,12 @@
 """What a run has spent: updates, tokens, replayed examples and seconds."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -42,6 +44,15 @@ class Ledger:
             self.train_tokens += part.train_tokens
             self.forward_tokens += part.forward_tokens
             self.add_computed(part.computed_tokens or 0)
+
+    def apart(self, work: Callable[[], T]) -> tuple[T, "Ledger"]:
+        """What `work` gives, and what it has cost in a ledger of its own: this one is as it was before."""
+        before = self.as_dict()
+        self.restore(Ledger().as_dict())
+        try:
+            return work(), replace(self)
+        finally:
+            self.restore(before)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

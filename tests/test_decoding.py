@@ -57,7 +57,7 @@ def plainly(learner, prompts, most, ends=None):
     """The answers as transformers gives them, one by one."""
     ends = ends or learner.ends
     return [
-        generation.greedy(learner._core, learner.tokenizer, [prompt], most, learner.pad_id, ends)[0]
+        generation.greedy(learner.network.core, learner.tokenizer, [prompt], most, learner.pad_id, ends)[0]
         for prompt in prompts
     ]
 
@@ -65,7 +65,7 @@ def plainly(learner, prompts, most, ends=None):
 def once(learner, prompts, most, ends=None, costs=COSTS, max_tokens=4096):
     """The answers from prompts that are read in shared rows."""
     ends = ends or learner.ends
-    ids = decoding.written(learner._core, prompts, most, learner.pad_id, ends, costs, max_tokens)
+    ids = decoding.written(learner.network.core, prompts, most, learner.pad_id, ends, costs, max_tokens)
     return [generation.decoded(learner.tokenizer, one, ends) for one in ids]
 
 
@@ -174,7 +174,7 @@ def test_a_model_that_does_not_go_on_from_a_given_cache_keeps_the_plain_way(monk
             return forward(*given, past_key_values=past_key_values, **more)
 
         monkeypatch.setattr(doubtful.model, "forward", broken)
-        doubtful._takes_positions = True
+        doubtful.network.takes_positions = True
         monkeypatch.setattr(doubtful.model, "generate", lambda **given: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             doubtful.generate(prompts, 5)

@@ -98,7 +98,7 @@ def test_the_work_of_an_example_is_what_torch_counts(method, changes, tmp_path):
     algorithm = create(chosen)
     learner = loading.load(chosen.model, algorithm.needs_initial)
     learner.model.set_attn_implementation("eager")  # torch counts no other attention on a CPU
-    learner.recompute(chosen.train.gradient_checkpointing)
+    learner.network.recompute(chosen.train.gradient_checkpointing)
     example = tasks.tasks[0].train[0]
     algorithm.begin_step(Step(1, tasks.tasks[:1], 1), learner)
     if method == "kpig":

@@ -77,16 +77,16 @@ def test_what_is_asked_for_holds_everywhere(asked, flags):
 
 def test_the_shipped_model_keeps_its_bits():
     learner = load(ModelSection(path=TINY))
-    assert learner.num_weights == sum(w.numel() for w in learner.model.parameters()) < FEWEST_WEIGHTS
-    assert precision(TrainSection(), learner.device, learner.num_weights) == "float32"
+    assert learner.network.num_weights == sum(w.numel() for w in learner.model.parameters()) < FEWEST_WEIGHTS
+    assert precision(TrainSection(), learner.device, learner.network.num_weights) == "float32"
 
 
 def test_tied_weights_count_once(make_learner):
     tied, untied = make_learner("gpt2"), make_learner("llama")
     embedding, output = (tied.model.get_input_embeddings(), tied.model.get_output_embeddings())
     assert embedding.weight is output.weight
-    assert tied.num_weights < 2 * embedding.weight.numel()
-    assert untied.num_weights > 2 * untied.model.get_input_embeddings().weight.numel()
+    assert tied.network.num_weights < 2 * embedding.weight.numel()
+    assert untied.network.num_weights > 2 * untied.model.get_input_embeddings().weight.numel()
 
 
 def enabled():

@@ -43,7 +43,7 @@ def test_loss_and_gradient_are_the_same_and_less_is_kept(
         scatter(learner.model, 1, 0.1)
         method = prepared(name, learner) if name == "kpig" else create(configured(name))
         method.begin_step(step_of(2, *TASKS), learner)
-        learner.recompute(wanted)
+        learner.network.recompute(wanted)
         learner.model.train()
         settings = config.TrainSection(tokens_per_micro_batch=160, row_tokens=0)
         batches = learner.training_batches(unequal_examples(mixed_examples), settings, method.paired)
@@ -77,7 +77,7 @@ def test_a_learner_computes_once_again_where_the_next_step_asks_for_it(make_lear
     learner.model.train()
     kept = []
     for wanted in (False, True, False, False):
-        learner.recompute(wanted)
+        learner.network.recompute(wanted)
         kept.append(kept_by(lambda: method.loss(learner, batch)))
     assert kept[0] == kept[2] == kept[3] > kept[1]
 

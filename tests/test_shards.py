@@ -103,7 +103,7 @@ def started(adapter=False, is_begun=False):
         if is_begun:
             learner = Learner(learner.model, learner.tokenizer, learner.encoder, True, is_begun=True)
         if is_divided:
-            learner.shard("cpu", keep_initial=True)
+            learner.network.shard("cpu", keep_initial=True)
         for number, weight in enumerate(learner.parameters().values()):
             with torch.no_grad():
                 weight.add_(0.02 * (1 + number % 3))
@@ -122,7 +122,8 @@ def test_each_process_holds_a_part_and_all_are_whole_together(adapter, size):
         parts = sum(local(one).numel() for one in learner.model.parameters())
         every = gathered(learner.weights())
         same = all(torch.equal(one, every[name]) for name, one in like.weights().items() if every)
-        return parts, learner.num_weights, like.num_weights, bool(every), same, learner.is_finite()
+        own = learner.network
+        return parts, own.num_weights, like.network.num_weights, bool(every), same, own.is_finite()
 
     found = in_processes(work, size)
     _, num_weights, expected, *_ = found[0]
@@ -183,7 +184,7 @@ def test_an_error_between_passes_in_one_process_is_raised_in_all(failing):
             if ranks.number() == failing:
                 raise ModelError("no more")
             learner.forward_logits(rows)
-            with learner.turn_back():
+            with learner.network.turn_back():
                 logits.sum().backward()
 
         with pytest.raises(ModelError, match="no more"):
@@ -225,12 +226,12 @@ def test_gradients_are_those_of_all_examples_with_a_base_in_half_precision_too(a
             dtypes = {weight.dtype for weight in learner.parameters().values()}
             rows = [pad([one], learner.pad_id) for one in ROWS]
             if is_divided:
-                learner.shard("cpu")
+                learner.network.shard("cpu")
 
             def part(own, learner=learner, rows=rows):
                 for one in own:
                     loss = learner.response_logits(rows[one]).float().log_softmax(-1)[:, 7].sum()
-                    with learner.turn_back():
+                    with learner.network.turn_back():
                         loss.backward()
 
             if is_divided:

@@ -204,7 +204,7 @@ def test_a_local_attention_that_no_setting_names_is_seen_in_the_row(monkeypatch)
 
 def test_positions_that_a_model_does_not_take_are_seen(monkeypatch):
     learner = learner_of("llama")
-    monkeypatch.setattr(learner, "_takes_positions", False)
+    monkeypatch.setattr(learner.network, "takes_positions", False)
     assert "log-probabilities change" in learner.sharing_doubt(40)
 
 

@@ -19,6 +19,7 @@ from kpig.methods.base import Clock, Step
 from kpig.methods.chosen import create
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.learner import Learner
+from kpig.model.network import Network
 from kpig.model.objective import cross_entropy_sum
 from kpig.records import Example, Instruction, Task
 from kpig.tasks import suite
@@ -242,6 +243,7 @@ class TwoWeightLearner:
 
     def __init__(self):
         self.model = TwoWeights()
+        self.network = Network(self.model)
         self.initial = self.weights()
         self.encoder = self
 

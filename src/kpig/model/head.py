@@ -86,11 +86,18 @@ class OutputLayer:
                 self._tail, self._is_shown = self._found(Head(layer.weight, layer.bias)), True
         return None if self._tail is None else Head(layer.weight, layer.bias, *self._tail)
 
-    def names(self, parameters: Mapping[str, nn.Parameter]) -> tuple[str | None, str | None]:
-        """What weight and bias of the layer are called among parameters; None for one that is not there."""
+    def head_with(self, weights: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> Head | None:
+        """The head with `weights` in the place of the model's own `parameters`, both by the same names."""
+        if (head := self.head()) is None:
+            return None
         layer = self._model.get_output_embeddings()
         names = {id(one): name for name, one in parameters.items()}
-        return names.get(id(layer.weight)), names.get(id(layer.bias))
+        weight, bias = names.get(id(layer.weight)), names.get(id(layer.bias))
+        return replace(
+            head,
+            weight=weights[weight] if weight else head.weight,
+            bias=weights[bias] if bias else head.bias,
+        )
 
     @torch.no_grad()
     def _found(self, bare: Head) -> tuple[float, float | None] | None:

@@ -3,12 +3,10 @@
 Shape letters: R rows, L sequence, N response tokens, M those of masked twins, V vocabulary, D hidden size.
 """
 
-import inspect
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,36 +17,32 @@ from kpig import ranks
 from kpig.config import TrainSection
 from kpig.config.section import AUTO
 from kpig.errors import ModelError
-from kpig.model import adapters, division, generation, internals, portions, weights
+from kpig.model import division, embedding, generation, internals, portions
 from kpig.model.answering import Answering, Text
 from kpig.model.batch import PLAIN, Batch, Layout, Logits, in_batches, one_layout, sharing_pays
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.generation import Answer, Sampling
 from kpig.model.head import Head, OutputLayer, few_rows
 from kpig.model.ledger import Ledger
+from kpig.model.network import Network
 from kpig.model.objective import cross_entropy_sum
 from kpig.model.packing import Ids, Pair, RowTokens
-from kpig.model.rows import Rows, pad
-from kpig.model.shards import Shards, divided_as, gathered, local, turn_back
+from kpig.model.rows import Rows
+from kpig.model.shards import Weights as Weights
 from kpig.model.sharing import Sharing, has_dropout, plain_ids
 from kpig.records import Example
 
 T = TypeVar("T")
-Weights = Mapping[str, Tensor]
 
 
 class Learner:
     """A causal LM with its tokenizer and encoder, and the ledger of what its passes have cost.
 
-    `initial` are the trainable weights it started from, kept only with `keep_initial`; with a fresh LoRA the
-    starting model is the same weights with the adapter switched off, so nothing is kept. `is_begun` says that
-    the adapter was trained before: then the starting model has it.
+    `network` is the model by its weights: who saves, divides or recomputes these asks it. `keep_initial` and
+    `is_begun` are as there. `model` and `tokenizer` are those of transformers, or a PEFT model around one.
 
     Devices: whoever makes a tensor of ids for the model puts it where the weights are. For examples that is
     `batches` alone; a pass expects its rows there and moves nothing, and what it returns is there too.
-
-    `model` and `tokenizer` are those of transformers, or a PEFT model around one; what these have in common
-    is not written down in a type.
     """
 
     def __init__(
@@ -59,29 +53,29 @@ class Learner:
         keep_initial: bool = False,
         is_begun: bool = False,
     ):
+        self.network = Network(model, keep_initial, is_begun)
         self.model = model
         self.tokenizer = tokenizer
         self.encoder = encoder
         self.ledger = Ledger()
-        self.is_adapter = hasattr(model, "peft_config")
-        self._core = model.get_base_model() if self.is_adapter else model
-        self._takes_positions = "position_ids" in inspect.signature(self._core.forward).parameters
-        self._starts_bare = self.is_adapter and not is_begun
         self._width: int = model.get_input_embeddings().weight.shape[1]
-        self._sharing = Sharing(self._core, self._probed)
-        self._output = OutputLayer(self._core, self._probed_states)
-        self._recomputes: bool | str = False
-        self._class: Any = type(model)
-        self._shards: Shards | None = None
-        self.initial: Weights | None = None
-        if keep_initial and not self._starts_bare:
-            self.initial = self.weights()
+        self._sharing = Sharing(self.network.core, self._probed)
+        self._output = OutputLayer(self.network.core, self._probed_states)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        device: torch.device = next(self.model.parameters()).device
-        return device
+        return self.network.device
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether an adapter is trained, and not the model around which it is."""
+        return self.network.is_adapter
+
+    @property
+    def initial(self) -> Weights | None:
+        """The trainable weights it started from, where these are kept."""
+        return self.network.initial
 
     @property
     def pad_id(self) -> int:
@@ -94,74 +88,19 @@ class Learner:
     def ends(self) -> tuple[int, ...]:
         """The ids of which any ends an answer: first the one that ends the responses which are learned."""
         own = (self.encoder.end_id, self.tokenizer.eos_token_id)
-        return generation.all_ends(self._core, self.tokenizer, own)
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether each process has a part of the weights only."""
-        return self._shards is not None
-
-    @property
-    def num_weights(self) -> int:
-        """How many numbers all weights have, trained or not, shared ones once."""
-        return sum(weight.numel() for weight in self.model.parameters())
+        return generation.all_ends(self.network.core, self.tokenizer, own)
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """The trainable parameters by name, shared ones once."""
-        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        return self.network.parameters()
 
     def weights(self) -> dict[str, Tensor]:
         """A frozen copy of the trainable weights."""
-        return {name: weight.detach().clone() for name, weight in self.parameters().items()}
+        return self.network.weights()
 
     def load_weights(self, weights: Weights) -> None:
         """Overwrite trainable weights in place; ModelError when names or shapes differ."""
-        parameters = self.parameters()
-        wrong = sorted(set(parameters) ^ set(weights)) or [
-            name for name, weight in parameters.items() if weight.shape != weights[name].shape
-        ]
-        if wrong:
-            raise ModelError(
-                f"saved weights do not fit the model: {wrong[0]} (and {len(wrong) - 1} more) differs"
-            )
-        with torch.no_grad():
-            for name, weight in parameters.items():
-                weight.copy_(divided_as(weight, weights[name]))
-
-    def shard(self, device: str, keep_initial: bool = False) -> None:
-        """Divide the weights, whole in every process so far, between all of them; on `device` from now on.
-
-        All processes call it at the same time, once. The starting weights are kept as the constructor says.
-        """
-        self._shards = Shards(self._core, torch.device(device))
-        if keep_initial and not self._starts_bare:
-            self.initial = self.weights()
-            self._shards.start_from(list(zip(self.parameters().values(), self.initial.values(), strict=True)))
-
-    def turn_back(self) -> AbstractContextManager[None]:
-        """Around each backward pass of a loss: where weights are divided, all processes make it together."""
-        return turn_back(self._shards)
-
-    def saved_weights(self) -> Weights | None:
-        """What `save` writes, where weights are divided: whole in the main process. All ask at once."""
-        if not self.is_sharded:
-            return None
-        return gathered(self.parameters() if self.is_adapter else self.model.state_dict(keep_vars=True))
-
-    def is_finite(self) -> bool:
-        """Whether all trainable weights are numbers, in every process."""
-        found = all(bool(torch.isfinite(local(one)).all()) for one in self.parameters().values())
-        return found if self._shards is None else all(ranks.united(lambda: found))
-
-    def recompute(self, wanted: bool | str) -> None:
-        """Whether passes that train keep only what enters each layer, and compute the rest once more.
-
-        With "offload", what is kept lies in the host's memory. Results are the same up to rounding. Raises
-        ModelError where the architecture, or the transformers that is installed, cannot do so.
-        """
-        if wanted != self._recomputes:
-            internals.recompute(self._core, wanted)
-            self._recomputes = wanted
+        self.network.load_weights(weights)
 
     def batches(
         self, examples: Sequence[Example | Encoded], layout: Layout = PLAIN, num_replayed: int = 0
@@ -226,7 +165,7 @@ class Learner:
         on the learner's device. ModelError where no gradient can flow: `forward_logits` is the pass for that.
         """
         with self._training("response_logits", "forward_logits", rows):
-            return self._logits(rows)
+            return self.network.logits(rows)
 
     def response_states(self, rows: Rows) -> Tensor:
         """The pass that trains, up to the output layer: hidden states [N, D], with gradient.
@@ -234,7 +173,7 @@ class Learner:
         `head` makes the logits of `response_logits` of them. The rest as there.
         """
         with self._training("response_states", "reference_states", rows):
-            return self._states(rows)
+            return self.network.states(rows)
 
     def head(self) -> Head | None:
         """What makes logits of hidden states, with the model's own weights.
@@ -242,20 +181,14 @@ class Learner:
         None where that is not known of the model, or its weights are divided: then `response_logits` are to
         be used. See `OutputLayer`.
         """
-        return None if self.is_sharded else self._output.head()
+        return None if self.network.is_sharded else self._output.head()
 
     def reference_head(self, weights: Weights | None) -> Head | None:
         """The same of a frozen earlier model; `weights` as in `reference_logits`."""
-        head = self.head()
         weights = self.initial if weights is None else weights
-        if head is None or weights is None:
-            return head
-        weight, bias = self._output.names(self.parameters())
-        return replace(
-            head,
-            weight=weights[weight] if weight else head.weight,
-            bias=weights[bias] if bias else head.bias,
-        )
+        if weights is None or self.network.is_sharded:
+            return self.head()
+        return self._output.head_with(weights, self.parameters())
 
     @torch.no_grad()
     def forward_logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
@@ -264,28 +197,22 @@ class Learner:
         The tokens count as forward tokens. `weights` replace the trainable weights for this pass. `rows` are
         on the learner's device.
         """
-        with self.evaluating():
-            logits = self._logits(rows, weights)
-        self.ledger.forward_tokens += rows.num_tokens
-        self.ledger.add_computed(rows.num_computed)
-        return logits
+        with self._reading(rows):
+            return self.network.logits(rows, weights)
 
     def reference_logits(self, rows: Rows, weights: Weights | None) -> Tensor:
         """The forward-only pass of a frozen earlier model.
 
         `weights` are those of that model; None stands for the starting model.
         """
-        with self._as_reference(weights) as chosen:
+        with self.network.as_reference(weights) as chosen:
             return self.forward_logits(rows, chosen)
 
     @torch.no_grad()
     def reference_states(self, rows: Rows, weights: Weights | None) -> Tensor:
         """The same pass up to the output layer: hidden states [N, D], for `reference_head`."""
-        with self._as_reference(weights) as chosen, self.evaluating():
-            states = self._states(rows, chosen)
-        self.ledger.forward_tokens += rows.num_tokens
-        self.ledger.add_computed(rows.num_computed)
-        return states
+        with self.network.as_reference(weights) as chosen, self._reading(rows):
+            return self.network.states(rows, chosen)
 
     @torch.no_grad()
     def per_batch(
@@ -339,30 +266,14 @@ class Learner:
         total = sum(self.per_batch(batches, _cross_entropy, weights))
         return total / max(1, sum(batch.num_tokens for batch in batches))
 
-    @torch.no_grad()
     def embed(self, prompts: Sequence[Ids], max_tokens: int = 16384) -> Tensor:
         """[P, D] in float32: the mean of the last hidden states over each prompt's token ids.
 
         The tokens count as forward tokens. `max_tokens` padded ones go side by side: chosen, not measured.
         The same bits in any number of processes on equal devices: choices by distance hang on them.
         """
-        lengths = [len(prompt) for prompt in prompts]
-        groups = portions.token_batches(lengths, max_tokens)
-
-        def embedded(own: list[int]) -> dict[int, Tensor]:
-            vectors: dict[int, Tensor] = {}
-            for group in (groups[number] for number in own):
-                rows = pad([((), prompts[index]) for index in group], self.pad_id).to(self.device)
-                hidden = internals.last_hidden(self._core, rows).float()
-                mask = rows.attention_mask.unsqueeze(-1)
-                vectors |= zip(group, (hidden * mask).sum(1) / mask.sum(1), strict=True)
-                self.ledger.forward_tokens += rows.num_tokens
-                self.ledger.add_computed(rows.num_computed)
-            return vectors
-
         with self.evaluating():
-            sizes = [sum(lengths[index] for index in group) for group in groups]
-            return torch.stack(ranks.in_order(self.divided(sizes, embedded)))
+            return embedding.means(self.network.core, self.ledger, prompts, self.pad_id, max_tokens)
 
     def answers(
         self,
@@ -441,24 +352,12 @@ class Learner:
         """Drawn responses to one batch of prompts, with whether each ended before the token limit."""
         return self._answering().drawn(prompts, max_new_tokens, sampling)
 
-    @contextmanager
-    def as_initial(self) -> Iterator[None]:
+    def as_initial(self) -> AbstractContextManager[None]:
         """The starting model inside the block, its present weights after it; gradients are left alone.
 
-        Its weights are swapped in, or the adapter is switched off. ModelError without `keep_initial`.
+        ModelError without `keep_initial`.
         """
-        if self._starts_bare:
-            with self.model.disable_adapter():
-                yield
-            return
-        if self.initial is None:
-            raise ModelError("the learner was built without its starting weights; pass keep_initial=True")
-        present = self.weights()
-        self.load_weights(self.initial)
-        try:
-            yield
-        finally:
-            self.load_weights(present)
+        return self.network.as_initial()
 
     @contextmanager
     def computing(self, precision: str) -> Iterator[None]:
@@ -467,7 +366,7 @@ class Learner:
         Weights stay as they are: in "float32", those that are held in less are computed in that. No copy in
         bfloat16 is kept of divided ones: it would be of all of them, and outlive a change of what it is of.
         """
-        is_half, keeps = precision == "bfloat16", not self.is_sharded
+        is_half, keeps = precision == "bfloat16", not self.network.is_sharded
         with torch.autocast(self.device.type, torch.bfloat16, enabled=is_half, cache_enabled=keeps):
             yield
 
@@ -476,63 +375,14 @@ class Learner:
         return internals.evaluating(self.model)
 
     def save(self, folder: Path, saved: Weights | None = None) -> None:
-        """Write weights as safetensors (the adapter in PEFT's format where there is one) and tokenizer.
-
-        `saved` are the `saved_weights`, which one process alone has no way to ask for where they are divided.
-        """
-        generation.name_ends(self._core, self.ends)
-        divided = {} if saved is None else {"state_dict": dict(saved)}
-        self.model.save_pretrained(folder, **divided)
+        """Write weights and tokenizer; `saved` as `Network.save` takes it."""
+        generation.name_ends(self.network.core, self.ends)
+        self.network.save(folder, saved)
         self.tokenizer.save_pretrained(folder)
 
     def restore(self, folder: Path) -> None:
         """Take over the weights that `save` wrote; ModelError where some are missing or damaged."""
-        if self.is_adapter:
-            like = next(self.model.parameters())
-            adapters.restore(self.model, str(folder), partial(divided_as, like))
-            return
-        dtype = next(self.model.parameters()).dtype
-        saved = weights.read_saved(self._class, folder, dtype)
-        self.load_weights(dict(saved.named_parameters()))
-
-    def _logits(self, rows: Rows, weights: Weights | None = None) -> Tensor:
-        """Logits [N, V] at the positions that predict the targets; gradient and mode are the caller's.
-
-        The hidden states of these positions are gathered *before* the vocabulary projection, by a hook on
-        the model's own output layer: soft-caps and scales that follow it stay the model's own.
-        """
-        with internals.gathered(self._core, rows):
-            logits: Tensor = self._output_of(rows, weights).logits[0]
-        return logits
-
-    def _states(self, rows: Rows, weights: Weights | None = None) -> Tensor:
-        """The hidden states [N, D] of which these logits are made; the output layer sees one of them."""
-        with internals.gathered(self._core, rows, most=1) as caught:
-            self._output_of(rows, weights)
-        return caught[0]
-
-    def _output_of(self, rows: Rows, weights: Weights | None) -> Any:
-        """What the model returns for rows, with other trainable weights where these are given."""
-        mask = internals.attention_mask(self._core, rows.attention_mask)
-        arguments = {"input_ids": rows.input_ids, "attention_mask": mask, "use_cache": False}
-        if self._takes_positions:
-            arguments["position_ids"] = rows.position_ids
-        if weights is None:
-            return self.model(**arguments)
-        if self._shards is not None:
-            return self._of_starting(arguments, weights)
-        return torch.func.functional_call(self.model, dict(weights), kwargs=arguments)
-
-    def _of_starting(self, arguments: Mapping[str, Any], weights: Weights) -> Any:
-        """The pass of divided weights with those in their place that all processes know: starting ones."""
-        assert self._shards is not None
-        if weights is not self.initial:
-            raise ModelError(
-                "weights that are divided between processes can be compared with the starting ones, and with "
-                "no others; set train.shard = false"
-            )
-        with self._shards.as_starting():
-            return self.model(**arguments)
+        self.network.restore(folder)
 
     @contextmanager
     def _training(self, name: str, other: str, rows: Rows) -> Iterator[None]:
@@ -547,13 +397,12 @@ class Learner:
         self.ledger.add_computed(rows.num_computed)
 
     @contextmanager
-    def _as_reference(self, weights: Weights | None) -> Iterator[Weights | None]:
-        """What stands for trainable weights in a pass of a frozen earlier model; with LoRA it may be off."""
-        weights = self.initial if weights is None else weights
-        if weights is None and not self._starts_bare:
-            raise ModelError("the learner was built without its starting weights; pass keep_initial=True")
-        with self.model.disable_adapter() if weights is None else nullcontext():
-            yield weights
+    def _reading(self, rows: Rows) -> Iterator[None]:
+        """Evaluation mode for a pass without gradient, which is counted."""
+        with self.evaluating():
+            yield
+        self.ledger.forward_tokens += rows.num_tokens
+        self.ledger.add_computed(rows.num_computed)
 
     def _forward(self, batch: Batch, weights: Weights | None) -> Logits:
         if batch.both is None:
@@ -571,13 +420,13 @@ class Learner:
     def _answering(self) -> Answering:
         """How the model answers as it is now."""
         return Answering(
-            model=self._core,
+            model=self.network.core,
             tokenizer=self.tokenizer,
             pad_id=self.pad_id,
             ends=self.ends,
             max_length=self.encoder.max_length,
             width=self._width,
-            takes_positions=self._takes_positions,
+            takes_positions=self.network.takes_positions,
             sharing=self._sharing,
             ledger=self.ledger,
         )
@@ -590,9 +439,8 @@ class Learner:
     def _probed_states(self) -> tuple[Tensor, Tensor]:
         ids = plain_ids(self.model, self.tokenizer, self.pad_id)
         rows = few_rows(ids, self.pad_id).to(self.device)
-        with self.evaluating(), internals.gathered(self._core, rows) as caught:
-            logits: Tensor = self._output_of(rows, None).logits[0]
-        return caught[0], logits
+        with self.evaluating():
+            return self.network.states_and_logits(rows)
 
 
 def _cross_entropy(batch: Batch, logits: Logits) -> float:

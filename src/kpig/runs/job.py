@@ -201,7 +201,7 @@ def _carry_out(
     clock = ranks.by_main(lambda: begun_at(path) or present_moment())
     method, steps, learner = ranks.everywhere(lambda: _loaded(plan, clock))
     if _divides(config):
-        learner.shard(machine.require(config), method.needs_initial)
+        learner.network.shard(machine.require(config), method.needs_initial)
     cut = unseen.cut(learner.encoder, plan.new, config)
     told = cut.sentences(learner.encoder.max_length, config.evaluate.max_new_tokens)
     fresh = config.model.adapter == "lora" and not is_adapter(resolve(config.model.path))
@@ -213,7 +213,7 @@ def _carry_out(
         def begin() -> None:
             nonlocal folder
             ours = claim or held.enter_context(lock.held(path))
-            arithmetic = precision(config.train, learner.device, learner.num_weights)
+            arithmetic = precision(config.train, learner.device, learner.network.num_weights)
             folder = opened(ours, environment(config, model, clock, arithmetic))
             starts.count(folder, ranks.num_started())
             device = choose_device(config.train.device)
@@ -238,7 +238,7 @@ def _loaded(plan: Course, clock: str) -> tuple[Method, list[Step], Learner]:
             f"model {config.model.path} has no trainable weights; give a whole model, or train an adapter on "
             'with model.adapter = "lora"'
         )
-    learner.recompute(config.train.gradient_checkpointing)
+    learner.network.recompute(config.train.gradient_checkpointing)
     return method, steps, learner
 
 
@@ -378,7 +378,7 @@ def _learn(
         kept.write(step_dir, step.tasks)
 
     _train(folder, learner, method, step, config, voice)
-    ranks.by_main(functools.partial(keep, learner.saved_weights()))
+    ranks.by_main(functools.partial(keep, learner.network.saved_weights()))
     groups = forecast.groups(step.number, plan, tasks, config.evaluate)
     _score(folder, step.number, learner, groups, config, voice)
     ranks.by_main(lambda: folder.finish(step.number))

@@ -193,7 +193,7 @@ def begin(
     method = create(config)
     learner = models.learner(config.model.adapter == LORA, method.needs_initial, dropout)
     if config.train.shard and ranks.num_started() > 1:
-        learner.shard("cpu", method.needs_initial)
+        learner.network.shard("cpu", method.needs_initial)
     arranged = enumerate(growth.arranged(method, STEPS[:num_steps], lengths), 1)
     steps = [Step(number, tuple(tasks), method.num_updates(UPDATES)) for number, tasks in arranged]
     return method, learner, steps

@@ -76,7 +76,7 @@ def capture(
     Where weights are divided, all processes ask at the same time, and the main one has them whole.
     """
     saved, weights = optimizer.state_dict()["state"], learner.weights()
-    if learner.is_sharded:
+    if learner.network.is_sharded:
         saved = {number: gathered(state) for number, state in saved.items()}
         weights = gathered(weights)
         if best is not None and best.weights is not None:

@@ -74,7 +74,7 @@ def fit_step(
     if resume_from is not None:
         checkpoint.restore(resume_from, learner, optimizer, method)
         done = resume_from.update
-    learner.recompute(settings.gradient_checkpointing)
+    learner.network.recompute(settings.gradient_checkpointing)
     learner.model.train()
     passes = Passes(accelerator, learner, method, settings, log)
     soundness = Soundness(learner)

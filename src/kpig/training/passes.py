@@ -59,7 +59,7 @@ class Passes:
         log: Callable[[dict[str, Any]], None],
     ):
         self.accelerator, self.learner, self.method, self.log = accelerator, learner, method, log
-        self.precision = precision(settings, learner.device, learner.num_weights)
+        self.precision = precision(settings, learner.device, learner.network.num_weights)
         alone = settings.model_copy(update={"row_tokens": 0})
         self.settings = settings if method.shares_rows else alone
 
@@ -82,7 +82,7 @@ class Passes:
             try:
                 return self._summed(batches, clock)
             except Exception as error:
-                if not is_out_of_memory(error) or self.learner.is_sharded:
+                if not is_out_of_memory(error) or self.learner.network.is_sharded:
                     raise
             # Outside the handler, which keeps the tensors of the failed pass alive.
             before.restore()
@@ -95,7 +95,7 @@ class Passes:
             [batch.rows.num_computed for batch in batches],
             lambda own: self._passed([batches[number] for number in own], num_tokens, clock),
         )
-        if not self.learner.is_sharded:  # else the backward passes have done so
+        if not self.learner.network.is_sharded:  # else the backward passes have done so
             ranks.sum_gradients(self.learner.parameters())
         totals, *others = parts
         for part in others:
@@ -110,7 +110,7 @@ class Passes:
                 loss = self.method.loss(self.learner, batch)
             require_own_names(self.method, "loss", loss.log)
             require_finite("loss", loss.sum, clock)
-            with self.learner.turn_back():
+            with self.learner.network.turn_back():
                 self.accelerator.backward(loss.sum / max(1, num_tokens))
             for name, value in ({"loss": loss.sum.detach()} | loss.log).items():
                 totals[name] = totals.get(name, 0.0) + value

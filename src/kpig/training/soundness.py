@@ -33,7 +33,7 @@ class Soundness:
         """
         learner = passes.learner
         where = f"after step {clock.step}, update {clock.update + 1}"
-        if not learner.is_finite():
+        if not learner.network.is_finite():
             raise DivergedError(f"weights are not finite {where}. {_ADVICE}")
         with learner.ledger.unspent():
             loss = learner.mean_loss(learner.training_batches(examples, passes.settings))

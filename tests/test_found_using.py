@@ -26,7 +26,7 @@ from kpig.pretrain.recipe import Recipe
 from kpig.progress import Watcher
 from kpig.records import Gain
 from kpig.runs.places import told_new
-from kpig.scoring.meanings import READINGS
+from kpig.scoring.meanings.gains import READINGS
 from kpig.tasks import stream
 from test_cli import refused
 

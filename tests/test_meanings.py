@@ -13,7 +13,8 @@ from kpig.compare.measures import COSTS, MEASURES
 from kpig.compare.sheets import ARROWS
 from kpig.errors import UsageError
 from kpig.report import content, table
-from kpig.scoring.meanings import HIGHER, LOWER, MEANINGS, explained, find, legend
+from kpig.scoring.meanings import MEANINGS, explained, find, legend
+from kpig.scoring.meanings.meaning import HIGHER, LOWER
 from kpig.tasks.constraints import KINDS, UNDECIDED
 from kpig.tasks.measures import METRICS
 

@@ -14,7 +14,7 @@ from kpig.cli.app import app
 from kpig.cli.screen import say, show
 
 if TYPE_CHECKING:
-    from kpig.scoring.meanings import Meaning
+    from kpig.scoring.meanings.meaning import Meaning
 
 WIDTH = 88
 """Characters of a line of explanation at most."""

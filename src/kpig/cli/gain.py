@@ -70,7 +70,8 @@ def gain(
 
 
 def _gain_table(path: str, result: dict[str, Any]) -> Table:
-    from kpig.scoring.meanings import READINGS, legend
+    from kpig.scoring.meanings import legend
+    from kpig.scoring.meanings.gains import READINGS
 
     table = Table(title=f"{path}: does it listen to the key parts?", title_justify="left")
     table.add_column("task", overflow="fold")

@@ -12,7 +12,8 @@ from kpig.report.record import RunRecord, final_tasks, scorers, unscored
 from kpig.report.summary import summary
 from kpig.report.table import COLUMNS, Row, comparison_rows, p_score
 from kpig.report.text import NONE, decimal
-from kpig.scoring.meanings import MEANINGS, Meaning
+from kpig.scoring.meanings import MEANINGS
+from kpig.scoring.meanings.meaning import Meaning
 from kpig.scoring.metrics import next_step
 from kpig.scoring.records import GroupScore, RunScores
 

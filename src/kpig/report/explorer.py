@@ -11,7 +11,7 @@ from kpig.report import broken
 from kpig.report.answered import Answer, Answered
 from kpig.report.prompts import Examples, Pieces, pieces
 from kpig.report.text import shortened
-from kpig.scoring.meanings import READINGS
+from kpig.scoring.meanings.gains import READINGS
 
 MOST_ANSWERS = 12_000
 MOST_CHARACTERS = 8_000_000

@@ -1,0 +1,92 @@
+"""What each metric of a task means, and over how many examples."""
+
+from collections.abc import Mapping
+
+from kpig.scoring.meanings.meaning import HIGHER, Meaning
+
+METRICS: Mapping[str, Meaning] = {
+    "accuracy": Meaning(
+        "Exact match",
+        "whether the text is that of a reference, case and punctuation aside",
+        "For tasks with a closed set of answers.",
+        "1 where the normalised texts are the same, else 0",
+        "0 or 1",
+        HIGHER,
+        "docs/method.md, section 7; Super-NaturalInstructions",
+        ("exact match", "exact_match"),
+    ),
+    "exact": Meaning(
+        "Exact text",
+        "whether the text is that of a reference, case and punctuation included",
+        "For closed sets of answers that differ in case or punctuation alone.",
+        "1 where the texts are the same but for white space at their ends, else 0",
+        "0 or 1",
+        HIGHER,
+        "docs/method.md, section 7",
+    ),
+    "rougeL": Meaning(
+        "ROUGE-L",
+        "longest common sequence of words with a reference; reads ASCII only",
+        "For free text: how many words are the same in the same order.",
+        "F-measure of the longest common subsequence of stemmed words",
+        "0 to 1",
+        HIGHER,
+        "docs/method.md, section 7; Lin 2004, Google's rouge_score",
+        ("rouge-l", "rouge_l"),
+    ),
+    "json": Meaning(
+        "JSON fields",
+        "F1 over the fields of a JSON document",
+        "For answers in JSON: which fields have the right value. 0 where the answer is no JSON.",
+        "F1 of the pairs of path and value",
+        "0 to 1",
+        HIGHER,
+        "docs/method.md, section 7",
+    ),
+    "number": Meaning(
+        "Last number",
+        "whether the last number is the right one, by value",
+        "For answers that end in a number.",
+        "1 where the last number of the answer, as it may be read, equals that of a reference, else 0",
+        "0 or 1",
+        HIGHER,
+        "docs/method.md, section 7",
+    ),
+    "token_f1": Meaning(
+        "Token F1",
+        "F1 over words in any order, in any script",
+        "For free text in scripts that ROUGE-L cannot read.",
+        "F1 of the words of answer and reference",
+        "0 to 1",
+        HIGHER,
+        "docs/method.md, section 7",
+    ),
+    "chrf": Meaning(
+        "chrF",
+        "F-score over sequences of characters, in any script",
+        "For translations and languages with many forms of a word.",
+        "chrF of sacrebleu",
+        "0 to 1",
+        HIGHER,
+        "docs/method.md, section 7; Popović 2015",
+    ),
+    "metric": Meaning(
+        "Metric",
+        "which metric the P-score of a task is the mean of",
+        "A P-score of exact matches and one of ROUGE-L do not compare. Each metric has an entry here.",
+        "stated by the data or the config, else chosen by the references",
+        "a name",
+        "",
+        "docs/method.md, section 7",
+    ),
+    "examples": Meaning(
+        "Examples",
+        "test examples that a number is over",
+        "With few examples a score moves much by chance.",
+        "a count",
+        "0 or more",
+        "",
+        "docs/data.md",
+        ("probes",),
+    ),
+}

@@ -1,19 +1,16 @@
 """What a run is told: one frozen tree of tables, read from TOML. No torch."""
 
+from kpig.config.data import GENERAL, SUITE, StreamSection, SuiteSection
 from kpig.config.section import Section
 from kpig.config.sections import (
-    GENERAL,
     OFFLOAD,
     OPTIONS,
-    SUITE,
     TINY,
     EvaluateSection,
     MethodSection,
     ModelSection,
     ReplaySection,
     RunSection,
-    StreamSection,
-    SuiteSection,
     TrainSection,
 )
 from kpig.config.table import find_beside, flat, read_table

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kpig.config.sections import GENERAL, SUITE, TINY
+from kpig.config.data import GENERAL, SUITE
+from kpig.config.sections import TINY
 from kpig.errors import ConfigError, UsageError, shown
 
 

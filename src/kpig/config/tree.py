@@ -11,18 +11,16 @@ from typing import Any
 import tomli_w
 from pydantic import Field, ValidationError
 
+from kpig.config.data import SUITE, StreamSection, SuiteSection
 from kpig.config.section import Section, Seed
 from kpig.config.sections import (
     OFFLOAD,
     OPTIONS,
-    SUITE,
     EvaluateSection,
     MethodSection,
     ModelSection,
     ReplaySection,
     RunSection,
-    StreamSection,
-    SuiteSection,
     TrainSection,
 )
 from kpig.config.table import find_beside, flat, merged, read_table

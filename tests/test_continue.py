@@ -18,7 +18,7 @@ from kpig.report import read_run, write
 from kpig.runs import course, further, job, kept, starts
 from kpig.runs.folder import RunDir
 from kpig.scoring import predictions
-from kpig.tasks import constraints, stream
+from kpig.tasks import constraints, digests
 from test_job import kill_after, weights
 
 ROOT = Path(__file__).parents[1]
@@ -318,7 +318,7 @@ def test_a_task_comes_back_as_it_was_kept_but_for_what_it_is_learned_from(tmp_pa
     again = kept.read(tmp_path, "a task")
     assert again == replace(task, train=(), validation=())
     assert [one.constraints for one in again.test] == [one.constraints for one in examples]
-    assert stream.task_digest(again) == stream.task_digest(kept.untaught(task))
+    assert digests.of_task(again) == digests.of_task(kept.untaught(task))
 
 
 def test_a_run_of_an_earlier_version_which_kept_no_tasks_goes_on_from_its_task_files(months, finished):

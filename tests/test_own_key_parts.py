@@ -12,7 +12,7 @@ from kpig.cli.commands import app
 from kpig.errors import DataError
 from kpig.records import Instruction, KeySpan
 from kpig.scoring.judge import judge
-from kpig.tasks import stream
+from kpig.tasks import digests, stream
 
 ASKED = (
     "Name the capital of Norway. Use one word.",
@@ -124,9 +124,9 @@ def test_constraints_that_differ_from_row_to_row_hold_for_their_own_row(tmp_path
     path.write_text("".join(json.dumps(row) + "\n" for row in same))
     (shared,) = stream.load_tasks(path)
     assert len(shared.constraints) == 1 and not any(one.constraints for one in shared.test)
-    assert stream.task_digest(task) != stream.task_digest(shared)
+    assert digests.of_task(task) != digests.of_task(shared)
     bare = replace(task, test=tuple(replace(one, constraints=()) for one in task.test))
-    assert stream.task_digest(task) != stream.task_digest(bare)
+    assert digests.of_task(task) != digests.of_task(bare)
 
 
 def test_a_row_without_constraints_has_those_beside_the_tasks(tmp_path):

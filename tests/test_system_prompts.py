@@ -22,7 +22,7 @@ from kpig.runs import job
 from kpig.runs.check import check
 from kpig.runs.diagnose import evaluate_model
 from kpig.runs.prompts import prompts_of
-from kpig.tasks import stream
+from kpig.tasks import digests, stream
 from kpig.tasks.show import html
 
 from kpig.testing.models import tokenizer  # isort: skip
@@ -189,7 +189,7 @@ def test_context_is_part_of_the_digest_of_the_cache_and_of_memory():
         for one in task.train[:1]
         for change in ({}, {"context": CONTEXT}, {"context": CONTEXT[:1]}, {"as_system": True})
     ]
-    assert len({stream.task_digest(one) for one in changed}) == 4
+    assert len({digests.of_task(one) for one in changed}) == 4
     found = encoder(OPEN)
     assert len({found.encode(one.train[0]).prompt for one in changed}) == 4
     for one in changed:

@@ -13,7 +13,7 @@ from kpig.errors import KpigError, RunError, clause
 from kpig.files import name_for, publish_json
 from kpig.records import Example, Instruction, Message, Task
 from kpig.scoring.typed_json import Misfit, parse
-from kpig.tasks import constraints, stream
+from kpig.tasks import constraints, digests
 from kpig.tasks.measures import measure
 
 FOLDER = "tasks"
@@ -66,7 +66,7 @@ def read(step_dir: Path, name: str) -> Task:
         measure(task.metric)
     except (OSError, Misfit, KpigError) as error:
         raise _damaged(path, clause(error)) from error
-    if task.name != name or stream.task_digest(task) != found.digest:
+    if task.name != name or digests.of_task(task) != found.digest:
         raise _damaged(path, "it is not what the run wrote")
     return task
 
@@ -91,7 +91,7 @@ def _damaged(path: Path, why: str) -> RunError:
 
 def _plain(task: Task) -> dict[str, Any]:
     return {
-        "digest": stream.task_digest(task),
+        "digest": digests.of_task(task),
         "name": task.name,
         "metric": task.metric,
         "categories": task.categories,

@@ -1,28 +1,23 @@
 """Load a stream of tasks: read, check, split, cap, put in order, and give it a digest."""
 
-import hashlib
-import itertools
-import json
-import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from kpig.config import GENERAL, SUITE, RunConfig, SuiteSection
 from kpig.errors import ConfigError, DataError, clause, nearest, some
 from kpig.files import true_path
-from kpig.records import Constraint, Example, Instruction, Stream, Task
-from kpig.tasks import readers, suite
+from kpig.records import Stream, Task
+from kpig.tasks import digests, readers, suite
 from kpig.tasks.drafts import Draft, build
 from kpig.tasks.measures import measure
+from kpig.tasks.order import in_steps, ordered
 from kpig.tasks.problems import Problems
 from kpig.tasks.readers.files import place
 from kpig.tasks.readers.reading import Reading
 from kpig.tasks.readers.variants import Wordings
-
-Step = TypeVar("Step")
 
 EVERY = "*"
 """What stands for every task that is not named."""
@@ -93,7 +88,7 @@ def load(
     held_out_drafts = _taken(held_out_drafts, held_out_tasks, "held_out_tasks")
     _check_apart(drafts, held_out_drafts, problems)
     with problems.collected():
-        steps = _steps(drafts, tasks_per_step)
+        steps = in_steps(drafts, tasks_per_step)
     built = _build_all(drafts, problems, "rule", train_per_task, test_per_task, validation_per_task)
     apart = _build_all(held_out_drafts, problems, "test", train_per_task, test_per_task)
     _check_trainable(built.values(), path, problems)
@@ -103,7 +98,7 @@ def load(
     kept = [step[: max_tasks_per_step or None] for step in steps[: max_steps or None]]
     return Stream(
         name=_name(path),
-        steps=tuple(tuple(chosen[draft.name] for draft in step) for step in _ordered(kept, order, seed)),
+        steps=tuple(tuple(chosen[draft.name] for draft in step) for step in ordered(kept, order, seed)),
         held_out=tuple(chosen[name] for name in apart)[: max_held_out or None],
     )
 
@@ -148,7 +143,7 @@ def _sources(paths: str | Path | Sequence[str | Path] | None) -> list[str | Path
 
 def reordered(stream: Stream, order: str | Sequence[int], seed: int) -> Stream:
     """The same stream with its steps in another order; see `load` for `order`, ConfigError as there."""
-    return replace(stream, steps=tuple(_ordered(list(stream.steps), order, seed)))
+    return replace(stream, steps=tuple(ordered(list(stream.steps), order, seed)))
 
 
 def load_tasks(
@@ -312,41 +307,6 @@ def _check_trainable(tasks: Iterable[Task], path: str | Path, problems: Problems
             )
 
 
-# --- steps and order ---------------------------------------------------------------------------------
-
-
-def _steps(drafts: Sequence[Draft], tasks_per_step: int | None) -> list[list[Draft]]:
-    """The drafts in steps as given. Raises DataError where some tasks state a step and others do not."""
-    without = [draft.name for draft in drafts if draft.step is None]
-    if without and len(without) < len(drafts):
-        raise DataError(
-            f"{drafts[0].where}: {len(without)} of {len(drafts)} tasks state no step, "
-            f"the first is '{without[0]}'; state it for all tasks or for none"
-        )
-    if not without:
-        drafts = sorted(drafts, key=lambda draft: draft.step or 0)
-    if without or tasks_per_step:
-        size = tasks_per_step or 1
-        return [list(drafts[start : start + size]) for start in range(0, len(drafts), size)]
-    return [list(members) for _, members in itertools.groupby(drafts, key=lambda draft: draft.step)]
-
-
-def _ordered(steps: list[Step], order: str | Sequence[int], seed: int) -> list[Step]:
-    """The steps in the wanted order. Raises ConfigError for an order that cannot be."""
-    if order == "given":
-        return steps
-    if order == "shuffled":
-        return random.Random(f"kpig-order|{seed}").sample(steps, len(steps))
-    numbers = list(order) if not isinstance(order, str) else []
-    possible = set(range(1, len(steps) + 1))
-    if not numbers or not set(numbers) <= possible or len(set(numbers)) < len(numbers):
-        raise ConfigError(
-            f"order is {order!r}; expected 'given', 'shuffled' or a list of different step numbers "
-            f"from 1 to {len(steps)}"
-        )
-    return [steps[number - 1] for number in numbers]
-
-
 # --- digest ------------------------------------------------------------------------------------------
 
 
@@ -355,41 +315,13 @@ def digest(stream: Stream) -> str:
 
     The stream's name is left out: it only tells where the files lie.
     """
-    steps = [[task_digest(task) for task in step] for step in stream.steps]
-    return digest_of(steps, [task_digest(task) for task in stream.held_out])
+    steps = [[digests.of_task(task) for task in step] for step in stream.steps]
+    return digest_of(steps, [digests.of_task(task) for task in stream.held_out])
 
 
 def digest_of(steps: Sequence[Sequence[str]], held_out: Sequence[str]) -> str:
     """The digest of a stream whose tasks have these digests, in its steps and held out."""
-    return _sha256({"steps": steps, "held_out": held_out})
-
-
-def task_digest(task: Task) -> str:
-    """SHA-256, in hex, of everything the task holds."""
-    found = hashlib.sha256()
-    for piece in _pieces(task):
-        found.update(piece.encode())
-    return found.hexdigest()
-
-
-def _pieces(task: Task) -> Iterator[str]:
-    """The task as one JSON object with its keys in order, example by example: there may be a million."""
-    head = {
-        "name": task.name,
-        "metric": task.metric,
-        "categories": task.categories,
-        "constraints": _constraint_fields(task.constraints),
-        "instructions": [_instruction_fields(one) for one in task.instructions],
-        "evaluation_instructions": [_instruction_fields(one) for one in task.evaluation_instructions],
-    }
-    yield _json(head).removesuffix("}")
-    stated = (("test", task.test), ("train", task.train), ("validation", task.validation))
-    for split, examples in stated[: None if task.validation else 2]:
-        yield f',"{split}":['
-        for number, example in enumerate(examples):
-            yield "," * (number > 0) + _json(_example_fields(example, task))
-        yield "]"
-    yield "}"
+    return digests.of_value({"steps": steps, "held_out": held_out})
 
 
 def summary(stream: Stream) -> dict[str, Any]:
@@ -415,43 +347,5 @@ def _task_summary(task: Task) -> dict[str, str | int]:
         "instructions": len(task.instructions) + len(task.own_instructions),
         "key_parts": len(task.instruction.key_parts),
         "constraints": len(task.constraints),
-        "digest": task_digest(task),
+        "digest": digests.of_task(task),
     }
-
-
-def _instruction_fields(instruction: Instruction) -> list[object]:
-    spans = [[span.start, span.end, span.kind] for span in instruction.key_parts]
-    return [instruction.text, instruction.origin, spans]
-
-
-def _example_fields(example: Example, task: Task) -> list[object]:
-    """The example as JSON values; null stands for the seed instruction, which nearly all examples carry."""
-    wording = None if example.instruction == task.instruction else _instruction_fields(example.instruction)
-    fields: list[object] = [example.id, example.task, wording, example.input, example.references]
-    if example.context or example.as_system:
-        said = [[message.role, message.text] for message in example.context]
-        fields.append([said, example.as_system])
-    if example.constraints:
-        fields.append({"constraints": _constraint_fields(example.constraints)})
-    return fields
-
-
-def _constraint_fields(constraints: Sequence[Constraint]) -> list[object]:
-    return [[one.type, one.params, one.kind] for one in constraints]
-
-
-def _sha256(value: object) -> str:
-    return hashlib.sha256(_json(value).encode()).hexdigest()
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
-
-
-def _plain(value: object) -> object:
-    """Mappings and sets among a constraint's parameters, as JSON knows them."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    raise TypeError(f"{value!r} has no JSON form")

@@ -21,7 +21,7 @@ from kpig.methods.chosen import create
 from kpig.model import gain, identity, loading
 from kpig.progress import Watcher
 from kpig.records import SEEN
-from kpig.runs import diagnose, job
+from kpig.runs import diagnose, job, schedule
 from kpig.runs.folder import RunDir
 from kpig.scoring import answers
 from kpig.tasks import suite
@@ -272,9 +272,9 @@ IN_MEMORY = {
     "kpig.runs.export",
     "kpig.runs.model_card",
     "kpig.sweep.plan",
-    "kpig.tasks.readers.files",
-    "kpig.tasks.stream",
+    "kpig.tasks.digests",
     "kpig.tasks.documents",
+    "kpig.tasks.readers.files",
     "kpig.testing.contract",
 }
 """Modules whose JSON is shown, hashed or held against other JSON, and never read back."""
@@ -361,7 +361,7 @@ def test_a_method_with_updates_of_its_own_takes_full_batches() -> None:
     method = create(chosen)
     method.num_updates = lambda default: default + 1  # type: ignore[method-assign]
     stream = type("Tasks", (), {"steps": [(suite.task(("reverse", "upper"), 10, 2, seed=0),)]})()
-    (step,) = job._plan(chosen, method, stream)
+    (step,) = schedule.steps(chosen, method, stream)
     assert (step.num_updates, step.bounds) == (3, ())
 
 

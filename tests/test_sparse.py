@@ -11,7 +11,7 @@ from kpig.records import HELD_OUT, LATER, NEW_WORDING, SEED_WORDING, SEEN, Task
 from kpig.report import grid
 from kpig.report.answered import Answered
 from kpig.report.record import read_begun, read_run
-from kpig.runs import course, forecast, gate, job
+from kpig.runs import course, forecast, gate, job, schedule
 from kpig.runs.folder import RunDir
 from kpig.scoring import answers, metrics, scores
 from test_continue import MEASURED, write_months
@@ -187,7 +187,7 @@ def test_what_is_left_to_do_counts_only_steps_that_are_scored(made, tmp_path):
     chosen = configured(months, 3)
     method = job.chosen.create(chosen)
     tasks = course.read(tmp_path / "new", chosen).tasks
-    steps = job._plan(chosen, method, tasks)
+    steps = schedule.steps(chosen, method, tasks)
     left = forecast.of_run(RunDir(tmp_path / "new"), chosen, method, steps, tasks, lambda task: 1)
     assert [(part.kind, part.step) for part in left.parts if part.kind == "evaluate"] == [
         ("evaluate", 0),

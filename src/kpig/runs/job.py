@@ -1,27 +1,18 @@
 """The main job, top to bottom: a stream and a model in, a tuned model and its scores out."""
 
 import functools
-import platform
-import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kpig import ranks
-from kpig.config import EvaluateSection, RunConfig, dump, flat
-from kpig.errors import DivergedError, KpigError, RunError
-from kpig.files import as_json, drop_unpublished, refuse_links, sync_folder, true_path, writing
-from kpig.methods import chosen, growth
+from kpig.config import EvaluateSection, RunConfig, dump
+from kpig.errors import DivergedError, RunError
+from kpig.files import as_json, drop_unpublished, refuse_links
+from kpig.methods import chosen
 from kpig.methods.base import Method, Step
-from kpig.model import adapters, identity, loading, quantized
+from kpig.model import adapters, identity, loading
 from kpig.model.chat import present_moment
 from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner, Weights
@@ -31,12 +22,15 @@ from kpig.runs import (
     check,
     course,
     disk,
+    environment,
     forecast,
     forgetting,
     kept,
     lock,
     machine,
     restart,
+    saved,
+    schedule,
     starts,
     tracking,
     unseen,
@@ -52,9 +46,6 @@ from kpig.scoring import answers, predictions, scores
 from kpig.scoring.records import Cost, RunScores
 from kpig.training import checkpoint, loop, notice
 from kpig.training.precision import precision
-
-PACKAGES = ("kpig", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "rouge-score")
-"""Those whose version can change a run's numbers; environment.json records it."""
 
 
 def run(
@@ -214,7 +205,7 @@ def _carry_out(
             nonlocal folder
             ours = claim or held.enter_context(lock.held(path))
             arithmetic = precision(config.train, learner.device, learner.network.num_weights)
-            folder = opened(ours, environment(config, model, clock, arithmetic))
+            folder = opened(ours, environment.of_run(config, model, clock, arithmetic))
             starts.count(folder, ranks.num_started())
             device = choose_device(config.train.device)
             folder = held.enter_context(tracking.followed(folder, config, device, watch))
@@ -227,7 +218,7 @@ def _loaded(plan: Course, clock: str) -> tuple[Method, list[Step], Learner]:
     """The method, the steps that it makes of the stream, and who learns them."""
     config = plan.config
     method = chosen.create(config)
-    steps = _plan(config, method, plan.tasks, [one.num_steps for one in plan.grown])
+    steps = schedule.steps(config, method, plan.tasks, [one.num_steps for one in plan.grown])
     device = machine.require(config)
     keeps = method.needs_initial
     if _divides(config):
@@ -290,51 +281,6 @@ def _all_cut(plan: Course, num_cut: int) -> int | None:
     return None if None in before else num_cut + sum(one or 0 for one in before)
 
 
-def environment(
-    config: RunConfig, model: Mapping[str, str | None], clock: str, train_precision: str
-) -> dict[str, Any]:
-    """What a reader needs to run this again: versions, commit, command line, machine, seeds.
-
-    `model` are the digests that tell the model from any other; `clock` is what chat templates are told;
-    `train_precision` what "auto" has become.
-    """
-    return {
-        "packages": {name: version(name) for name in (*PACKAGES, *quantized.packages(config.model))},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "commit": _commit(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "device": choose_device(config.train.device),
-        "train_precision": train_precision,
-        "threads": torch.get_num_threads(),
-        "seed": config.seed,
-        "method_defaults": flat({"method": {config.method.table: chosen.defaults(config.method.name)}}),
-        "clock": clock,
-        **model,
-    }
-
-
-def _plan(config: RunConfig, method: Method, tasks: Stream, lengths: Sequence[int] = ()) -> list[Step]:
-    """The steps to learn; `lengths` as in `growth.arranged`."""
-    arranged = growth.arranged(method, tasks.steps, lengths)
-    counts = [loop.num_updates(step, config.train) for step in tasks.steps]
-    bounds = [loop.bounds(step, config.train) for step in tasks.steps]
-    if len(arranged) != len(counts):
-        counts, bounds = [sum(counts)] * len(arranged), [loop.joined(bounds)] * len(arranged)
-    return [
-        _planned(number, tuple(chosen), method, count, bound)
-        for number, (chosen, count, bound) in enumerate(zip(arranged, counts, bounds, strict=True), 1)
-    ]
-
-
-def _planned(
-    number: int, tasks: tuple[Task, ...], method: Method, count: int, bounds: tuple[int, ...]
-) -> Step:
-    """A step of the plan; where a method has a number of updates of its own, every batch is full."""
-    own = method.num_updates(count)
-    return Step(number, tasks, own, bounds if own == count else ())
-
-
 def _evaluate_untuned(
     folder: RunDir, learner: Learner, steps: Sequence[Step], tasks: Stream, config: RunConfig, voice: Voice
 ) -> None:
@@ -369,12 +315,12 @@ def _learn(
     if _is_done(folder, step.number):
         ranks.by_main(lambda: folder.drop_checkpoints(step.number))
         if step.number == len(plan) or not _is_done(folder, step.number + 1):
-            ranks.everywhere(lambda: _take_over(step_dir, learner, method))
+            ranks.everywhere(lambda: saved.take_over(step_dir, learner, method))
         return
 
-    def keep(saved: Weights | None) -> None:
+    def keep(weights: Weights | None) -> None:
         folder.check_ours()
-        _save(step_dir, learner, saved, method)
+        saved.write(step_dir, learner, weights, method)
         kept.write(step_dir, step.tasks)
 
     _train(folder, learner, method, step, config, voice)
@@ -458,37 +404,6 @@ def _num_answers(settings: EvaluateSection, task: Task) -> int:
     return answers.num_answers(answers.probes({SEEN: [task]}, settings), settings)
 
 
-def _save(step_dir: Path, learner: Learner, saved: Weights | None, method: Method) -> None:
-    target = step_dir / ("adapter" if learner.is_adapter else "model")
-    folders = (target, step_dir / "state")
-    with writing(target):
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-        learner.save(target, saved)
-        checkpoint.write_state(method.state_dict(), step_dir / "state", ledger=learner.ledger.as_dict())
-        for folder in folders:
-            sync_folder(folder)
-
-
-def _take_over(step_dir: Path, learner: Learner, method: Method) -> None:
-    """Go on from a finished step; RunError that names the file where one of its files is damaged."""
-    target = step_dir / ("adapter" if learner.is_adapter else "model")
-    try:
-        if not target.is_dir():
-            raise RunError(f"{target} is missing; train.keep_models drops those of earlier steps.")
-        learner.restore(target)
-        state = checkpoint.read_state(step_dir / "state")
-        checkpoint.restore_method(method, state["method"])
-        _, cost = scores.read_step(step_dir / "scores.json")
-    except KpigError as error:
-        raise RunError(
-            f"{step_dir} cannot be gone on from: {error}\nRestore it, or delete the folder {step_dir} and "
-            "give the command again with --resume: that step is learned again, to the same numbers on a CPU."
-        ) from error
-    learner.ledger.restore(asdict(cost))
-
-
 def _run_scores(
     folder: RunDir, config: RunConfig, plan: Sequence[Step], num_cut: int | None, notes: Sequence[str]
 ) -> RunScores:
@@ -496,14 +411,3 @@ def _run_scores(
     steps, cost = [step for step, _ in found], found[-1][1]
     learned = [[task.name for task in step.tasks] for step in plan]
     return scores.run_scores(config.method.name, config.seed, steps, learned, cost, num_cut, notes)
-
-
-def _commit() -> str | None:
-    """The commit of the kpig checkout that runs, None for an installed package."""
-    here = true_path(__file__).parents[2]
-    if not (here / ".git").exists():
-        return None
-    found = subprocess.run(
-        ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or None

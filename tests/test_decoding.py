@@ -229,6 +229,16 @@ def test_a_list_too_short_to_pay_for_the_proof_is_answered_the_plain_way_every_t
         assert reads_once(learner, prompts, 4), "shown by now"
 
 
+def test_a_batch_is_written_the_plain_way_where_that_is_asked(monkeypatch):
+    learner, ways = learner_of("llama"), []
+    monkeypatch.setattr(
+        decoding, "written", lambda *given, inner=decoding.written: ways.append(1) or inner(*given)
+    )
+    prompts = prompts_of(random.Random(3))
+    assert learner.generate(prompts, 5, 0) == learner.generate(prompts, 5) == plainly(learner, prompts, 5)
+    assert len(ways) == 1, "the second time"
+
+
 def test_a_prediction_that_is_no_number_is_refused():
     learner = learner_of("llama")
     prompts = prompts_of(random.Random(3))

@@ -8,6 +8,7 @@ import torch
 from kpig import config
 from kpig.methods.base import Method, Step
 from kpig.model.batch import Layout
+from kpig.model.ledger import Ledger
 from kpig.model.objective import cross_entropy_sum, token_log_probs
 from kpig.model.rows import join
 from kpig.tasks import suite
@@ -232,3 +233,22 @@ def test_answers_come_in_order_with_their_tokens_counted(tokens_per_batch, make_
     assert [one.num_tokens for one in found] == written
     assert learner.ledger.forward_tokens == sum(map(len, prompts)) + sum(written)
     assert learner.answers([], 7) == []
+
+
+@pytest.mark.parametrize("computed", [None, 0, 17])
+def test_what_work_costs_apart_is_told_and_the_ledger_is_as_it_was(computed):
+    """A run that began before computed tokens were counted does not count them here either."""
+    ledger = Ledger(updates=3, train_tokens=70, computed_tokens=computed, gain_seconds=1.5)
+    before = ledger.as_dict()
+
+    def work():
+        ledger.train_tokens += 5
+        ledger.forward_tokens += 7
+        ledger.add_computed(13)
+        return "done"
+
+    assert ledger.apart(work) == ("done", Ledger(train_tokens=5, forward_tokens=7, computed_tokens=13))
+    assert ledger.as_dict() == before
+    with pytest.raises(ZeroDivisionError):
+        ledger.apart(lambda: (work(), 1 / 0))
+    assert ledger.as_dict() == before

@@ -50,8 +50,8 @@ def quickstart(
 ) -> None:
     """Teach the tiny model four months of a support desk by three methods: a few minutes on a laptop.
 
-    The tasks are written as chat files into the folder `tasks` of --out. With --model each task has 48 examples
-    and is read once.
+    The tasks are written as chat files into the folder `tasks` of --out. With --model each task has 48
+    examples, read once.
 
     Example: [bold]kpig quickstart --methods sequential,inscl,kpig[/bold]
     """

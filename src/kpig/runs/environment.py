@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+import kpig
 from kpig.config import RunConfig, flat
 from kpig.files import true_path
 from kpig.methods import chosen
@@ -47,7 +48,7 @@ def of_run(
 
 def _commit() -> str | None:
     """The commit of the kpig checkout that runs, None for an installed package."""
-    here = true_path(__file__).parents[2]
+    here = true_path(kpig.__file__).parents[2]
     if not (here / ".git").exists():
         return None
     found = subprocess.run(

@@ -16,6 +16,7 @@ from kpig.methods.parts import skills
 from kpig.methods.parts.memory import Memory
 from kpig.methods.parts.packages import required
 from kpig.methods.parts.skills import Cluster
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 from kpig.records import Example, Task
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class AdaptInf(Method):
         self.chosen: list[Key] = []
         self._unpruned: tuple[Task, ...] = ()
         self._told: dict[str, Any] = {}
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        return Upkeep(chooses=True)
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         past = [example for kept in self.memory.tasks.values() for example in kept.examples]

@@ -13,6 +13,7 @@ from kpig.config import RunConfig
 from kpig.config.section import Section
 from kpig.errors import ConfigError
 from kpig.methods.parts.memory import Memory
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 from kpig.records import Example, Task
 
 if TYPE_CHECKING:
@@ -203,6 +204,14 @@ class Method:
     def num_updates(self, default: int) -> int:
         """Updates for a step, given what the config asks for."""
         return default
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        """What it holds and computes beside an update of its model, so that a run can be reckoned: nothing.
+
+        Past examples, the starting model (`needs_initial`) and masked twins (`paired`) are known without it.
+        `matrices` are those of a model's layers, which need not be there.
+        """
+        return Upkeep()
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         """Called before the first update of a step, also when resuming inside it; what is trained on.

@@ -86,7 +86,7 @@ def _as_json(found: "Plan") -> dict[str, Any]:
 
 
 def _table(found: "Plan", told: "Told") -> Table:
-    """A row for each way; an update's parts, and the most of update, gains, answering and what comes between."""
+    """A row for each way; an update's parts, and the most of all that it does by turns."""
     from kpig.runs.disk import size
 
     shape = found.shape

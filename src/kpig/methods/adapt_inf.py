@@ -56,6 +56,10 @@ class AdaptInf(Method):
     Settings = AdaptInfSettings
     settings: AdaptInfSettings
     memory: Memory
+    undivided = (
+        "is not one that can do so: it chooses by each example's own gradient, and "
+        "processes that divide weights get the sum of theirs"
+    )
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

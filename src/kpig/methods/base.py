@@ -165,6 +165,9 @@ class Method:
     Passes without gradient may come at any time, also of the starting model.
     """
 
+    undivided: ClassVar[str] = "is not known to learn the same with parts of them"
+    """What is said of a method that cannot do so, behind its name."""
+
     makes_logits = True
     """Whether its loss has the logits of all response tokens at once; so the memory of a run is reckoned."""
 
@@ -179,8 +182,8 @@ class Method:
         if config.train.shard and not self.shards:
             raise ConfigError(
                 f"train.shard = true divides weights between processes, and method {config.method.name!r} "
-                "is not known to learn the same with parts of them; set train.shard = false, so that each "
-                "process has the whole model, or take another method (docs/several-gpus.md names them)"
+                f"{self.undivided}; set train.shard = false, so that each process has the whole model, or "
+                "take another method (docs/several-gpus.md names them)"
             )
         self.config = config
         self.settings: Settings = self.Settings.model_validate(dict(config.method.given))

@@ -52,6 +52,8 @@ class Ema(Method):
     Settings = EmaSettings
     settings: EmaSettings
 
+    shards = True
+
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.average: dict[str, Tensor] = {}
@@ -149,10 +151,14 @@ class Ema(Method):
             self.average[name] = decay * self.average[name] + (1 - decay) * wide(weight.detach())
 
     def _to(self, learner: Learner) -> None:
-        """What was read back from files goes where the weights are."""
-        tables = (self.average, *self.former.values())
-        for table in tables:
-            table.update({name: one.to(learner.device) for name, one in table.items()})
+        """What was read back from files goes where the weights are, divided as they are."""
+        from kpig.model.shards import divided_as
+
+        weights = learner.parameters()
+        for table in (self.average, *self.former.values()):
+            table.update(
+                {name: divided_as(weights[name], one.to(learner.device)) for name, one in table.items()}
+            )
 
 
 def observed(parameter: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,4 +185,7 @@ def found_decay(
 
 
 def _size(tensor: Tensor) -> float:
-    return float(tensor.abs().sum())
+    """The L1 norm; of a weight that is divided, in all processes at once, that of the whole one."""
+    from kpig.model.shards import whole
+
+    return float(whole(tensor.abs().sum()))

@@ -55,6 +55,10 @@ class Ewc(Method):
     Settings = EwcSettings
     settings: EwcSettings
 
+    undivided = (
+        "is not one that can do so: its Fisher is made of squares of each example's own gradient, and "
+        "processes that divide weights get the sum of theirs"
+    )
     penalties: ClassVar[Mapping[str, str]] = {"penalty": "method.ewc.weight"}
 
     def __init__(self, config: RunConfig) -> None:

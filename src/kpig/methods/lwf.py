@@ -37,6 +37,10 @@ class Lwf(Method):
     Settings = LwfSettings
     settings: LwfSettings
 
+    undivided = (
+        "is not one that can do so: it asks the model that the step before has left, and divided weights can "
+        "stand aside for the starting ones only"
+    )
     penalties: ClassVar[Mapping[str, str]] = {"distillation": "method.lwf.weight"}
     divergences = frozenset({"distillation"})
 

@@ -61,6 +61,10 @@ class Osf(Method):
     settings: OsfSettings
 
     renames = True
+    undivided = (
+        "is not one that can do so: it takes whole matrices apart when a step begins, and learns factors "
+        "that are not there yet when weights are divided"
+    )
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
@@ -80,8 +84,8 @@ class Osf(Method):
     def upkeep(self, matrices: Matrices) -> Upkeep:
         """The factors of all matrices in the first step, which learns in the most directions.
 
-        PEFT keeps those that learn as they were, and the preserved ones of the larger side of a matrix. A pass
-        puts both together, and keeps each token's part in them. `targets` are not known here: all learn.
+        PEFT keeps those that learn as they were, and the preserved ones of the larger side of a matrix. A
+        pass puts both together, and keeps each token's part in them. `targets` are not known here: all learn.
         """
         from kpig.methods.parts.subspace import num_preserved
 

@@ -75,6 +75,11 @@ class Sdft(Method):
     Settings = SdftSettings
     settings: SdftSettings
 
+    undivided = (
+        "is not one that can do so: its teacher has weights of its own, and divided ones can stand aside for "
+        "the starting ones only"
+    )
+
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self._teacher: dict[str, Tensor] | None = None

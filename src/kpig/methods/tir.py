@@ -66,6 +66,10 @@ class Tir(Method):
     settings: TirSettings
 
     needs_initial = True
+    undivided = (
+        "is not one that can do so: its importances are squares of each example's own gradient, and "
+        "processes that divide weights get the sum of theirs"
+    )
     penalties: ClassVar[Mapping[str, str]] = {"penalty": "method.tir.weight"}
 
     def __init__(self, config: RunConfig) -> None:

@@ -379,7 +379,9 @@ def sentences(config: RunConfig, tasks: Stream) -> list[str]:
     if found is None:
         return []
     parts = [f"{one.name} {size(value)}" for one in fields(found) if (value := getattr(found, one.name))]
-    told = [f"memory: about {size(found.total)} at the most ({', '.join(parts)})"]
+    method = chosen.create(config)
+    rest = "; what the method keeps comes on top" if type(method).upkeep is Method.upkeep else ""
+    told = [f"memory: about {size(found.total)} at the most ({', '.join(parts)}){rest}"]
     free = _free(_device(config))
     if free is not None and found.total > free:
         told.append(

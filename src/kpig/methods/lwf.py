@@ -50,7 +50,7 @@ class Lwf(Method):
 
     def upkeep(self, matrices: Matrices) -> Upkeep:
         """The previous model, its pass over each example, and its logits beside what the term takes."""
-        return Upkeep(copies=1, logits=3, read=1, needs_past=True)
+        return Upkeep(copies=1, logits=4, read=1, needs_past=True)
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         from kpig.methods.parts.distance import anchor

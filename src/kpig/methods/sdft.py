@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SLOT = "{demonstration}"
 
-LOGITS, MIXED_LOGITS = 4, 9
+LOGITS, MIXED_LOGITS = 5, 10
 """Numbers of float32 for each logit that the divergence holds beside those of cross-entropy: the teacher's
 and what the gradient takes; with a mixture also its own. Counted in kpig.model.objective."""
 

@@ -1,16 +1,20 @@
 """The moving average of the weights against torch's own, and the rate found against NumPy."""
 
 import copy
+import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from scipy import optimize
 from torch.optim import swa_utils
 
 from kpig import config
 from kpig.methods import ema
 from kpig.methods.base import Clock, Step
-from kpig.training import checkpoint
+from kpig.model.objective import cross_entropy_sum
+from kpig.training import checkpoint, loop
 from test_weight_methods import TASKS, configured, equal_states, equal_weights, fit, started, through_files
 
 
@@ -93,6 +97,111 @@ def test_the_rate_found_is_that_of_the_formula_in_numpy(spread, fallback, make_l
     assert seen[0] == {} and method.num_found == inside.sum() and method.num_asked == inside.size
     assert f"{inside.sum()} of the {inside.size} rates" in method.notes()[0]
     assert inside.any() == (spread > 1)
+
+
+# What the formula says, where it can be said otherwise: one weight, and a loss that is a parabola
+
+
+def one_weight(value):
+    return torch.tensor([value], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("curvature", "lowest", "former", "weight", "average"),
+    [
+        (2.0, 0.0, 1.9, 1.7, 0.2),
+        (9.0, -0.4, 0.31, 0.3, -1.5),
+        (0.7, 5.0, 3.5, 4.2, 1.1),
+        (150.0, 1.0, 1.02, 1.004, 0.9),
+        (1.0, 0.0, 0.5, 0.25, 0.0),
+    ],
+)
+def test_the_rate_found_of_one_weight_is_that_of_the_least_loss_and_distance(
+    curvature, lowest, former, weight, average
+):
+    """Of a weight above its average, on a parabola: where the loss at the new average and its distance from
+    the former one are least together. There every factor is positive, so that norms change nothing.
+    """
+
+    def slope(at):
+        return curvature * (at - lowest)
+
+    def cost(rate):
+        new = rate * average + (1 - rate) * weight
+        return 0.5 * curvature * (new - lowest) ** 2 + (new - average)
+
+    found = ema.found_decay(
+        *map(one_weight, (weight, former, slope(weight), slope(former), average)),
+    )
+    assert found == pytest.approx((slope(weight) + 1) / ((weight - average) * curvature), rel=1e-9)
+    assert found == pytest.approx(optimize.minimize_scalar(cost).x, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("curvature", "begun", "rate", "is_found"),
+    [(4.0, -1.0, 0.2, True), (0.6, -9.0, 1.6, True), (30.0, -0.5, 0.033, True), (0.9, -1.0, 1.0, False)],
+)
+def test_a_rate_that_is_found_on_a_parabola_puts_the_average_where_the_slope_is_minus_1(
+    curvature, begun, rate, is_found
+):
+    """Gradient descent from below on ½ a x². There loss and distance are least together at x = -1 / a."""
+    weight = torch.nn.Parameter(one_weight(begun))
+    learner = SimpleNamespace(
+        device=torch.device("cpu"),
+        parameters=lambda: {"w": weight},
+        weights=lambda: {"w": weight.detach().clone()},
+        load_weights=lambda given: weight.data.copy_(given["w"]),
+    )
+    path = [begun * (1 - rate * curvature) ** number for number in range(3)]
+    gradients = [{"w": one_weight(curvature * one)} for one in path[:-1]]
+    method = started(configured("ema", settings={"fallback": 0.7}))
+    seen = walked(method, learner, [{"w": one_weight(one)} for one in path[1:]], gradients)
+    used, between = 0.7, 0.7 * path[0] + 0.3 * path[1]
+    if is_found:
+        used = (curvature * path[1] + 1) / ((path[1] - path[0]) * curvature)
+        between = -1 / curvature
+    assert seen[1] == {"decay": pytest.approx(used, abs=1e-6), "decays_found": float(is_found)}
+    assert float(weight.detach()) == pytest.approx(used * between + (1 - used) * path[2], rel=1e-9)
+
+
+def test_the_gradients_and_their_quotients_are_slopes_and_curvatures_of_the_models_loss(make_learner):
+    """A step of equal updates in float64, against finite differences and against autograd's second order."""
+    learner, seen = make_learner("gpt2"), []
+    learner.model.double().set_attn_implementation("eager")  # the other has no second derivative
+    chosen = configured("ema", train={"batch_size": 8, "clip": 1e9, "learning_rate": 1e-5})
+    step = Step(1, (dataclasses.replace(TASKS[0], instructions=TASKS[0].instructions[:1]),), 3)
+    method = started(chosen)
+    find = method._find
+    method._find = lambda given: (find(given), seen.append(method.state_dict()["former"]))
+    loop.fit_step(learner, method, step, chosen, lambda _: None, lambda _: None)
+    (batch,) = learner.batches(loop.current_examples(step, loop.clock_at(chosen, step, 0)))
+
+    def loss(weights):
+        learner.load_weights(weights)
+        with learner.evaluating():
+            return (
+                cross_entropy_sum(learner.response_logits(batch.rows), batch.rows.target) / batch.num_tokens
+            )
+
+    first, second = seen[0], seen[1]
+    generator = torch.Generator().manual_seed(4)
+    for name in list(first["weights"])[::3]:
+        way = torch.randn(first["weights"][name].shape, generator=generator, dtype=torch.float64)
+        ahead, behind = (
+            float(loss(first["weights"] | {name: first["weights"][name] + by * way}).detach())
+            for by in (1e-5, -1e-5)
+        )
+        expected = float((first["gradients"][name] * way).sum())
+        assert (ahead - behind) / 2e-5 == pytest.approx(expected, rel=1e-4, abs=1e-7), name
+    moved = {name: second["weights"][name] - one for name, one in first["weights"].items()}
+    middle = {name: one + 0.5 * moved[name] for name, one in first["weights"].items()}
+    parameters = learner.parameters()
+    slopes = torch.autograd.grad(loss(middle), list(parameters.values()), create_graph=True)
+    along = sum((one * moved[name]).sum() for name, one in zip(parameters, slopes, strict=True))
+    curved = torch.autograd.grad(along, list(parameters.values()))
+    for name, expected in zip(parameters, curved, strict=True):
+        found = second["gradients"][name] - first["gradients"][name]
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 def test_a_weight_that_has_not_moved_takes_the_fallback():

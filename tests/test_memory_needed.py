@@ -1,6 +1,7 @@
 """What a run says that it takes of memory is what it takes."""
 
 import gc
+import itertools
 import json
 import random
 from dataclasses import replace
@@ -8,16 +9,22 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen3Config
 
 from kpig import config
+from kpig.methods.base import Method, Step
+from kpig.methods.chosen import create
+from kpig.model import loading
 from kpig.model.folder import resolve
-from kpig.runs import job, memory
+from kpig.runs import job, memory, shapes
 from kpig.runs.memory import Load, needed, phases
 from kpig.runs.shapes import Shape
 from kpig.tasks import stream
+from kpig.testing.history import begin, configured, scripted
+from kpig.training import loop
 from test_cli import kpig
 from test_job import small
 
@@ -86,6 +93,14 @@ CASES = [
     ("llama", 192, 6, "replay", "lora", 30, 1024, BFLOAT16),
     ("llama", 192, 8, "replay", "none", 30, 1024, TWICE),
     ("llama", 192, 8, "replay", "lora", 60, 4096, BFLOAT16 | TWICE),
+    ("llama", 256, 3, "ema", "none", 20, 1024, {}),
+    ("llama", 192, 4, "ema", "none", 20, 1024, {"method.ema": {"decay": 0.9}}),
+    ("llama", 256, 4, "tir", "none", 20, 1024, {}),
+    ("llama", 256, 4, "osf", "none", 20, 1024, {}),
+    ("llama", 192, 4, "osf", "none", 20, 1024, {"method.osf": {"preserved": 0.8}}),
+    ("llama", 192, 4, "sdft", "none", 20, 1024, {}),
+    ("llama", 192, 5, "sdft", "lora", 20, 1024, {"method.sdft": {"max_new_tokens": 20, "divergence": 0.5}}),
+    ("llama", 192, 4, "adapt_inf", "none", 20, 1024, {}),
 ]
 
 
@@ -100,7 +115,7 @@ def table_of(folder, method, adapter, num_words, tokens, more):
     }
     for key, value in more.items():
         section, _, name = key.partition(".")
-        table[section][name] = value
+        table.setdefault(section, {})[name] = value
     return config.build(table)
 
 
@@ -204,3 +219,74 @@ def test_check_and_run_say_it_beforehand_and_warn_where_less_is_free(tmp_path, m
     _, warning = memory.sentences(chosen, tasks)
     assert "only 10 MB of memory are free" in warning and "train.tokens_per_micro_batch" in warning
     assert memory.sentences(small(model={"path": "someone/on-a-hub"}), tasks) == []
+
+
+def tensors_in(value, found):
+    """The tensors that an object holds, in dicts, lists and methods that are a part of it, once each."""
+    if torch.is_tensor(value):
+        found[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+    elif isinstance(value, dict):
+        for one in value.values():
+            tensors_in(one, found)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            tensors_in(one, found)
+    elif isinstance(value, Method):
+        tensors_in(vars(value), found)
+    return found
+
+
+KEEPING = [
+    ("sequential", {}),
+    ("adapt_inf", {}),
+    ("l2", {}),
+    ("lwf", {}),
+    ("ewc", {}),
+    ("tir", {}),
+    ("ema", {}),
+    ("ema", {"decay": 0.7}),
+    ("sdft", {}),
+    ("sdft", {"teacher_rate": 0.0}),
+    ("sdft", {"teacher_rate": 1.0}),
+    ("kpig", {"reference": "previous"}),
+    ("kpig", {"base": "tir"}),
+    ("kpig", {"base": "ema", "reference": "previous"}),
+]
+
+
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+@pytest.mark.parametrize(("name", "settings"), KEEPING, ids=str)
+def test_what_a_method_says_that_it_keeps_is_what_it_keeps_while_the_second_step_learns(
+    name, settings, adapter
+):
+    """To the byte: all tensors that can be reached from it after an update."""
+    chosen = configured(name, {"kept_mib": 0, **settings} if name == "kpig" else settings, adapter)
+    held = []
+    with scripted():
+        method, learner, steps = begin(chosen)
+
+        def count(_):
+            held.append(sum(tensors_in(method, {}).values()))
+
+        for step in steps:
+            loop.fit_step(learner, method, step, chosen, lambda _: None, count)
+    trained = sum(one.numel() for one in learner.parameters().values())
+    upkeep = method.upkeep({})
+    assert held[-1] == 4 * trained * (upkeep.copies + upkeep.wide) and upkeep.factors is None
+
+
+@pytest.mark.parametrize("preserved", [0.1, 0.5, 0.83])
+def test_what_osf_says_that_it_learns_and_keeps_is_what_is_in_the_model(preserved, tmp_path):
+    chosen = table_of(tmp_path, "osf", "none", 5, 1024, {"method.osf": {"preserved": preserved}})
+    saved(tmp_path / "model", "llama", 128, 3)
+    tasks, method, learner = stream.configured(chosen), create(chosen), loading.load(chosen.model, False)
+
+    def numbers():
+        every = itertools.chain(learner.model.parameters(), learner.model.buffers())
+        return sum(one.numel() for one in every)
+
+    plain = numbers()
+    method.begin_step(Step(1, tasks.tasks[:1], 2), learner)
+    told = method.upkeep(shapes.of_section(chosen.model).matrices).factors
+    assert told.trained == sum(one.numel() for one in learner.parameters().values())
+    assert told.trained + told.kept == numbers() - plain

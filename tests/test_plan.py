@@ -19,8 +19,10 @@ from kpig.model.folder import resolve
 from kpig.records import Gain
 from kpig.runs import disk, memory, plan, shapes
 from kpig.runs.memory import Length
-from kpig.runs.plan import Told
+from kpig.runs.plan import Data, Told
 from kpig.tasks import stream
+from kpig.training import loop
+from kpig.training.soundness import Soundness
 from test_cli import kpig
 from test_job import small
 from test_memory_needed import peak_of, saved, table_of, tensors_of
@@ -112,6 +114,41 @@ def test_the_work_of_an_example_is_what_torch_counts(method, changes, tmp_path):
     found = plan._example_work(chosen, algorithm, shape, length)
     print(f"FLOP {method} {changes} {found / counted.get_total_flops():.3f}")
     assert found == pytest.approx(counted.get_total_flops(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("replay", {}),
+        ("lwf", {}),
+        ("tir", {"method.tir": {"num_examples": 7}}),
+        ("adapt_inf", {"model.adapter": "lora", "replay.memory_per_task": 9}),
+        ("osf", {"method.osf": {"preserved": 0.8}}),
+        ("sdft", {"method.sdft": {"max_new_tokens": 9}}),
+        ("sdft", {"model.adapter": "lora", "method.sdft": {"max_new_tokens": 25, "teacher_rate": 1.0}}),
+    ],
+    ids=str,
+)
+def test_the_work_of_a_run_is_what_torch_counts(method, changes, tmp_path, monkeypatch):
+    """All passes of two steps: those of updates, and those that a method makes of its own.
+
+    The pass that tells whether weights are sound comes once in a step: of many updates it is little.
+    """
+    monkeypatch.setattr(Soundness, "doubt", lambda *_: "")
+    saved(tmp_path / "model", "llama", 192, 4)
+    chosen = table_of(tmp_path, method, "none", 25, 1024, changes | {"train.row_tokens": 0})
+    tasks, algorithm = stream.configured(chosen), create(chosen)
+    learner = loading.load(chosen.model, algorithm.needs_initial)
+    learner.model.set_attn_implementation("eager")
+    algorithm.arrange(tasks.steps)
+    with FlopCounterMode(display=False) as counted:
+        for number, step in enumerate(tasks.steps, 1):
+            loop.fit_step(learner, algorithm, Step(number, step, 2), chosen, lambda _: None, lambda _: None)
+    longest = max(memory.sampled(chosen, tasks))  # rows of a batch are as long
+    data = Data((longest,), 56, 2, memory.measured(tasks))
+    found = plan._work(chosen, shapes.of_section(chosen.model), data)
+    print(f"RUN {method} {changes} {found.total / counted.get_total_flops():.3f}")
+    assert found.total == pytest.approx(counted.get_total_flops(), rel=0.1)
 
 
 def test_updates_and_work_by_hand():

@@ -387,6 +387,12 @@ def test_other_environments_are_understood(changes):
         (("eval", "tiny", "--tasks", "no.jsonl", "--out", "runs"), "no.jsonl"),
         (("gain", "tiny", "--tasks", "no.jsonl", "--json", "runs"), "no.jsonl"),
         (("predict", "tiny", "no.jsonl", "--out", "runs"), "no.jsonl"),
+        (("select", "no.jsonl", "--model", "tiny", "--budget", "2", "--out", "runs"), "no.jsonl"),
+        (("select", "suite", "--model", "tiny", "--budget", "2", "--out", "."), "is there already"),
+        (
+            ("select", "suite", "--model", "tiny", "--budget", "9999", "--out", "runs"),
+            "--budget 9999 is more",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_once_by_all_processes_together(arguments, words, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+import launched
 from forked import kpig
 from kpig.errors import DataError
 from kpig.records import Instruction
@@ -248,3 +249,22 @@ def test_the_same_seed_writes_the_same_bytes_and_a_config_names_tasks_too(rows, 
         told(source, "--model", "tiny", "--budget", 6, "--seed", seed, "--out", out)
         contents.append((out / "tasks.jsonl").read_bytes())
     assert contents[0] == contents[1] != contents[2]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_that_share_a_job_choose_the_same_and_the_main_one_writes(rows, tmp_path, size):
+    def asked(name):
+        folder = tmp_path / name
+        return (rows, "--model", "tiny", "--budget", 7, "--out", folder / "new", "--json", folder / "n.json")
+
+    said = told(*asked("one"))
+    main, *others = launched.kpig("select", *asked("many"), size=size)
+    assert main.returncode == 0, main.stderr
+    assert [(one.returncode, one.stdout, one.stderr) for one in others] == [(0, "", "")] * (size - 1)
+    assert " ".join(main.stdout.split()).replace("many", "one") == said
+    one, many = tmp_path / "one", tmp_path / "many"
+    for name in ("new/tasks.jsonl", "n.json"):
+        assert (one / name).read_bytes() == (many / name).read_bytes()
+    assert sorted(map(str, (path.relative_to(many) for path in many.rglob("*")))) == sorted(
+        map(str, (path.relative_to(one) for path in one.rglob("*")))
+    )

@@ -15,6 +15,7 @@ from kpig import ranks
 from kpig.config import build, dump
 from kpig.errors import ConfigError, LostError, ModelError, TrainingError
 from kpig.methods import chosen
+from kpig.methods.base import Clock, Method, Step
 from kpig.methods.chosen import create
 from kpig.methods.registry import METHODS
 from kpig.model.learner import Learner
@@ -38,6 +39,7 @@ DIVIDING = (
     "sequential",
     "mtl",
     "init",
+    "ema",
 )
 """Methods that learn while weights are divided; docs/several-gpus.md names the same."""
 
@@ -54,6 +56,13 @@ def test_the_page_names_the_methods_that_can_and_the_others_are_refused_by_name(
     page = (Path(__file__).parents[1] / "docs/several-gpus.md").read_text(encoding="utf-8")
     sentence = page.partition("These methods can: ")[2].partition(". ")[0]
     assert set(re.findall(r"`(\w+)`", sentence)) == can == set(DIVIDING)
+    refused = page.partition("### Methods that need whole weights")[2].partition("## ")[0]
+    rows = [
+        re.findall(r"`(\w+)`", row.split("|")[1]) for row in refused.splitlines() if row.startswith("| `")
+    ]
+    assert sorted(name for row in rows for name in row) == sorted(set(METHODS) - can)
+    has_reason = {name for name in METHODS if chosen.load(name).undivided != Method.undivided}
+    assert has_reason == {name for row in rows[:-1] for name in row}, "the last row are those not tried"
     for name in set(METHODS) - can:
         config = configured(name, adapter="lora" if name == "o_lora" else "none")
         chosen.create(config)
@@ -295,6 +304,50 @@ def test_a_checkpoint_is_whole_in_the_main_process_and_divided_again_where_it_is
         torch.testing.assert_close(found.weights, expected.weights)
         torch.testing.assert_close(*moments)
         return not any(isinstance(one, DTensor) for one in (*found.best.weights.values(), moments[0]))
+
+    assert in_processes(work) == [True, True]
+
+
+@pytest.mark.parametrize("settings", [{}, {"decay": 0.8}], ids=str)
+def test_an_average_is_divided_whole_in_a_checkpoint_and_divided_again_where_it_is_restored(settings):
+    """Two updates, a checkpoint, and a third by a method that has taken it over, against whole weights."""
+
+    def moved(learner, method, update):
+        generator = torch.Generator().manual_seed(update)
+        for weight in learner.parameters().values():
+            gradient = 9 * torch.randn(weight.shape, generator=generator)
+            weight.grad = divided_as(weight, gradient)
+        method.shape_gradients(learner, Clock(0, 1, update, 3, 2))
+        with torch.no_grad():
+            for weight in learner.parameters().values():
+                weight.sub_(0.01 * weight.grad)
+        return method.decays
+
+    def work():
+        config = configured("ema", settings)
+        found = []
+        for learner in started():
+            method, step = create(config), Step(1, (), 3)
+            method.begin_step(step, learner)
+            moved(learner, method, 0)
+            moved(learner, method, 1)
+            optimizer = torch.optim.AdamW(learner.parameters().values(), 1e-4)
+            best = checkpoint.Best(1, 0.5, 1, learner.weights(), checkpoint.as_read(method.state_dict()))
+            kept = checkpoint.capture(1, learner, optimizer, method, best)
+            again = create(config)
+            again.begin_step(step, learner)
+            whole_one = ranks.by_main(lambda kept=kept: checkpoint.as_read(kept.method))
+            checkpoint.restore_method(again, whole_one)
+            decays = moved(learner, again, 2)
+            again.end_step(step, learner)
+            states = [kept.method["averaged"], kept.best.method["averaged"], *kept.method["former"].values()]
+            found.append((decays, gathered(learner.weights()), states))
+        (decays, weights, states), (expected_decays, expected_weights, expected_states) = found
+        assert decays == pytest.approx(expected_decays, rel=1e-4) and bool(decays) == (not settings)
+        if ranks.is_main():
+            torch.testing.assert_close(weights, expected_weights, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(states, expected_states, rtol=1e-4, atol=1e-5)
+        return all(one.numel() == 0 for state in states for one in state.values()) != ranks.is_main()
 
     assert in_processes(work) == [True, True]
 

@@ -15,8 +15,11 @@ from kpig.cli.screen import say, show
 if TYPE_CHECKING:
     from kpig.runs.plan import Plan, Told
 
-PARTS = ("weights", "casts", "reference", "gradients", "optimizer", "activations", "logits")
+PARTS = ("weights", "casts", "reference", "method", "gradients", "optimizer", "activations", "logits")
 """Columns of the table, as an update has them."""
+
+PHASES = ("gain", "answering", "between")
+"""Further ones: what a run takes at other times; "between" is what a method does between passes."""
 
 
 @app.command("plan")
@@ -83,7 +86,7 @@ def _as_json(found: "Plan") -> dict[str, Any]:
 
 
 def _table(found: "Plan", told: "Told") -> Table:
-    """A row for each way; an update's parts, and the most of update, measuring gains and answering."""
+    """A row for each way; an update's parts, and the most of all that it does by turns."""
     from kpig.runs.disk import size
 
     shape = found.shape
@@ -93,12 +96,12 @@ def _table(found: "Plan", told: "Told") -> Table:
         title_justify="left",
     )
     table.add_column("way")
-    for heading in (*PARTS, "gain", "answering", "most", "fits"):
+    for heading in (*PARTS, *PHASES, "most", "fits"):
         table.add_column(heading, justify="right")
     for number, way in enumerate(found.ways, 1):
         training = way.phases.training
         cells = [size(getattr(training, part)) for part in PARTS]
-        totals = (way.phases.gain.total, way.phases.answering.total, way.phases.most.total)
+        totals = [getattr(way.phases, phase).total for phase in (*PHASES, "most")]
         table.add_row(str(number), *cells, *map(size, totals), "yes" if way.fits else "no")
     return table
 
@@ -147,7 +150,8 @@ def _work_lines(found: "Plan", told: "Told") -> Iterator[str]:
     more = found.taken.phases.most.total - found.plain_phases.most.total
     yield (
         f"beside {PLAIN}: {work.update / found.plain.update:.2f} times the FLOP of an update, "
-        f"{work.gains / work.total:.1%} of all for gains, and {size(abs(more))} "
+        f"{work.gains / work.total:.1%} of all for gains, {work.steps / work.total:.1%} for what steps begin "
+        f"and end with, and {size(abs(more))} "
         f"{'less' if more < 0 else 'more'} memory; rows that examples share take less than is reckoned here"
     )
     if found.update_seconds is None or found.training_seconds is None:

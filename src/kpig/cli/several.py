@@ -8,7 +8,7 @@ from kpig import ranks
 from kpig.errors import UsageError
 from kpig.ranks import launch
 
-DIVIDED = ("run", "continue", "eval", "gain", "predict", "annotate")
+DIVIDED = ("run", "continue", "eval", "gain", "predict", "annotate", "select")
 """Commands whose work processes share. The others are refused where a launcher has started several."""
 
 

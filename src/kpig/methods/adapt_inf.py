@@ -16,6 +16,7 @@ from kpig.methods.parts import skills
 from kpig.methods.parts.memory import Memory
 from kpig.methods.parts.packages import required
 from kpig.methods.parts.skills import Cluster
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 from kpig.records import Example, Task
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class AdaptInf(Method):
     Settings = AdaptInfSettings
     settings: AdaptInfSettings
     memory: Memory
+    undivided = (
+        "is not one that can do so: it chooses by each example's own gradient, and "
+        "processes that divide weights get the sum of theirs"
+    )
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
@@ -63,6 +68,9 @@ class AdaptInf(Method):
         self.chosen: list[Key] = []
         self._unpruned: tuple[Task, ...] = ()
         self._told: dict[str, Any] = {}
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        return Upkeep(chooses=True)
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         past = [example for kept in self.memory.tasks.values() for example in kept.examples]

@@ -13,6 +13,7 @@ from kpig.config import RunConfig
 from kpig.config.section import Section
 from kpig.errors import ConfigError
 from kpig.methods.parts.memory import Memory
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 from kpig.records import Example, Task
 
 if TYPE_CHECKING:
@@ -164,6 +165,9 @@ class Method:
     Passes without gradient may come at any time, also of the starting model.
     """
 
+    undivided: ClassVar[str] = "is not known to learn the same with parts of them"
+    """What is said of a method that cannot do so, behind its name."""
+
     makes_logits = True
     """Whether its loss has the logits of all response tokens at once; so the memory of a run is reckoned."""
 
@@ -178,8 +182,8 @@ class Method:
         if config.train.shard and not self.shards:
             raise ConfigError(
                 f"train.shard = true divides weights between processes, and method {config.method.name!r} "
-                "is not known to learn the same with parts of them; set train.shard = false, so that each "
-                "process has the whole model, or take another method (docs/several-gpus.md names them)"
+                f"{self.undivided}; set train.shard = false, so that each process has the whole model, or "
+                "take another method (docs/several-gpus.md names them)"
             )
         self.config = config
         self.settings: Settings = self.Settings.model_validate(dict(config.method.given))
@@ -203,6 +207,14 @@ class Method:
     def num_updates(self, default: int) -> int:
         """Updates for a step, given what the config asks for."""
         return default
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        """What it holds and computes beside an update of its model, so that a run can be reckoned: nothing.
+
+        Past examples, the starting model (`needs_initial`) and masked twins (`paired`) are known without it.
+        `matrices` are those of a model's layers, which need not be there.
+        """
+        return Upkeep()
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         """Called before the first update of a step, also when resuming inside it; what is trained on.

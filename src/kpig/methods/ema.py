@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from kpig.config import RunConfig
 from kpig.methods.base import Clock, Method, Settings, Step
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kpig.model.learner import Learner
+
+
+KINDS = ("weights", "gradients")
+"""What is kept of the update before, by name."""
 
 
 class EmaSettings(Settings):
@@ -48,14 +52,20 @@ class Ema(Method):
     Settings = EmaSettings
     settings: EmaSettings
 
+    shards = True
+
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.average: dict[str, Tensor] = {}
         self.former: dict[str, dict[str, Tensor]] = {}
-        """The "weights" and "gradients" of the update before, where β is found from them."""
+        """Those KINDS of the update before, where β is found from them."""
         self.decays: dict[str, float] = {}
         self.num_asked = 0
         self.num_found = 0
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        """The average; where β is found, weights and gradient of the update before as well."""
+        return Upkeep(wide=3 if self.settings.decay == "found" else 1)
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         from kpig.methods.parts.gradient import wide
@@ -94,7 +104,8 @@ class Ema(Method):
 
     def state_dict(self) -> dict[str, Any]:
         counts = {"num_asked": self.num_asked, "num_found": self.num_found}
-        return {"averaged": dict(self.average), "former": self.former, "decays": self.decays, **counts}
+        former = {kind: dict(tensors) for kind, tensors in self.former.items()}
+        return {"averaged": dict(self.average), "former": former, "decays": self.decays, **counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.average, self.decays = dict(state["averaged"]), dict(state["decays"])
@@ -104,18 +115,22 @@ class Ema(Method):
     def _find(self, learner: Learner) -> None:
         """β of every weight from its present and former values; none in a step's first update."""
         self._to(learner)
-        present = observed(learner)
         if self.former:
-            self.decays = {name: self._found(name, present) for name in self.average}
+            self.decays = {name: self._found(name, one) for name, one in learner.parameters().items()}
             self.num_asked += len(self.decays)
             self.num_found += sum(map(self._is_found, self.decays.values()))
-        self.former = present
+            return
+        seen = {name: observed(one) for name, one in learner.parameters().items()}
+        self.former = {
+            kind: {name: one[number] for name, one in seen.items()} for number, kind in enumerate(KINDS)
+        }
 
-    def _found(self, name: str, present: Mapping[str, Mapping[str, Tensor]]) -> float:
-        (weight, gradient), (former_weight, former_gradient) = (
-            (seen["weights"][name], seen["gradients"][name]) for seen in (present, self.former)
-        )
-        return found_decay(weight, former_weight, gradient, former_gradient, self.average[name])
+    def _found(self, name: str, parameter: Tensor) -> float:
+        """β of one weight, whose present values take the place of the former ones: one at a time."""
+        present, former = observed(parameter), [self.former[kind][name] for kind in KINDS]
+        for kind, one in zip(KINDS, present, strict=True):
+            self.former[kind][name] = one
+        return found_decay(present[0], former[0], present[1], former[1], self.average[name])
 
     def _used(self, name: str) -> float:
         if self.settings.decay != "found":
@@ -136,27 +151,25 @@ class Ema(Method):
             self.average[name] = decay * self.average[name] + (1 - decay) * wide(weight.detach())
 
     def _to(self, learner: Learner) -> None:
-        """What was read back from files goes where the weights are."""
-        tables = (self.average, *self.former.values())
-        for table in tables:
-            table.update({name: one.to(learner.device) for name, one in table.items()})
+        """What was read back from files goes where the weights are, divided as they are."""
+        from kpig.model.shards import divided_as
+
+        weights = learner.parameters()
+        for table in (self.average, *self.former.values()):
+            table.update(
+                {name: divided_as(weights[name], one.to(learner.device)) for name, one in table.items()}
+            )
 
 
-def observed(learner: Learner) -> dict[str, dict[str, Tensor]]:
-    """A copy of the trainable "weights" and of their "gradients", 0 where one has none; float32 or wider."""
+def observed(parameter: Tensor) -> tuple[Tensor, Tensor]:
+    """A copy of a trainable weight and of its gradient, 0 where it has none; float32 or wider."""
     import torch
 
     from kpig.methods.parts.gradient import wide
 
-    weights = learner.parameters()
-    gradients = {
-        name: torch.zeros_like(weight) if weight.grad is None else weight.grad
-        for name, weight in weights.items()
-    }
-    return {
-        kind: {name: wide(one.detach()).clone() for name, one in table.items()}
-        for kind, table in (("weights", weights), ("gradients", gradients))
-    }
+    gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    weight, slope = (wide(one.detach()).clone() for one in (parameter, gradient))
+    return weight, slope
 
 
 def found_decay(
@@ -172,4 +185,7 @@ def found_decay(
 
 
 def _size(tensor: Tensor) -> float:
-    return float(tensor.abs().sum())
+    """The L1 norm; of a weight that is divided, in all processes at once, that of the whole one."""
+    from kpig.model.shards import whole
+
+    return float(whole(tensor.abs().sum()))

@@ -11,6 +11,7 @@ from kpig.config import RunConfig
 from kpig.config.section import Count, Weight, cost
 from kpig.methods.base import Method, Settings, Step
 from kpig.methods.parts.memory import drawn
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +55,10 @@ class Ewc(Method):
     Settings = EwcSettings
     settings: EwcSettings
 
+    undivided = (
+        "is not one that can do so: its Fisher is made of squares of each example's own gradient, and "
+        "processes that divide weights get the sum of theirs"
+    )
     penalties: ClassVar[Mapping[str, str]] = {"penalty": "method.ewc.weight"}
 
     def __init__(self, config: RunConfig) -> None:
@@ -62,6 +67,10 @@ class Ewc(Method):
         self.weight = PUBLISHED[self.settings.variant] if chosen == "published" else chosen
         self.anchor: Weights | None = None
         self.fisher: dict[str, Tensor] = {}
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        """θ* and F; a step ends with the sum of squares, an example's gradient and what that is read into."""
+        return Upkeep(copies=1, wide=1, at_end=3, measured=self.settings.num_examples)
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         from kpig.methods.parts.distance import anchor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kpig import ranks
@@ -16,6 +16,7 @@ from kpig.methods.parts import running_gain, twin_choice
 from kpig.methods.parts.kpig_settings import KpigSettings
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.selection import chances, lowest, proportional
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 from kpig.records import Example, Gain, Task
 
 if TYPE_CHECKING:
@@ -110,6 +111,11 @@ class Kpig(Method):
 
     def num_replayed(self, clock: Clock) -> int:
         return self.method.num_replayed(clock)
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        found = self.method.upkeep(matrices)
+        is_previous = self.paired and self.settings.reference == "previous"
+        return replace(found, copies=found.copies + int(is_previous))
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         """The probes of a current task are those that a random memory will have of it."""

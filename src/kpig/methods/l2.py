@@ -10,6 +10,7 @@ from pydantic import Field
 from kpig.config import RunConfig
 from kpig.config.section import Weight
 from kpig.methods.base import Method, Settings, Step
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +38,9 @@ class L2(Method):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.anchor: Weights | None = None
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        return Upkeep(copies=1)
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         from kpig.methods.parts.distance import anchor

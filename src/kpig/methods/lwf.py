@@ -10,6 +10,7 @@ from pydantic import Field
 from kpig.config import RunConfig
 from kpig.config.section import Weight
 from kpig.methods.base import Loss, Method, Settings, Step
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 
 if TYPE_CHECKING:
     from kpig.model.batch import Batch
@@ -36,12 +37,20 @@ class Lwf(Method):
     Settings = LwfSettings
     settings: LwfSettings
 
+    undivided = (
+        "is not one that can do so: it asks the model that the step before has left, and divided weights can "
+        "stand aside for the starting ones only"
+    )
     penalties: ClassVar[Mapping[str, str]] = {"distillation": "method.lwf.weight"}
     divergences = frozenset({"distillation"})
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self._previous: Weights | None = None
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        """The previous model, its pass over each example, and its logits beside what the term takes."""
+        return Upkeep(copies=1, logits=4, read=1, needs_past=True)
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         from kpig.methods.parts.distance import anchor

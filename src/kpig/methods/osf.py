@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from kpig.config import RunConfig
 from kpig.config.section import Listed, Share, cost
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Method, Settings, Step
+from kpig.methods.parts.upkeep import Factors, Matrices, Upkeep
 from kpig.records import Example
 
 if TYPE_CHECKING:
@@ -59,6 +61,10 @@ class Osf(Method):
     settings: OsfSettings
 
     renames = True
+    undivided = (
+        "is not one that can do so: it takes whole matrices apart when a step begins, and learns factors "
+        "that are not there yet when weights are divided"
+    )
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
@@ -74,6 +80,26 @@ class Osf(Method):
             )
         self._tuner: OSFModel | None = None
         self._was_trained: dict[str, bool] = {}
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        """The factors of all matrices in the first step, which learns in the most directions.
+
+        PEFT keeps those that learn as they were, and the preserved ones of the larger side of a matrix. A
+        pass puts both together, and keeps each token's part in them. `targets` are not known here: all learn.
+        """
+        from kpig.methods.parts.subspace import num_preserved
+
+        found = Counter[str]()
+        for (small, large), count in matrices.items():
+            if small > 1:
+                preserved = num_preserved((small, large), self.settings.preserved)
+                free = count * (small - preserved)
+                found["trained"] += free * (small + large + 1)
+                found["preserved"] += count * preserved * large if small != large else 0
+                found["in_pass"] += 2 * free * (small + large)
+                found["of_token"] += 2 * free
+        kept = found["trained"] + found["preserved"]
+        return Upkeep(factors=Factors(found["trained"], kept, found["in_pass"], found["of_token"]))
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         from kpig.methods.parts import subspace

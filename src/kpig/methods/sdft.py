@@ -12,15 +12,20 @@ from kpig.config import RunConfig
 from kpig.config.section import Count, Share, Weight, cost
 from kpig.errors import DataError
 from kpig.methods.base import Clock, Loss, Method, Settings, Step
+from kpig.methods.parts.upkeep import CHARACTERS, Matrices, Upkeep
 from kpig.records import Example
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kpig.model.batch import Batch
-    from kpig.model.learner import Learner, Weights
+    from kpig.model.learner import Learner
 
 SLOT = "{demonstration}"
+
+LOGITS, MIXED_LOGITS = 5, 10
+"""Numbers of float32 for each logit that the divergence holds beside those of cross-entropy: the teacher's
+and what the gradient takes; with a mixture also its own. Counted in kpig.model.objective."""
 
 
 def _with_slot(hint: str) -> str:
@@ -70,11 +75,28 @@ class Sdft(Method):
     Settings = SdftSettings
     settings: SdftSettings
 
+    undivided = (
+        "is not one that can do so: its teacher has weights of its own, and divided ones can stand aside for "
+        "the starting ones only"
+    )
+
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        self._teacher: Weights | None = None
+        self._teacher: dict[str, Tensor] | None = None
         self._prompts: dict[str, tuple[int, ...]] = {}
         self.without_room: dict[str, int] = {}
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        """The teacher and its passes, and the model's own answers."""
+        shown = len(self.settings.hint) - len(SLOT)
+        is_copy = self.settings.teacher_rate < 1
+        return Upkeep(
+            copies=int(is_copy),
+            logits=LOGITS if self.settings.divergence in (0, 1) else MIXED_LOGITS,
+            read=1,
+            written=self.settings.max_new_tokens + 1,  # a cut answer gets an end
+            shown=shown // CHARACTERS,
+        )
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         self._teacher = learner.weights() if self.settings.teacher_rate < 1 else None
@@ -128,10 +150,9 @@ class Sdft(Method):
         """Move the teacher towards the weights that the update before this one left."""
         rate = self.settings.teacher_rate
         if self._teacher is not None and rate:
-            now = learner.weights()
-            self._teacher = {
-                name: one.to(learner.device).lerp(now[name], rate) for name, one in self._teacher.items()
-            }
+            for name, weight in learner.parameters().items():  # one at a time: there is no further copy
+                former = self._teacher[name].to(learner.device)
+                self._teacher[name] = former.lerp(weight.detach(), rate)
 
     def _answers(self, examples: Sequence[Example], clock: Clock, learner: Learner) -> list[str]:
         from kpig.model.generation import Sampling

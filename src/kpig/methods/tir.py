@@ -16,6 +16,7 @@ from kpig.config.section import Count, Weight, cost
 from kpig.methods.base import Method, Settings, Step
 from kpig.methods.parts import embeddings
 from kpig.methods.parts.memory import drawn
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 from kpig.records import Example
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class Tir(Method):
     settings: TirSettings
 
     needs_initial = True
+    undivided = (
+        "is not one that can do so: its importances are squares of each example's own gradient, and "
+        "processes that divide weights get the sum of theirs"
+    )
     penalties: ClassVar[Mapping[str, str]] = {"penalty": "method.tir.weight"}
 
     def __init__(self, config: RunConfig) -> None:
@@ -77,6 +82,11 @@ class Tir(Method):
         """A vector of length 1 for each past step, of its prompts and of its responses."""
         self._present: dict[str, list[float]] = {}
         self._held: dict[str, Tensor] = {}
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        """θ*, I and (1 − s) I, and two bytes for whose each is; a step ends as one of `ewc` does."""
+        count = self.settings.num_examples
+        return Upkeep(copies=1, wide=2.5, at_end=3, measured=count, embedded=count)
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
         from kpig.methods.parts.distance import anchor

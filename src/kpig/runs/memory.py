@@ -3,8 +3,8 @@
 Everything is in bytes. How far the sum is off what was measured stands in docs/running.md.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from kpig.config import OFFLOAD, RunConfig
 from kpig.methods import chosen
 from kpig.methods.base import Method
 from kpig.methods.parts.kpig_settings import KpigSettings
+from kpig.methods.parts.upkeep import Factors, Upkeep
 from kpig.model import portions, vocabulary
 from kpig.model.encoding import Encoded
 from kpig.model.folder import is_adapter, is_local, resolve
@@ -89,12 +90,27 @@ UNGATED = 5 / 4
 """Of the bytes of a feed-forward part with a gate, what one without keeps: the terms of a GELU."""
 
 
+PLAIN = Upkeep()
+"""That of a method that holds nothing of its own."""
+
+
 class Length(NamedTuple):
     """Tokens of an example: of the longer twin, of the response in both, and whether it has a masked twin."""
 
     tokens: int
     response: int
     has_twin: bool
+
+    @property
+    def prompt(self) -> int:
+        """Tokens before the response."""
+        return self.tokens - self.response
+
+    def learned(self, upkeep: Upkeep) -> "Length":
+        """As a method learns it: with what the model writes in the place of the response."""
+        if not upkeep.written:
+            return self
+        return Length(self.prompt + upkeep.written, upkeep.written, False)
 
 
 @dataclass(frozen=True)
@@ -124,7 +140,8 @@ class Load:
     ones of which `read_targets` are predicted are read so where gains are measured. `autocast` says that
     passes of an update compute in bfloat16, `checkpointed` that activations are computed twice, and where
     what enters a layer is kept. With `makes_logits` those of all targets are held, else a part of them, of
-    which a formula reads `of_a_formula` at once.
+    which a formula reads `of_a_formula` at once. `alone` are tokens and targets of the longest example by
+    itself. `written` tokens are read and written side by side while the model learns.
     """
 
     tokens: int
@@ -138,6 +155,8 @@ class Load:
     checkpointed: bool | Literal["offload"] = False
     makes_logits: bool = True
     of_a_formula: int = portions.LOGITS
+    alone: tuple[int, int] = (0, 0)
+    written: float = 0
 
 
 @dataclass(frozen=True)
@@ -152,6 +171,8 @@ class Memory:
     activations: float
     logits: float
     program: float
+    method: float = 0
+    """What the method keeps: see `kpig.methods.parts.upkeep`."""
 
     @property
     def total(self) -> float:
@@ -161,16 +182,21 @@ class Memory:
 
 @dataclass(frozen=True)
 class Phases:
-    """What a run does by turns: an update, measuring gains, answering."""
+    """What a run does by turns: an update, measuring gains, answering, and what a method does between passes.
+
+    That is writing answers that it learns, or the end of a step.
+    """
 
     training: Memory
     gain: Memory
     answering: Memory
+    between: Memory
 
     @property
     def most(self) -> Memory:
         """What takes most of them."""
-        return max((self.training, self.gain, self.answering), key=lambda one: one.total)
+        every = (self.training, self.gain, self.answering, self.between)
+        return max(every, key=lambda one: one.total)
 
 
 def needed(shape: Shape, load: Load, num_references: int = 0, program: int = 0) -> Memory:
@@ -178,13 +204,22 @@ def needed(shape: Shape, load: Load, num_references: int = 0, program: int = 0) 
     return phases(shape, load, num_references, program).most
 
 
-def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0, divided: int = 1) -> Phases:
+def phases(
+    shape: Shape,
+    load: Load,
+    num_references: int = 0,
+    program: int = 0,
+    divided: int = 1,
+    upkeep: Upkeep = PLAIN,
+) -> Phases:
     """What each part of a run takes at the most.
 
     `num_references` are copies of the trained weights that are kept beside them. `program` are bytes of the
     program itself where it computes in the same memory, as on a CPU; the allocator's scatter counts then too.
-    `divided` is the number of processes that divide the weights and what there is for each of them.
+    `divided` is the number of processes that divide the weights and what there is for each of them. `upkeep`
+    is what the method says that it holds.
     """
+    shape = learning(shape, upkeep)
     whole = _gathered(shape) if divided > 1 else 0
     trained = shape.trained * shape.trained_bytes / divided
     weights = (shape.weights / divided + whole) * shape.weight_bytes + (trained if shape.is_adapted else 0)
@@ -192,8 +227,8 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0, 
     in_pass = whole if divided > 1 and load.checkpointed else shape.weights
     casts = CAST_BYTES * in_pass if is_cast else 0
     kept_casts = 0 if shape.is_adapted or divided > 1 else casts  # without a gradient others go at once
-    logits = _all_logits(shape, load) if load.makes_logits else _some_logits(shape, load)
-    activations = _activations(shape, load, logits)
+    logits = _all_logits(shape, load, upkeep.logits) if load.makes_logits else _some_logits(shape, load)
+    activations = _activations(shape, load, logits, upkeep.factors)
     scattered = 1 + SCATTERED if program else 1
 
     def held(passes: float, logits: float, is_training: bool, casts: float, gradients: float = 0) -> Memory:
@@ -206,6 +241,7 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0, 
             activations=passes * scattered,
             logits=logits * scattered,
             program=program,
+            method=_kept(shape, upkeep, is_training) / divided,
         )
 
     in_layer = 4 * (shape.hidden + shape.inner)
@@ -214,6 +250,7 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0, 
     gradients = of_whole + (trained if load.is_split else max(0, trained - activations - logits))
     number = 2 if is_cast else shape.number_bytes
     read_logits = 4 * shape.vocabulary * READ_LOGITS * load.read_targets
+    writing = held(load.written * of_answer * shape.number_bytes, 0, True, kept_casts)
     return Phases(
         held(activations, logits, True, casts, gradients),
         held(
@@ -223,7 +260,34 @@ def phases(shape: Shape, load: Load, num_references: int = 0, program: int = 0, 
             kept_casts,
         ),
         held(load.generated * of_answer * shape.number_bytes, 0, False, 0),
+        max(writing, _ending(shape, load, upkeep, held), key=lambda one: one.total),
     )
+
+
+def learning(shape: Shape, upkeep: Upkeep) -> Shape:
+    """The shape with what learns in the place of its weights, where a method has such."""
+    if upkeep.factors is None:
+        return shape
+    return replace(shape, trained=upkeep.factors.trained, trained_bytes=shape.number_bytes)
+
+
+def _kept(shape: Shape, upkeep: Upkeep, is_training: bool) -> float:
+    """Bytes that a method keeps. Copies are reckoned all the time, though some are there in a step only."""
+    each = upkeep.copies * shape.trained_bytes + upkeep.wide * max(4, shape.trained_bytes)
+    beside = upkeep.factors.kept if upkeep.factors is not None and is_training else 0
+    return each * shape.trained + beside * shape.number_bytes
+
+
+def _ending(shape: Shape, load: Load, upkeep: Upkeep, held: Callable[..., Memory]) -> Memory:
+    """The end of a step: one example's pass, and what is made of its gradient, which is there besides."""
+    if not upkeep.at_end:
+        return held(0, 0, True, 0)
+    tokens, targets = load.alone
+    alone = replace(load, tokens=tokens, targets=targets, twin_targets=0)
+    logits = _all_logits(shape, alone)
+    activations = _activations(shape, alone, logits)
+    taken = upkeep.at_end * 4 * shape.trained
+    return held(activations, logits, True, 0, max(0, taken - activations - logits))
 
 
 def _gathered(shape: Shape) -> float:
@@ -235,11 +299,13 @@ def _gathered(shape: Shape) -> float:
     return outside + 2 * (shape.weights - outside) / shape.layers
 
 
-def _activations(shape: Shape, load: Load, logits: float) -> float:
+def _activations(shape: Shape, load: Load, logits: float, factors: Factors | None = None) -> float:
     """Bytes that are kept for the way back. Layers are computed twice when the logits are gone."""
-    kept = KEPT[shape.number_bytes < 4, load.autocast, shape.is_adapted]
+    kept = KEPT[shape.number_bytes < 4, load.autocast, shape.is_adapted and factors is None]
     inner = shape.inner * (1 if shape.gated else UNGATED)
     in_each = load.tokens * (kept.hidden * shape.hidden + kept.keys * shape.keys + kept.inner * inner)
+    if factors is not None:
+        in_each += (factors.in_pass + load.tokens * factors.of_token) * shape.number_bytes / shape.layers
     stream = load.tokens * shape.hidden * shape.number_bytes
     if not load.checkpointed:
         return shape.layers * in_each + OUTSIDE * stream
@@ -247,8 +313,8 @@ def _activations(shape: Shape, load: Load, logits: float) -> float:
     return (entering + OUTSIDE) * stream + max(0.0, in_each - logits)
 
 
-def _all_logits(shape: Shape, load: Load) -> int:
-    return 4 * shape.vocabulary * (LOGITS * load.targets + TWIN_LOGITS * load.twin_targets)
+def _all_logits(shape: Shape, load: Load, more: int = 0) -> int:
+    return 4 * shape.vocabulary * ((LOGITS + more) * load.targets + TWIN_LOGITS * load.twin_targets)
 
 
 def _some_logits(shape: Shape, load: Load) -> int:
@@ -299,9 +365,10 @@ def at_most(
     copies = int(method.needs_initial and not starts_bare) + int(config.train.keep_best)
     program = PROGRAM + (PEFT if config.model.adapter == "lora" else 0) if place.type == "cpu" else 0
     divided = place.processes if config.train.shard else 1
+    upkeep = method.upkeep(shape.matrices)
     found = [
-        phases(shape, load, copies, program, divided)
-        for load in _loads(config, method, lengths, measured, place)
+        phases(shape, load, copies, program, divided, upkeep)
+        for load in _loads(config, method, upkeep, lengths, measured, place)
     ]
     return max(found, key=lambda one: one.most.total)
 
@@ -312,10 +379,9 @@ def sentences(config: RunConfig, tasks: Stream) -> list[str]:
     if found is None:
         return []
     parts = [f"{one.name} {size(value)}" for one in fields(found) if (value := getattr(found, one.name))]
-    told = [
-        f"memory: about {size(found.total)} at the most ({', '.join(parts)}); what the method keeps comes on "
-        "top"
-    ]
+    method = chosen.create(config)
+    rest = "; what the method keeps comes on top" if type(method).upkeep is Method.upkeep else ""
+    told = [f"memory: about {size(found.total)} at the most ({', '.join(parts)}){rest}"]
     free = _free(_device(config))
     if free is not None and found.total > free:
         told.append(
@@ -338,11 +404,11 @@ def num_read(config: RunConfig, method: Method, replays: bool = True) -> int:
 
 
 def micro_batches(
-    config: RunConfig, method: Method, lengths: Sequence[Length], place: Place
+    config: RunConfig, method: Method, upkeep: Upkeep, lengths: Sequence[Length], place: Place
 ) -> list[list[Length]]:
     """An update of the longest examples, as it is cut into passes."""
     count = num_read(config, method)
-    longest = sorted(lengths, key=lambda one: -one.tokens)[:count]
+    longest = sorted((one.learned(upkeep) for one in lengths), key=lambda one: -one.tokens)[:count]
     longest += [longest[0]] * (count - len(longest))
     tokens = [one.tokens * (2 if method.paired else 1) for one in longest]
     budget = portions.training(place, config.train.tokens_per_micro_batch)
@@ -351,10 +417,17 @@ def micro_batches(
 
 
 def _loads(
-    config: RunConfig, method: Method, lengths: Sequence[Length], measured: Measured, place: Place
+    config: RunConfig,
+    method: Method,
+    upkeep: Upkeep,
+    lengths: Sequence[Length],
+    measured: Measured,
+    place: Place,
 ) -> list[Load]:
     """The micro-batches of an update of the longest examples, each with what is read and answered besides."""
-    groups, evaluate = micro_batches(config, method, lengths, place), config.evaluate
+    groups, evaluate = micro_batches(config, method, upkeep, lengths, place), config.evaluate
+    longest = groups[0][0]
+    written = config.train.batch_size * longest.tokens if upkeep.written else 0
     probed = measured.tasks * evaluate.num_gain_examples if evaluate.gain or probes(method) else 0
     with_twins = sum(one.tokens * (2 if one.has_twin else 1) for one in lengths) / len(lengths)
     responses = sum(one.response * (2 if one.has_twin else 1) for one in lengths) / len(lengths)
@@ -362,7 +435,7 @@ def _loads(
     generated = portions.generation(place, evaluate.tokens_per_batch, evaluate.row_tokens != 0)
     if measured.tests:
         num_answers = measured.tests * (2 if evaluate.half_listening else 1)
-        in_all = num_answers * (groups[0][0].tokens + evaluate.max_new_tokens)
+        in_all = num_answers * (max(one.tokens for one in lengths) + evaluate.max_new_tokens)
         generated = min(generated, in_all)
     loads = []
     for group in groups:
@@ -381,6 +454,8 @@ def _loads(
                 checkpointed=config.train.gradient_checkpointing,
                 makes_logits=method.makes_logits,
                 of_a_formula=portions.logits_of_a_formula(place),
+                alone=(longest.tokens, longest.response),
+                written=min(written, portions.generation(place)),
             )
         )
     return loads

@@ -11,6 +11,7 @@ from kpig.errors import UsageError
 from kpig.methods import chosen
 from kpig.methods.base import Method
 from kpig.methods.parts.kpig_settings import KpigSettings
+from kpig.methods.parts.upkeep import Factors, Upkeep
 from kpig.model import portions
 from kpig.model.folder import is_adapter, is_local, resolve
 from kpig.runs import disk, memory, shapes
@@ -86,16 +87,18 @@ class Way:
 
 @dataclass(frozen=True)
 class Work:
-    """Multiplications and additions of an update, of all updates, and of measuring gains while learning."""
+    """Multiplications and additions of an update, of all updates, of measuring gains while learning, and of
+    what steps begin and end with."""
 
     update: float
     updates: float
     gains: float
+    steps: float = 0
 
     @property
     def total(self) -> float:
         """Of the whole training."""
-        return self.updates + self.gains
+        return self.updates + self.gains + self.steps
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def plan(config: RunConfig, told: Told) -> Plan:
     shape = _shape(changed, told)
     place = _place(changed, shape, told.devices)
     method, plain = chosen.create(changed), _changed(changed, (f"method.name={PLAIN}",))
-    groups = memory.micro_batches(changed, method, data.lengths, place)
+    upkeep = method.upkeep(shape.matrices)
+    groups = memory.micro_batches(changed, method, upkeep, data.lengths, place)
     updates, work = _num_updates(changed, method, data), _work(changed, shape, data)
     turns = math.ceil(len(groups) / told.devices) / len(groups)
     answers = data.measured.tests * (2 if config.evaluate.half_listening else 1)
@@ -152,7 +156,9 @@ def plan(config: RunConfig, told: Told) -> Plan:
         plain=_work(plain, shape, data),
         plain_phases=memory.at_most(plain, shape, data.lengths, data.measured, place),
         update_seconds=_seconds(work.update * turns, told.teraflops),
-        training_seconds=_seconds(work.updates * turns + work.gains / told.devices, told.teraflops),
+        training_seconds=_seconds(
+            work.updates * turns + (work.gains + work.steps) / told.devices, told.teraflops
+        ),
         answers=answers,
         answering_seconds=_answering(changed, told, shape, data, place, answers),
         disk=disk.needed(changed, shape.trained * shape.trained_bytes, data.steps),
@@ -272,27 +278,69 @@ def _work(config: RunConfig, shape: Shape, data: Data) -> Work:
         _reference_work(config, method, shape, one) for one in data.lengths
     )
     first, later = (memory.num_read(config, method, replays) for replays in (False, True))
-    in_all = updates * (first + (data.steps - 1) * later)
+    in_first = per_example - _read_of_past(method, shape, data)
     return Work(
-        update=per_example * (later if data.steps > 1 else first),
-        updates=per_example * in_all,
+        update=per_example * later if data.steps > 1 else in_first * first,
+        updates=updates * (in_first * first + (data.steps - 1) * per_example * later),
         gains=_gain_work(method, shape, data, updates),
+        steps=_step_work(config, method, shape, data),
     )
 
 
 def _example_work(config: RunConfig, method: Method, shape: Shape, length: Length) -> float:
-    """Forward and backward, the masked twin included, and the reference's pass over the twin.
-
-    Backward is twice the forward; the gradients of frozen weights are left out of it.
+    """Forward and backward, the masked twin included, the reference's pass over the twin, and what a method
+    does besides: passes without gradient, and answers that the model writes.
     """
-    layers = _layer_work(shape, length)
-    forward = _forward_work(shape, length)
-    learned = forward * (2 if shape.is_adapted else 3)
+    upkeep = method.upkeep(shape.matrices)
+    learned = _learned_work(config, shape, length.learned(upkeep), upkeep.factors)
+    twins = learned * _num_twins(config, method, length) + _reference_work(config, method, shape, length)
+    read, written = _read_besides(length, upkeep), length.learned(upkeep)
+    besides = upkeep.read * _forward_work(shape, read)
+    if upkeep.written:
+        besides += _forward_work(shape, written)
+    return learned + twins + besides
+
+
+def _learned_work(config: RunConfig, shape: Shape, length: Length, factors: Factors | None = None) -> float:
+    """Forward and backward, which is twice the forward; the gradients of frozen weights are left out of it.
+
+    Of factors both those that learn and those that stay are multiplied with, and get a gradient.
+    """
+    is_frozen = shape.is_adapted or factors is not None
+    learned = _forward_work(shape, length) * (2 if is_frozen else 3)
     if config.train.gradient_checkpointing:
-        learned += layers
-    if shape.is_adapted:
-        learned += 6 * shape.trained * length.tokens
-    return learned * (1 + _num_twins(config, method, length)) + _reference_work(config, method, shape, length)
+        learned += _layer_work(shape, length)
+    beside = 2 * factors.trained if factors else shape.trained if shape.is_adapted else 0
+    return learned + 6 * beside * length.tokens
+
+
+def _read_of_past(method: Method, shape: Shape, data: Data) -> float:
+    """What a method reads of each example from the second step on only."""
+    upkeep = method.upkeep(shape.matrices)
+    if not upkeep.needs_past:
+        return 0.0
+    return upkeep.read * fmean(_forward_work(shape, _read_besides(one, upkeep)) for one in data.lengths)
+
+
+def _read_besides(length: Length, upkeep: Upkeep) -> Length:
+    """What a pass without gradient reads: the example; with answers, also its response before them."""
+    if not upkeep.written:
+        return length
+    tokens = length.tokens + upkeep.shown + upkeep.written
+    return Length(tokens, upkeep.written, False)
+
+
+def _step_work(config: RunConfig, method: Method, shape: Shape, data: Data) -> float:
+    """What all steps begin and end with: see `Upkeep`. Of a task, memory has what `[replay]` says."""
+    upkeep = method.upkeep(shape.matrices)
+    learned = fmean(_learned_work(config, shape, one) for one in data.lengths)
+    layers = fmean(_layer_work(shape, one) for one in data.lengths)
+    found = data.steps * (upkeep.measured * learned + upkeep.embedded * layers)
+    if upkeep.chooses:
+        twins = fmean(one.has_twin * _forward_work(shape, one) for one in data.lengths)
+        kept = min(config.replay.memory_per_task * data.measured.tasks, data.examples)
+        found += (data.examples + kept * (data.steps - 1) / 2) * (learned + twins)
+    return found
 
 
 def _num_twins(config: RunConfig, method: Method, length: Length) -> float:

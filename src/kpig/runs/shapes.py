@@ -1,6 +1,7 @@
 """What of a model decides how much it takes: by a folder's files, a config.json alone, or a known name."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -93,6 +94,17 @@ class Shape:
         """Weights that each token is multiplied with: the matrices of all layers, of experts those used."""
         attention = 2 * self.hidden * ((self.queries or self.hidden) + self.keys)
         return self.layers * (attention + (3 if self.gated else 2) * self.hidden * self.inner)
+
+    @property
+    def matrices(self) -> dict[tuple[int, int], int]:
+        """How many matrices of each size all layers have, the smaller number first; of one expert's alone."""
+        queries = self.queries or self.hidden
+        inner = [self.inner] * (3 if self.gated else 2)
+        each = Counter(
+            (min(self.hidden, size), max(self.hidden, size))
+            for size in (queries, queries, self.keys, self.keys, *inner)
+        )
+        return {size: self.layers * count for size, count in each.items()}
 
 
 def of_section(section: ModelSection) -> Shape | None:

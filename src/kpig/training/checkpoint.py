@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from kpig.errors import RunError
 from kpig.files import as_line, disk_error, replace_folder, sync_folder
@@ -76,12 +77,22 @@ def capture(
     Where weights are divided, all processes ask at the same time, and the main one has them whole.
     """
     saved, weights = optimizer.state_dict()["state"], learner.weights()
+    state = method.state_dict()
     if learner.network.is_sharded:
-        saved = {number: gathered(state) for number, state in saved.items()}
+        state = _whole(state)
+        saved = {number: gathered(one) for number, one in saved.items()}
         weights = gathered(weights)
         if best is not None and best.weights is not None:
-            best = replace(best, weights=gathered(best.weights))
-    return Checkpoint(update, weights, saved, method.state_dict(), learner.ledger.as_dict(), best)
+            best = replace(best, weights=gathered(best.weights), method=_whole(best.method))
+    return Checkpoint(update, weights, saved, state, learner.ledger.as_dict(), best)
+
+
+def _whole(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's state with its divided tensors whole in the main process, and empty in the others."""
+    plain, tensors = parted(state)
+    divided = {name: one for name, one in tensors.items() if isinstance(one, DTensor)}
+    found = gathered(divided) or {name: torch.empty(0) for name in divided}
+    return _joined(plain, tensors | found)
 
 
 def publish(checkpoint: Checkpoint, step_dir: Path) -> None:
@@ -224,7 +235,10 @@ def write_state(state: dict[str, Any], folder: Path, **more: Any) -> None:
 def as_read(state: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a method's state that nothing changes any more: as it would be read back from files."""
     plain, tensors = parted(state)
-    copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+    copies = {
+        name: one.detach().clone() if isinstance(one, DTensor) else one.detach().to("cpu", copy=True)
+        for name, one in tensors.items()
+    }
     return _joined(json.loads(as_line(plain)), copies)
 
 

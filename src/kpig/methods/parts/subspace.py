@@ -45,15 +45,15 @@ class _Model(OSFModel):
     ) -> None:
         if not isinstance(target, nn.Linear | Conv1D) or min(target.weight.shape) < 2:
             return
-        rank = num_preserved(target.weight, peft_config.effective_rank or 0)
+        rank = num_preserved(target.weight.shape, peft_config.effective_rank or 0)
         kind = Linear if isinstance(target, nn.Linear) else _OnConv1D
         made = kind(target, adapter_name, config=peft_config, effective_rank=rank)
         self._replace_module(parent, target_name, made, target)
 
 
-def num_preserved(weight: Tensor, share: float) -> int:
+def num_preserved(shape: Sequence[int], share: float) -> int:
     """How many leading directions of a matrix a share is: at least one, and one is left to learn."""
-    smaller = min(weight.shape)
+    smaller = min(shape)
     return max(1, min(smaller - 1, int(smaller * share)))
 
 

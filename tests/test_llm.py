@@ -944,7 +944,7 @@ def test_a_local_model_uses_the_chat_template_where_there_is_one(make_learner, m
     monkeypatch.setattr(
         learner,
         "generate",
-        lambda prompts, limit: (
+        lambda prompts, *_: (
             seen.extend(map(learner.tokenizer.decode, prompts)) or [("", True)] * len(prompts)
         ),
     )

@@ -9,7 +9,6 @@ import typer
 
 from kpig.cli.app import Overrides, app, quiet
 from kpig.cli.screen import say, show
-from kpig.config import TINY
 
 if TYPE_CHECKING:
     from kpig.config import RunConfig
@@ -45,7 +44,7 @@ def quickstart(
     seed: Annotated[int, typer.Option("--seed", help="Seed of training order, replay and adapters.")] = 0,
     model: Annotated[
         str, typer.Option("--model", help="A model instead of the tiny one, with LoRA: a folder, a hub name.")
-    ] = TINY,
+    ] = "",
     overrides: Overrides = None,
 ) -> None:
     """Teach the tiny model four months of a support desk by three methods: a few minutes on a laptop.
@@ -74,7 +73,7 @@ def run(
     seed: int = 0,
     watch: "Watcher | None" = None,
     overrides: Sequence[str] = (),
-    model: str = TINY,
+    model: str = "",
 ) -> "list[RunRecord]":
     """One run per method under `out`, with equal budgets and data; finished ones are taken as they are."""
     from kpig.config import build
@@ -97,9 +96,11 @@ def run(
 
 
 def settings_for(model: str) -> dict[str, Any]:
-    """The sections of a config for a model, without the tasks' place."""
-    sections = copy.deepcopy(SETTINGS if model == TINY else OF_A_REAL_MODEL)
-    return sections if model == TINY else sections | {"model": sections["model"] | {"path": model}}
+    """The sections of a config for a model, or the tiny one, without the tasks' place."""
+    if not model:
+        return copy.deepcopy(SETTINGS)
+    sections = copy.deepcopy(OF_A_REAL_MODEL)
+    return sections | {"model": sections["model"] | {"path": model}}
 
 
 def prepare(settings: "RunConfig") -> None:

@@ -34,8 +34,8 @@ FINAL = {
     "p_held_out": "P held-out →",
     "v_seen": "← V seen",
     "v_held_out": "← V held-out",
-    "half_listening_seen": "← half-listening % seen",
-    "half_listening_held_out": "← half-listening % held-out",
+    "half_listening_seen": "← half % seen",
+    "half_listening_held_out": "← half % held-out",
 }
 IN_ROWS = {
     "p_seen": "P seen",

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -156,8 +156,26 @@ def turn_back(shards: Shards | None) -> AbstractContextManager[None]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor of which each process may have a part, whole: all processes ask at the same time."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    """A tensor of which each process may have a part, whole, without gradient: all processes ask at once."""
+    if not isinstance(tensor, DTensor):
+        return tensor
+    return _joined(tensor.detach()) if tensor.placements[0].is_shard(0) else tensor.full_tensor()
+
+
+def _joined(tensor: DTensor) -> Tensor:
+    """The rows of all processes, one below the other; the last parts may be shorter, or empty.
+
+    Not by `full_tensor`: torch 2.13 starts that exchange with Python's lock held. Seen once with gloo: a
+    process then stood still where it starts it. Probably gloo's thread, which frees tensors of the exchange
+    before with its own lock held, waited for Python's.
+    """
+    parts = tensor.device_mesh.size()
+    own, rows = tensor.to_local(), -(-tensor.shape[0] // parts)
+    padded = own.new_zeros(rows, *tensor.shape[1:])
+    padded[: own.shape[0]] = own
+    complete = own.new_empty(rows * parts, *tensor.shape[1:])
+    distributed.all_gather_into_tensor(complete, padded, group=tensor.device_mesh.get_group())
+    return complete[: tensor.shape[0]]
 
 
 def gathered(tensors: Weights) -> dict[str, Tensor]:

@@ -165,17 +165,15 @@ def whole(tensor: Tensor) -> Tensor:
 def _joined(tensor: DTensor) -> Tensor:
     """The rows of all processes, one below the other; the last parts may be shorter, or empty.
 
-    Not by `full_tensor`: torch 2.13 starts that exchange with Python's lock held. Seen once with gloo: a
-    process then stood still where it starts it. Probably gloo's thread, which frees tensors of the exchange
-    before with its own lock held, waited for Python's.
+    Not by `full_tensor`: with gloo a process once stood still where torch 2.13 starts that exchange. Why is not
+    proven. It may start it with Python's lock held, for which gloo's thread waits, holding its own.
     """
-    parts = tensor.device_mesh.size()
-    own, rows = tensor.to_local(), -(-tensor.shape[0] // parts)
-    padded = own.new_zeros(rows, *tensor.shape[1:])
+    mesh, own = tensor.device_mesh, tensor.to_local()
+    padded = own.new_zeros(-(-tensor.shape[0] // mesh.size()), *tensor.shape[1:])
     padded[: own.shape[0]] = own
-    complete = own.new_empty(rows * parts, *tensor.shape[1:])
-    distributed.all_gather_into_tensor(complete, padded, group=tensor.device_mesh.get_group())
-    return complete[: tensor.shape[0]]
+    parts = [torch.empty_like(padded) for _ in range(mesh.size())]
+    distributed.all_gather(parts, padded, group=mesh.get_group())
+    return torch.cat(parts)[: tensor.shape[0]]
 
 
 def gathered(tensors: Weights) -> dict[str, Tensor]:

@@ -159,16 +159,16 @@ def whole(tensor: Tensor) -> Tensor:
     """A tensor of which each process may have a part, whole, without gradient: all processes ask at once."""
     if not isinstance(tensor, DTensor):
         return tensor
-    return _joined(tensor.detach()) if tensor.placements[0].is_shard(0) else tensor.full_tensor()
+    return _joined(tensor) if tensor.placements[0].is_shard(0) else tensor.full_tensor()
 
 
 def _joined(tensor: DTensor) -> Tensor:
     """The rows of all processes, one below the other; the last parts may be shorter, or empty.
 
-    Not by `full_tensor`: with gloo a process once stood still where torch 2.13 starts that exchange. Why is not
-    proven. It may start it with Python's lock held, for which gloo's thread waits, holding its own.
+    Not by `full_tensor`: with gloo a process once stood still where torch 2.13 starts that exchange. Why is
+    not proven. It may start it with Python's lock held, for which gloo's thread waits, holding its own.
     """
-    mesh, own = tensor.device_mesh, tensor.to_local()
+    mesh, own = tensor.device_mesh, tensor.to_local().detach()
     padded = own.new_zeros(-(-tensor.shape[0] // mesh.size()), *tensor.shape[1:])
     padded[: own.shape[0]] = own
     parts = [torch.empty_like(padded) for _ in range(mesh.size())]

@@ -105,8 +105,10 @@ def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
 def with_more(run: Run, test_per_task: int) -> str:
     """The run's config with so many test examples of each task."""
     settings = config.load_resolved(run.path / "config.toml")
-    stream = settings.stream.model_copy(update={"test_per_task": test_per_task})
-    return config.dump(settings.model_copy(update={"stream": stream}))
+    is_suite = settings.stream.path == config.SUITE
+    section, key = ("suite", "num_test") if is_suite else ("stream", "test_per_task")
+    more = getattr(settings, section).model_copy(update={key: test_per_task})
+    return config.dump(settings.model_copy(update={section: more}))
 
 
 def mean(values: Iterable[float | None]) -> float | None:

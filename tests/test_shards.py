@@ -1,5 +1,6 @@
 """Weights divided between processes: the same choices, losses and weights as one process that has all."""
 
+import math
 import re
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.distributed.tensor import DTensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 import forked
 import launched
@@ -118,6 +120,23 @@ def started(adapter=False, is_begun=False):
                 weight.add_(0.02 * (1 + number % 3))
         found.append(learner)
     return found
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_tensor_of_any_length_is_whole_again_in_every_process_also_where_some_have_none_of_it(size):
+    shapes = [(1,), (2, 3), (5,), (7, 2), (8, 1, 3), (4, 0)]
+    tensors = [torch.arange(math.prod(shape), dtype=torch.float32).reshape(shape) for shape in shapes]
+    tensors.append(tensors[3].to(torch.bfloat16).requires_grad_())
+
+    def work():
+        mesh = init_device_mesh("cpu", (size,))
+        divided = [distribute_tensor(one, mesh, [Shard(0)], src_data_rank=None) for one in tensors]
+        return [whole(one) for one in divided], [one.to_local().shape[0] for one in divided]
+
+    for found, lengths in in_processes(work, size):
+        assert lengths != [len(one) for one in tensors] and not any(one.requires_grad for one in found)
+        for one, like in zip(found, tensors, strict=True):
+            assert one.dtype == like.dtype and torch.equal(one, like.detach())
 
 
 ROWS = [((2, 3, 4), (5, 6, 7)), ((8, 9), (10, 11, 12, 13))]

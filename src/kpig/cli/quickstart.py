@@ -29,8 +29,8 @@ OF_A_REAL_MODEL: dict[str, Any] = {
     "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
     "evaluate": SETTINGS["evaluate"] | {"num_gain_examples": 4},
 }
-"""Instead of them: it knows the words already, and each pass takes a hundred times as long. Rank and rate are
-those of benchmarks/smollm2-short-base.toml; no method was searched for here either."""
+"""Instead of them: it knows the words already, and has many times the weights. Rank and rate are those of
+benchmarks/smollm2-short-base.toml; no method was searched for here either."""
 
 
 @app.command()

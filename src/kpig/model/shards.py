@@ -158,8 +158,8 @@ def turn_back(shards: Shards | None) -> AbstractContextManager[None]:
 def whole(tensor: Tensor) -> Tensor:
     """A tensor of which each process may have a part, whole, without gradient: all processes ask at once."""
     if not isinstance(tensor, DTensor):
-        return tensor
-    return _joined(tensor) if tensor.placements[0].is_shard(0) else tensor.full_tensor()
+        return tensor.detach()
+    return _joined(tensor) if tensor.placements[0].is_shard(0) else tensor.full_tensor().detach()
 
 
 def _joined(tensor: DTensor) -> Tensor:

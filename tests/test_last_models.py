@@ -1,0 +1,81 @@
+"""What benchmarks/last_models.py makes of a sweep's last models, and that the page has what its rows say."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ROWS = ROOT / "docs/results/smollm2-short-40.jsonl"
+PAGE = ROOT / "docs/results/real-model.md"
+
+
+def printed(*arguments, cwd=ROOT):
+    command = [sys.executable, str(ROOT / "benchmarks/last_models.py"), *map(str, arguments)]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    assert found.returncode == 0, found.stderr
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in found.stdout.splitlines()]
+
+
+def test_the_table_of_the_page_is_that_of_the_rows():
+    head, _, *lines = printed(ROWS)
+    section = PAGE.read_text().partition("### All test examples")[2].partition("\n## ")[0]
+    written = [line for line in section.splitlines() if line.startswith("| ")]
+    of_page = [[cell.strip() for cell in line.strip("|").split("|")] for line in written]
+    names, *told = of_page
+    assert len(told) == len(lines) == 3
+    for line, cells in zip(lines, told, strict=True):
+        for name, cell in zip(names[1:], cells[1:], strict=True):
+            found = line[head.index(name)]
+            assert (found.partition(" [")[0] if name.startswith("gain") else found) == cell, name
+
+
+def test_the_differences_of_the_page_are_those_of_the_rows():
+    head, _, *lines = printed(ROWS, "--against", "kpig twin")
+    (at,) = (number for number, line in enumerate(lines) if line[0].startswith("replay"))
+    minus = lines[at + 1]
+    page = " ".join(PAGE.read_text().split())
+    for name in ("P seen", "P held-out", "half-listening % seen", "half-listening % held-out"):
+        mean, low, high, p = re.findall(r"[+-]?\d+\.\d+", minus[head.index(name)])[:4]
+        assert f"{mean} [{low.lstrip('+')}, {high.lstrip('+')}]" in page and f"p {float(p):.2f}" in page
+
+
+def test_models_of_runs_are_asked_once_and_their_rows_give_the_table_again(tmp_path):
+    base = {"suite": {"num_steps": 2, "tasks_per_step": 1, "num_train": 8, "num_held_out": 1}}
+    (tmp_path / "sweep.toml").write_text(
+        "\n".join(
+            [
+                'methods = ["sequential", "replay"]',
+                "seeds = [0]",
+                "[base.suite]",
+                *(f"{key} = {value}" for key, value in base["suite"].items()),
+                "[base.train]",
+                "updates_per_step = 1",
+                "[base.evaluate]",
+                "max_new_tokens = 2",
+                "num_gain_examples = 2",
+            ]
+        )
+    )
+    spec = [sys.executable, "-m", "kpig", "sweep", "sweep.toml", "--out", "runs"]
+    subprocess.run(spec, check=True, capture_output=True, cwd=tmp_path)
+    asked = ("runs", "--out", "asked", "--test-per-task", 3, "--rows", "rows.jsonl", "--against", "replay")
+    first = printed(*asked, cwd=tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert {row["line"] for row in rows} == {"sequential", "replay"} and all(row["computing"] for row in rows)
+    assert len({name.rpartition(" ")[2] for name in rows[0]["scores"]}) == 2, "seen and held-out tasks"
+    scores = tmp_path / "asked" / rows[0]["run"] / "scores.json"
+    assert {task["n"] for task in json.loads(scores.read_text())["tasks"].values()} == {3}
+    written = scores.stat().st_mtime_ns
+    assert (
+        printed(*asked, cwd=tmp_path) == first == printed("rows.jsonl", "--against", "replay", cwd=tmp_path)
+    )
+    assert scores.stat().st_mtime_ns == written
+    assert any(line[0] == "minus replay" for line in first)
+
+
+def test_runs_without_a_place_for_answers_are_a_wrong_use(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 2 and "needs --out" in found.stderr

@@ -4,6 +4,8 @@
     kpig sweep runs/tune.toml --out runs/tune --workers 2
     python benchmarks/tune.py best full runs/tune            # each method's best, as [[settings]] for a sweep
 
+Names of methods at the end of a command limit it to those.
+
 Stream (suite seed 100) and training seed (100) are none of the ladder's. A method's main setting is tried at
 three values times three learning rates; methods without one at six learning rates. (The lowest of the three
 was added when the highest had lost everywhere and sequential and a_gem, tried at six, did best at their
@@ -14,6 +16,7 @@ a few points are noise, for every method alike.
 
 import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import tomli_w
@@ -32,6 +35,7 @@ FULL: Grid = {
     "dynosaur": ("method.dynosaur.num_tasks", (2, 4, 8)),
     "inscl": None,
     "dynainst": ("method.dynainst.entropy_weight", (0.003, 0.01, 0.1)),
+    "derpp": ("method.derpp.alpha", (0.1, 0.3, 1.0)),
     "adapt_inf": ("method.adapt_inf.share", (0.25, 0.5, 0.75)),
     "ssr": None,
     "radis": ("method.radis.num_examples", (30, 100, 0)),
@@ -46,6 +50,8 @@ FULL: Grid = {
     "lwf": ("method.lwf.weight", (0.3, 1.0, 3.0)),
     "a_gem": None,
     "migu": ("method.migu.threshold", (0.3, 0.5, 0.7)),
+    "osf": ("method.osf.preserved", (0.25, 0.5, 0.75)),
+    "sdft": ("method.sdft.divergence", (0.0, 0.5, 1.0)),
 }
 LORA: Grid = {
     "kpig": ("method.kpig.twin_weight", (0.3, 1.0, 3.0)),
@@ -81,19 +87,20 @@ KINDS = {
 def main() -> None:
     """Print the spec, or the best settings of a finished sweep."""
     match sys.argv[1:]:
-        case ["spec", "full" | "lora" as kind]:
-            print(tomli_w.dumps(spec(kind)))
-        case ["best", "full" | "lora" as kind, out]:
-            print(tomli_w.dumps({"settings": best(kind, Path(out))}))
+        case ["spec", "full" | "lora" as kind, *methods]:
+            print(tomli_w.dumps(spec(kind, methods)))
+        case ["best", "full" | "lora" as kind, out, *methods]:
+            print(tomli_w.dumps({"settings": best(kind, Path(out), methods)}))
         case _:
             sys.exit(__doc__)
 
 
-def spec(kind: str) -> dict:
+def spec(kind: str, methods: Sequence[str]) -> dict:
     """The search as `kpig sweep` reads it."""
     grid, _, _, base = KINDS[kind]
-    settings = [one for method in grid for one in settings_of(kind, method)]
-    axes = {"methods": list(grid), "seeds": [100], "orders": ["given"], "include_default": False}
+    methods = methods or list(grid)
+    settings = [one for method in methods for one in settings_of(kind, method)]
+    axes = {"methods": methods, "seeds": [100], "orders": ["given"], "include_default": False}
     return axes | {"settings": settings, "base": base}
 
 
@@ -108,10 +115,10 @@ def settings_of(kind: str, method: str) -> list[dict]:
     return [{"name": f"try{number}", "method": method, "set": one} for number, one in enumerate(tried, 1)]
 
 
-def best(kind: str, out: Path) -> list[dict]:
+def best(kind: str, out: Path, methods: Sequence[str]) -> list[dict]:
     """Each method's best setting, under the name "tuned"; ties go to the earlier one."""
     found = []
-    for method in KINDS[kind][0]:
+    for method in methods or KINDS[kind][0]:
         tried = settings_of(kind, method)
         scored = [score(out / f"{method}-{one['name']}-seed100-ordergiven") for one in tried]
         print(f"# {method}: " + ", ".join(f"{value:.1f}" for value in scored), file=sys.stderr)

@@ -27,6 +27,7 @@ from kpig import config
 from kpig.compare.comparison import compare
 from kpig.compare.runs import Run, held_out_tasks
 from kpig.compare.statistics import Estimate, contrasts, estimate
+from kpig.errors import KpigError
 from kpig.files import publish
 from kpig.scoring.metrics import computing
 from kpig.scoring.scores import read_evaluation
@@ -38,7 +39,7 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Ask what is missing, print the table."""
+    """Read the command line, and tell what cannot be done in a sentence."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,6 +51,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rows", type=Path, help="a file for the numbers")
     given = parser.parse_args()
+    try:
+        tell(given, parser)
+    except KpigError as error:
+        sys.exit(f"error: {error}")
+
+
+def tell(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Ask what is missing, print the table; KpigError where the runs cannot be read."""
     if given.runs.is_file():
         rows = [json.loads(line) for line in given.runs.read_text().splitlines()]
     elif given.out is None:

@@ -79,3 +79,10 @@ def test_runs_without_a_place_for_answers_are_a_wrong_use(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(tmp_path)]
     found = subprocess.run(command, capture_output=True, text=True)
     assert found.returncode == 2 and "needs --out" in found.stderr
+
+
+def test_a_folder_without_runs_is_told_in_a_sentence(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(tmp_path), "--out", "x"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert found.returncode == 1 and found.stdout == ""
+    assert found.stderr.startswith(f"error: {tmp_path}") and "Traceback" not in found.stderr

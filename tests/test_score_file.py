@@ -219,6 +219,10 @@ def test_what_eval_wrote_is_scored_as_eval_scored_it(tmp_path):
     gainless = {"gain": None, "log_gain": None}
     assert second.tasks == {name: replace(one, **gainless) for name, one in first.tasks.items()}
     assert second.all == replace(first.all, **gainless)
+    for group in ("seen", "held_out"):
+        assert getattr(second, group) == replace(getattr(first, group), **gainless)
+        named = [one for one in first.tasks.values() if one.group == group]
+        assert len(named) == getattr(first, group).num_tasks > 0
     rows = [list(predictions.read(tmp_path / one / path.name)) for one in ("a", "b")]
     assert [replace(row, gain=None) for row in rows[0]] == rows[1]
     again = kpig("score", path, *options, "--out", tmp_path / "a")

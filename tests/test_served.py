@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,10 @@ def test_eval_of_a_run_on_its_own_tasks_gives_its_own_scores(run, tmp_path):
     assert done.returncode == 0, done.stderr
     own, _ = read_step(run / "steps" / "02" / "scores.json")
     found = read_evaluation(tmp_path / "scores" / "scores.json")
-    assert found.tasks == {name: replace(score, group="seen") for name, score in own.tasks.items()}
+    assert found.tasks == own.tasks
+    assert (found.seen, found.held_out) == (own.seen, own.held_out)
+    assert found.all.num_tasks == own.seen.num_tasks + own.held_out.num_tasks
+    assert "mean over held-out tasks" in done.stdout
     answers = {(one.task, one.example): one.response for one in read(tmp_path / "scores/predictions.jsonl")}
     for path in (run / "steps" / "02" / "predictions").glob("*.jsonl"):
         assert all(answers[one.task, one.example] == one.response for one in read(path))

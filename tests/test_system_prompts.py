@@ -17,7 +17,7 @@ from kpig.model import loading, vocabulary
 from kpig.model.encoding import Encoder, plain_prompt
 from kpig.pretrain import mixture
 from kpig.progress import Watcher
-from kpig.records import Example, Instruction, KeySpan, Message, Task
+from kpig.records import SEEN, Example, Instruction, KeySpan, Message, Task
 from kpig.runs import job
 from kpig.runs.check import check
 from kpig.runs.diagnose import evaluate_model
@@ -252,7 +252,7 @@ def test_check_show_eval_and_run_take_a_file_of_every_format(folder, tmp_path):
     names = ["alpaca", "chat", "complete", "dolly", "share", "table"]
     assert [task.name for task in tasks.tasks] == names
     evaluated, answered = evaluate_model(
-        config.model, tasks.tasks, EvaluateSection(max_new_tokens=2), "cpu", Watcher()
+        config.model, {SEEN: tasks.tasks}, EvaluateSection(max_new_tokens=2), "cpu", Watcher()
     )
     assert list(evaluated.tasks) == names
     prompts = {one.task: one.prompt for one in answered}

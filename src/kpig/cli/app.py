@@ -11,7 +11,7 @@ import typer
 
 from kpig.cli.screen import say, show
 from kpig.errors import RunError, UsageError
-from kpig.records import Task
+from kpig.records import HELD_OUT, SEEN, Stream, Task
 
 if TYPE_CHECKING:
     from kpig.config import ModelSection, RunConfig
@@ -217,33 +217,48 @@ def read_tasks(
     `for_training` splits examples that state no split; `metrics` are the values of `--metric`. With
     `unanswered` rows may only ask. RunError for a run whose data have changed.
     """
+    groups = read_groups(path, test_per_task, for_training, metrics, unanswered)
+    return tuple(task for tasks in groups.values() for task in tasks)
+
+
+def read_groups(
+    path: str,
+    test_per_task: int = 0,
+    for_training: bool = False,
+    metrics: Sequence[str] | None = None,
+    unanswered: bool = False,
+) -> dict[str, tuple[Task, ...]]:
+    """The same tasks: held-out ones of a config, a run or the suite under HELD_OUT, all others under SEEN."""
     from kpig.tasks import stream
 
-    tasks = _tasks_at(path, test_per_task, for_training, unanswered)
-    return tuple(stream.measured({task.name: task for task in tasks}, metrics_of(metrics)).values())
+    groups = _tasks_at(path, test_per_task, for_training, unanswered)
+    every = {task.name: task for tasks in groups.values() for task in tasks}
+    found = stream.measured(every, metrics_of(metrics))
+    return {group: tuple(found[task.name] for task in tasks) for group, tasks in groups.items()}
 
 
-def _tasks_at(path: str, test_per_task: int, for_training: bool, unanswered: bool) -> tuple[Task, ...]:
+def _tasks_at(
+    path: str, test_per_task: int, for_training: bool, unanswered: bool
+) -> dict[str, Sequence[Task]]:
     from kpig.config import GENERAL, SUITE
     from kpig.runs.folder import RunDir, is_run
     from kpig.tasks import stream, suite
 
     if config := config_of(path):
-        found = stream.configured(config)
-        return _capped((*found.tasks, *found.held_out), test_per_task)
+        return _capped(stream.configured(config), test_per_task)
 
     if path == SUITE:
-        built = suite.stream(num_train=16, num_test=test_per_task or 20)
-        return (*built.tasks, *built.held_out)
+        return _capped(suite.stream(num_train=16, num_test=test_per_task or 20), 0)
     if path != GENERAL and is_run(Path(path)):
         return _tasks_of_run(RunDir(Path(path)), test_per_task)
-    return stream.load_tasks(
+    alone = stream.load_tasks(
         path, test_per_task=test_per_task, split_by_rule=for_training, unanswered=unanswered
     )
+    return {SEEN: alone}
 
 
-def _tasks_of_run(run: "RunDir", test_per_task: int) -> tuple[Task, ...]:
-    """All tasks of a run, held-out ones last; with `test_per_task` only so many test examples of each."""
+def _tasks_of_run(run: "RunDir", test_per_task: int) -> dict[str, Sequence[Task]]:
+    """All tasks of a run; with `test_per_task` only so many test examples of each."""
     from kpig.runs import course
     from kpig.tasks import stream
 
@@ -255,11 +270,16 @@ def _tasks_of_run(run: "RunDir", test_per_task: int) -> tuple[Task, ...]:
             raise RunError(
                 f"{run.path}: its task data have changed since it began; restore them, or name the tasks"
             )
-    return _capped((*found.tasks, *found.held_out), test_per_task)
+    return _capped(found, test_per_task)
 
 
-def _capped(tasks: "Sequence[Task]", test_per_task: int) -> tuple[Task, ...]:
-    return tuple(replace(task, test=task.test[: test_per_task or None]) for task in tasks)
+def _capped(found: Stream, test_per_task: int) -> dict[str, Sequence[Task]]:
+    groups = {SEEN: found.tasks, HELD_OUT: found.held_out}
+    return {
+        group: [replace(task, test=task.test[: test_per_task or None]) for task in tasks]
+        for group, tasks in groups.items()
+        if tasks
+    }
 
 
 def prompted(section: "ModelSection", tasks: str) -> "ModelSection":

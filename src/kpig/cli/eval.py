@@ -17,7 +17,7 @@ from kpig.cli.app import (
     ModelPath,
     OwnTasksOption,
     app,
-    read_tasks,
+    read_groups,
     served_model,
     tasks_for,
 )
@@ -44,6 +44,7 @@ def evaluate(
     """Score any model on any tasks: P-score, V-score by kind, half-listening rate, gain.
 
     A run stands for its last finished step; it is asked as it asks itself: its \\[model] and \\[evaluate].
+    Held-out tasks of a run or a config have a mean of their own.
 
     Example: [bold]kpig eval tiny --tasks suite --out scores[/bold]
     """
@@ -57,14 +58,14 @@ def evaluate(
         check_no_run(out)
     tasks = tasks_for(path, tasks)
     model = served_model(path, tasks, dtype, max_length)
-    chosen = read_tasks(tasks, test_per_task, metrics=metric)
+    groups = read_groups(tasks, test_per_task, metrics=metric)
     limit = {"max_new_tokens": max_new_tokens or model.evaluate.max_new_tokens}
     settings = model.evaluate.model_copy(update=limit)
     result, answered = evaluate_model(
-        model.section, chosen, settings, choose_device(device.value), Bars(), model.clock
+        model.section, groups, settings, choose_device(device.value), Bars(), model.clock
     )
     show(score_table(path, result))
-    print_cautions(chosen)
+    print_cautions([task for found in groups.values() for task in found])
 
     def write(folder: Path) -> None:
         scores.write_evaluation(folder / "scores.json", result)

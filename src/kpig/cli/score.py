@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from kpig.cli.app import MetricOption, TasksOption, app, read_tasks
+from kpig.cli.app import MetricOption, TasksOption, app, read_groups
 from kpig.cli.score_table import print_cautions, score_table
 from kpig.cli.screen import say, show
 from kpig.errors import UsageError
 from kpig.files import true_path
+from kpig.records import HELD_OUT
 
 
 @app.command()
@@ -44,8 +45,10 @@ def score(
         raise UsageError(f"--out {out} would write over {path}; give another folder")
     if out is not None:
         check_no_run(out)
-    chosen = read_tasks(tasks, test_per_task, metrics=metric)
-    result, judged, coverage = predictions_file.score(path, chosen, partial)
+    groups = read_groups(tasks, test_per_task, metrics=metric)
+    chosen = [task for found in groups.values() for task in found]
+    held_out = {task.name for task in groups.get(HELD_OUT, ())}
+    result, judged, coverage = predictions_file.score(path, chosen, partial, held_out)
     if coverage.missing:
         say(predictions_file.describe(coverage))
     show(score_table(str(path), result))

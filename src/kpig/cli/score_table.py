@@ -26,6 +26,9 @@ def score_table(path: str, result: "Evaluation") -> Table:
     table.add_section()
     total = sum(score.n for score in result.tasks.values())
     table.add_row("mean over tasks", "", *_cells(result.all), str(total))
+    for group, mean in (("held-out tasks", result.held_out), ("all others", result.seen)):
+        if mean:
+            table.add_row(f"mean over {group}", "", *_cells(mean), "")
     table.caption = (
         f"P-score: the mean of {averaged(result.tasks)}\n"
         f"V-score: lower is better; {result.all.constrained:.0f} % of the tasks have constraints"

@@ -10,24 +10,28 @@ from kpig.errors import DataError
 from kpig.model import gain, loading
 from kpig.model.readings import reading
 from kpig.progress import Watcher
-from kpig.records import SEEN, Example, Gain, Prediction, Task
+from kpig.records import Example, Gain, Prediction, Task
 from kpig.scoring import answers, scores
 from kpig.scoring.records import Evaluation
 
 
 def evaluate_model(
     section: ModelSection,
-    tasks: Sequence[Task],
+    groups: Mapping[str, Sequence[Task]],
     settings: EvaluateSection,
     device: str,
     watch: Watcher,
     clock: str | None = None,
 ) -> tuple[Evaluation, list[Prediction]]:
-    """Scores of a model on the test examples of tasks, and its predictions; `clock` as in `loading.load`."""
+    """Scores of a model on the test examples of tasks, and its predictions; `clock` as in `loading.load`.
+
+    `groups` are tasks under SEEN, HELD_OUT or both.
+    """
     learner = ranks.everywhere(lambda: loading.load(section, device=device, clock=clock))
-    probes = answers.probes({SEEN: tasks}, settings)
+    probes = answers.probes(groups, settings)
     with watch.phase("evaluate", answers.num_answers(probes, settings)):
         predictions = answers.score(learner, probes, settings, watch.advance)
+    tasks = [task for chosen in groups.values() for task in chosen]
     return scores.evaluation(section.path, predictions, tasks), predictions
 
 

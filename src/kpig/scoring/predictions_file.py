@@ -13,13 +13,13 @@ the format of the Super-NaturalInstructions evaluation. `kpig.scoring.foreign` k
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kpig.errors import DataError, nearest, some
-from kpig.records import NEW_WORDING, SEED_WORDING, SEEN, Example, Prediction, Task
+from kpig.records import HELD_OUT, NEW_WORDING, SEED_WORDING, SEEN, Example, Prediction, Task
 from kpig.scoring import scores
 from kpig.scoring.foreign import ByPrompt, ours, plain
 from kpig.scoring.judge import judge
@@ -47,9 +47,11 @@ Fields = Mapping[str, Any]
 
 
 def score(
-    path: Path, tasks: Sequence[Task], partial: bool = False
+    path: Path, tasks: Sequence[Task], partial: bool = False, held_out: Collection[str] = ()
 ) -> tuple[Evaluation, list[Prediction], Coverage]:
     """The scores of a file of predictions, each prediction judged, and what is covered.
+
+    `held_out` names those of the tasks that are, for means of their own.
 
     Raises DataError naming the lines that cannot be used or matched, and, unless `partial`, the tasks with
     test examples that have no prediction. Under a new wording, only tasks that have some are expected.
@@ -58,7 +60,7 @@ def score(
     coverage = _coverage(found, tasks)
     if coverage.missing and not partial:
         raise DataError(f"{path}: {describe(coverage)}; add them, or score what is there with --partial")
-    predictions = _judged(found, tasks)
+    predictions = _judged(found, tasks, held_out)
     return scores.evaluation(str(path), predictions, tasks, coverage), predictions, coverage
 
 
@@ -332,13 +334,14 @@ def _coverage(found: Mapping[Key, _Line], tasks: Sequence[Task]) -> Coverage:
     return Coverage(len(found), num_examples, missing)
 
 
-def _judged(found: Mapping[Key, _Line], tasks: Sequence[Task]) -> list[Prediction]:
+def _judged(found: Mapping[Key, _Line], tasks: Sequence[Task], held_out: Collection[str]) -> list[Prediction]:
     """In the order of the tasks and their examples, as `kpig eval` has them.
 
     A line without `prompt` is taken to have answered instruction and input, so that a copy is seen.
     """
     predictions = []
     for task in tasks:
+        group = HELD_OUT if task.name in held_out else SEEN
         for wording in (SEED_WORDING, NEW_WORDING):
             for example in task.test:
                 line = found.get((task.name, example.id, wording))
@@ -346,6 +349,6 @@ def _judged(found: Mapping[Key, _Line], tasks: Sequence[Task]) -> list[Predictio
                     options = {key: value for key, value in line.fields.items() if key != "wording"}
                     options.setdefault("prompt", f"{example.instruction.text}\n\n{example.input}")
                     predictions.append(
-                        judge(task, example, line.response, group=SEEN, wording=wording, **options)
+                        judge(task, example, line.response, group=group, wording=wording, **options)
                     )
     return predictions

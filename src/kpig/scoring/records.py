@@ -181,6 +181,7 @@ class Coverage:
 class Evaluation:
     """The scores of one evaluation outside a run: `all` over the tasks, and by task.
 
+    `seen` and `held_out` are the means over tasks of either kind where both were asked.
     `model` says in words what was evaluated; `coverage` is known where a file of predictions was.
     """
 
@@ -189,3 +190,5 @@ class Evaluation:
     all: GroupScore
     tasks: Mapping[str, TaskScore]
     coverage: Coverage | None = None
+    seen: Group = None
+    held_out: Group = None

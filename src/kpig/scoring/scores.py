@@ -43,16 +43,26 @@ Record = TypeVar("Record")
 
 def step_scores(step: int, predictions: Sequence[Prediction], tasks: Sequence[Task]) -> StepScores:
     """Scores of one evaluation: per group of tasks, and per task."""
+    seed, new = _by_wording(predictions, tasks)
+    seen, later, held_out = (_group(_of(group, seed), new) for group in (SEEN, LATER, HELD_OUT))
+    return StepScores(step, seen, later, held_out, _with_new_wordings(seed, new))
+
+
+def _by_wording(
+    predictions: Sequence[Prediction], tasks: Sequence[Task]
+) -> tuple[dict[str, TaskScore], dict[str, TaskScore]]:
+    """Scores by task under the seed instruction, and under a wording never trained on."""
     kind = {task.name: task.metric for task in tasks}
-    seed = metrics.task_scores([p for p in predictions if p.wording == SEED_WORDING], kind)
-    new = metrics.task_scores([p for p in predictions if p.wording == NEW_WORDING], kind)
     _tell_undecided(predictions)
-    groups = {
-        group: _group({name: score for name, score in seed.items() if score.group == group}, new)
-        for group in (SEEN, LATER, HELD_OUT)
-    }
-    tasks_with_new = {name: _with_new_wording(score, new.get(name)) for name, score in seed.items()}
-    return StepScores(step, groups[SEEN], groups[LATER], groups[HELD_OUT], tasks_with_new)
+    seed, new = (
+        metrics.task_scores([one for one in predictions if one.wording == wording], kind)
+        for wording in (SEED_WORDING, NEW_WORDING)
+    )
+    return seed, new
+
+
+def _of(group: str, scores: Mapping[str, TaskScore]) -> dict[str, TaskScore]:
+    return {name: score for name, score in scores.items() if score.group == group}
 
 
 def _tell_undecided(predictions: Sequence[Prediction]) -> None:
@@ -74,12 +84,15 @@ def evaluation(
 ) -> Evaluation:
     """Scores of one evaluation outside a run; `model` says in words what was evaluated.
 
-    The predictions are of the group SEEN; DataError where there are none.
+    The predictions are of the groups SEEN and HELD_OUT; DataError where there are none.
     """
-    found = step_scores(0, predictions, tasks)
-    if found.seen is None:
+    seed, new = _by_wording(predictions, tasks)
+    every = _group(seed, new)
+    if every is None:
         raise DataError(f"{model}: there is nothing to score; give tasks that have test examples")
-    return Evaluation(model, metrics.SCORER, found.seen, found.tasks, coverage)
+    seen, held_out = (_group(_of(group, seed), new) for group in (SEEN, HELD_OUT))
+    apart = (seen, held_out) if seen and held_out else (None, None)
+    return Evaluation(model, metrics.SCORER, every, _with_new_wordings(seed, new), coverage, *apart)
 
 
 def run_scores(
@@ -115,8 +128,9 @@ def run_scores(
     )
 
 
-def _with_new_wording(score: TaskScore, new: TaskScore | None) -> TaskScore:
-    return replace(score, new_wording=NewWording(new.p_score, new.v_score)) if new else score
+def _with_new_wordings(seed: Mapping[str, TaskScore], new: Mapping[str, TaskScore]) -> dict[str, TaskScore]:
+    worded = {name: NewWording(score.p_score, score.v_score) for name, score in new.items()}
+    return {name: replace(score, new_wording=worded.get(name)) for name, score in seed.items()}
 
 
 def _group(seed: Mapping[str, TaskScore], new: Mapping[str, TaskScore]) -> GroupScore | None:
@@ -168,7 +182,9 @@ def _cost_json(cost: Cost) -> dict[str, Any]:
 def write_evaluation(path: Path, scores: Evaluation) -> None:
     """The scores of an evaluation outside a run."""
     head = {"version": VERSION, "model": scores.model, "scorer": scores.scorer}
-    body = {"all": _group_json(scores.all), "tasks": _tasks_json(scores.tasks)}
+    groups = {SEEN: scores.seen, HELD_OUT: scores.held_out}
+    apart = {name: _group_json(group) for name, group in groups.items() if group}
+    body = {"all": _group_json(scores.all), **apart, "tasks": _tasks_json(scores.tasks)}
     publish_json(path, head | body | ({"coverage": asdict(scores.coverage)} if scores.coverage else {}))
 
 

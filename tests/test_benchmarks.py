@@ -17,7 +17,7 @@ NUM_RUNS = {
     "smollm2-short": 36,
     "smollm2-search": 8,
     "smollm2-all": 52,
-    "smollm2-ablations": 18,
+    "smollm2-ablations": 19,
     "smollm2-full": 10,
     "smollm2-whole": 4,
 }

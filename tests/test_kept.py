@@ -20,8 +20,9 @@ OFF = {"kept_mib": 0}
 
 
 def kpig(learner=None, train=(), gains=True, **method):
-    """The method in the middle of a step."""
-    made = create(config.build({"method": {"name": "kpig", "kpig": method}, "train": dict(train)}))
+    """The method in the middle of a step, every example with its twin."""
+    asked = {"twin_share": 1.0} | method
+    made = create(config.build({"method": {"name": "kpig", "kpig": asked}, "train": dict(train)}))
     made.gains = prepared("kpig").gains if gains else {}
     if learner is not None:
         made.begin_step(Step(1, TASKS, 9), learner)

@@ -95,7 +95,8 @@ def test_a_plan_from_a_config_alone_is_within_15_percent_of_the_measured_peak(
 )
 def test_the_work_of_an_example_is_what_torch_counts(method, changes, tmp_path):
     saved(tmp_path / "model", "llama", 192, 4)
-    chosen = table_of(tmp_path, method, "none", 30, 1024, changes | {"train.row_tokens": 0})
+    every = {"train.row_tokens": 0, "method.kpig": {"twin_share": 1.0}}
+    chosen = table_of(tmp_path, method, "none", 30, 1024, changes | every)
     tasks = stream.configured(chosen)
     algorithm = create(chosen)
     learner = loading.load(chosen.model, algorithm.needs_initial)
@@ -165,7 +166,8 @@ def test_fewer_twins_are_less_work():
     """Of an example with its twin, plain work is 3 forward passes; the twin adds 3, and the reference 1."""
 
     def work(**table):
-        given = {"train": {"device": "cpu"}, "replay": {"ratio": 0.5}, "method": {"kpig": table}}
+        asked = {"twin_share": 1.0} | table
+        given = {"train": {"device": "cpu"}, "replay": {"ratio": 0.5}, "method": {"kpig": asked}}
         chosen = config.build(given)
         shape = plan.plan(chosen, Told(model="llama-1b", steps=4, **TOLD)).shape
         return plan._example_work(chosen, create(chosen), shape, Length(100, 20, True))
@@ -189,7 +191,13 @@ def test_seconds_go_with_the_rate_and_the_devices_that_have_a_pass():
 
 
 def test_kpig_takes_seven_thirds_of_the_work_of_replay_where_every_example_has_a_twin():
-    found = plan.plan(small("kpig", train={"device": "auto"}), Told(model="llama-1b", **TOLD))
+    every = config.build(
+        {
+            "train": {"device": "auto"},
+            "method": {"name": "kpig", "kpig": {"twin_share": 1.0, "kept_mib": 0}},
+        }
+    )
+    found = plan.plan(every, Told(model="llama-1b", **TOLD))
     assert found.work.update / found.plain.update == pytest.approx(7 / 3)
     assert 0 < found.work.gains < found.work.updates
 
@@ -199,7 +207,7 @@ def test_kept_answers_save_the_reference_where_twins_come_again_and_there_is_roo
         chosen = config.build(
             {
                 "train": {"device": "cuda", "epochs": epochs, "batch_size": 10},
-                "method": {"name": "kpig", "kpig": {"kept_mib": kept_mib} | more},
+                "method": {"name": "kpig", "kpig": {"kept_mib": kept_mib, "twin_share": 1.0} | more},
             }
         )
         found = plan.plan(chosen, Told(gigabytes=10**6, model="llama-1b", **TOLD))
@@ -293,7 +301,7 @@ def test_the_command_says_which_way_to_take_and_prints_json(tmp_path):
     )
     assert (
         "passes of an update: 2, so that 2 of 4 devices have none" in found.stdout
-        and "2.33 times the FLOP" in found.stdout
+        and "1.33 times the FLOP" in found.stdout
     )
     assert "at 300 TFLOP/s a device" in found.stdout and "train.keep_models bounds them" in found.stdout
     table = json.loads(kpig(*said, "--json").stdout)

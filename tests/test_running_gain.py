@@ -154,7 +154,13 @@ def test_every_selection_works_on_means_and_the_records_tell_them(selection, sig
         {
             "method": {
                 "name": "kpig",
-                "kpig": {"gain_from": "training", "selection": selection, "signal": signal, "num_tasks": 1},
+                "kpig": {
+                    "gain_from": "training",
+                    "selection": selection,
+                    "signal": signal,
+                    "num_tasks": 1,
+                    "twin_share": 1.0,
+                },
             },
             "train": {"updates_per_step": 2, "batch_size": 6, "device": "cpu"},
         }

@@ -3,6 +3,7 @@
 Everything is in bytes. How far the sum is off what was measured stands in docs/running.md.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -410,10 +411,19 @@ def micro_batches(
     count = num_read(config, method)
     longest = sorted((one.learned(upkeep) for one in lengths), key=lambda one: -one.tokens)[:count]
     longest += [longest[0]] * (count - len(longest))
-    tokens = [one.tokens * (2 if method.paired else 1) for one in longest]
+    left = math.ceil(count * num_twins(config, method))
+    longest = [one._replace(has_twin=one.has_twin and at < left) for at, one in enumerate(longest)]
+    tokens = [one.tokens * (2 if one.has_twin else 1) for one in longest]
     budget = portions.training(place, config.train.tokens_per_micro_batch)
     groups = portions.token_batches(tokens, portions.shared(budget, sum(tokens), place.processes))
     return [[longest[n] for n in group] for group in groups]
+
+
+def num_twins(config: RunConfig, method: Method) -> float:
+    """How many masked twins an example with key parts comes with in an update that replays."""
+    if not isinstance(method.settings, KpigSettings):
+        return float(method.paired)
+    return method.paired * method.settings.num_twins(config.replay.ratio)
 
 
 def _loads(
@@ -439,7 +449,7 @@ def _loads(
         generated = min(generated, in_all)
     loads = []
     for group in groups:
-        twins = [one for one in group if method.paired and one.has_twin]
+        twins = [one for one in group if one.has_twin]
         rows = len(group) + len(twins)
         loads.append(
             Load(

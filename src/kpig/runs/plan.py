@@ -345,13 +345,7 @@ def _step_work(config: RunConfig, method: Method, shape: Shape, data: Data) -> f
 
 def _num_twins(config: RunConfig, method: Method, length: Length) -> float:
     """How many masked twins an example comes with on average in a step that replays: 0 to 1."""
-    if not (method.paired and length.has_twin):
-        return 0.0
-    if not isinstance(method.settings, KpigSettings):
-        return 1.0
-    replayed = config.replay.ratio / (1 + config.replay.ratio)
-    parts = {"all": 1.0, "current": 1 - replayed, "replayed": replayed}
-    return method.settings.twin_share * parts[method.settings.twins_of]
+    return length.has_twin * memory.num_twins(config, method)
 
 
 def _reference_work(config: RunConfig, method: Method, shape: Shape, length: Length) -> float:

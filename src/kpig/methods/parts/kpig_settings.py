@@ -18,6 +18,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "gain_unit": "prob",
             "twin_weight": 1.0,
             "weighting": "gain",
+            "twin_schedule": "constant",
+            "twins_of": "all",
+            "twin_share": 1.0,
             "reference": "initial",
         },
     }
@@ -31,8 +34,9 @@ class KpigSettings(Settings):
 
     preset: Literal["none", "paper"] = Field(
         "none",
-        description="'paper' sets selection, signal, gain_unit, twin_weight, weighting and reference as the "
-        "paper has them, as far as that is known; 'none': each is as given, or its default",
+        description="'paper' sets selection, signal, gain_unit, twin_weight, weighting, reference and which "
+        "examples have twins as the paper has them, as far as that is known; 'none': each is as given, or "
+        "its default",
     )
     base: str = Field(
         "",
@@ -95,7 +99,7 @@ class KpigSettings(Settings):
         "all", description="the examples that may come with their masked twins"
     )
     twin_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0,
+        0.25,
         description="the share of those examples that do so in an update. Where they are drawn by chance the "
         "term is divided by it, and so stays the same on average",
         json_schema_extra=cost("an example with its twin costs two to three times one without"),
@@ -120,6 +124,11 @@ class KpigSettings(Settings):
         "over the last `num_probes` of its examples or more. A task that was not read yet has gain 0",
         json_schema_extra=cost("'training' makes no pass for gains"),
     )
+
+    def num_twins(self, ratio: float) -> float:
+        """How many of the examples with key parts have twins where `ratio` is replayed for each new one."""
+        replayed = ratio / (1 + ratio)
+        return self.twin_share * {"all": 1.0, "current": 1 - replayed, "replayed": replayed}[self.twins_of]
 
     @model_validator(mode="before")
     @classmethod

@@ -179,7 +179,7 @@ def test_fewer_twins_are_less_work():
 
 
 def test_seconds_go_with_the_rate_and_the_devices_that_have_a_pass():
-    chosen = small("kpig", train={"device": "auto", "batch_size": 64, "tokens_per_micro_batch": 200})
+    chosen = small("kpig", train={"device": "auto", "batch_size": 64, "tokens_per_micro_batch": 100})
     one, eight = (
         plan.plan(chosen, Told(model="llama-1b", devices=devices, teraflops=100, **TOLD))
         for devices in (1, 8)

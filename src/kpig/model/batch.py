@@ -256,7 +256,8 @@ def _cost(encoded: Sequence[Encoded], layout: Layout) -> float:
 def _grouped(encoded: Sequence[Encoded], layout: Layout) -> list[list[int]]:
     if layout.row_tokens:
         return packed_batches(encoded, layout.max_tokens, layout.twins)
-    lengths = [item.num_tokens * (2 if layout.twins else 1) for item in encoded]
+    twins = [layout.twins and item.masked_prompt is not None for item in encoded]
+    lengths = [item.num_tokens * (1 + has) for item, has in zip(encoded, twins, strict=True)]
     return portions.token_batches(lengths, layout.max_tokens, LEAST_REAL, layout.costs.further_pass)
 
 

@@ -415,8 +415,22 @@ def micro_batches(
     longest = [one._replace(has_twin=one.has_twin and at < left) for at, one in enumerate(longest)]
     tokens = [one.tokens * (2 if one.has_twin else 1) for one in longest]
     budget = portions.training(place, config.train.tokens_per_micro_batch)
-    groups = portions.token_batches(tokens, portions.shared(budget, sum(tokens), place.processes))
-    return [[longest[n] for n in group] for group in groups]
+    most = portions.shared(budget, sum(tokens), place.processes)
+    cut = _filled if config.train.row_tokens else portions.token_batches
+    return [[longest[n] for n in group] for group in cut(tokens, most)]
+
+
+def _filled(tokens: Sequence[int], most: int) -> list[list[int]]:
+    """Indices of examples that share rows: these fill a pass, whatever the lengths in it."""
+    groups: list[list[int]] = []
+    left = 0
+    for index, count in enumerate(tokens):
+        if count > left:
+            groups.append([])
+            left = most
+        groups[-1].append(index)
+        left -= count
+    return groups
 
 
 def num_twins(config: RunConfig, method: Method) -> float:

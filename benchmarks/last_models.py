@@ -131,7 +131,8 @@ def table(rows: Sequence[Row], against: str) -> str:
     lines = list(dict.fromkeys(row["line"] for row in rows))
     columns = list(rows[0]["scores"])
     values = {column: {line: by_cell(rows, line, column) for line in lines} for column in columns}
-    reference = next((line for line in lines if against and line.startswith(against)), "")
+    begun = [line for line in lines if against and line.startswith(against)]
+    reference = against if against in begun else next(iter(begun), "")
     tested = {column: contrasts(values[column], reference) for column in columns} if reference else {}
     written = [["", "runs", "thousand tokens", *columns], ["---"] * (len(columns) + 3)]
     for line in lines:

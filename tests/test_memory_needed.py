@@ -20,7 +20,8 @@ from kpig.methods.chosen import create
 from kpig.model import loading
 from kpig.model.folder import resolve
 from kpig.runs import job, memory, shapes
-from kpig.runs.memory import Load, needed, phases
+from kpig.runs.load import Load
+from kpig.runs.memory import needed, phases
 from kpig.runs.shapes import Shape
 from kpig.tasks import stream
 from kpig.testing.history import begin, configured, scripted

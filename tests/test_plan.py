@@ -17,8 +17,8 @@ from kpig.methods.chosen import create
 from kpig.model import loading
 from kpig.model.folder import resolve
 from kpig.records import Gain
-from kpig.runs import disk, memory, plan, shapes
-from kpig.runs.memory import Length
+from kpig.runs import disk, load, plan, shapes
+from kpig.runs.load import Length
 from kpig.runs.plan import Data, Told
 from kpig.tasks import stream
 from kpig.training import loop
@@ -110,7 +110,7 @@ def test_the_work_of_an_example_is_what_torch_counts(method, changes, tmp_path):
     (batch,) = learner.training_batches([example], chosen.train, algorithm.paired)
     with FlopCounterMode(display=False) as counted:
         algorithm.loss(learner, batch).sum.backward()
-    length = memory.sampled(chosen, tasks)[0]
+    length = load.sampled(chosen, tasks)[0]
     shape = shapes.of_section(chosen.model)
     found = plan._example_work(chosen, algorithm, shape, length)
     print(f"FLOP {method} {changes} {found / counted.get_total_flops():.3f}")
@@ -145,8 +145,8 @@ def test_the_work_of_a_run_is_what_torch_counts(method, changes, tmp_path, monke
     with FlopCounterMode(display=False) as counted:
         for number, step in enumerate(tasks.steps, 1):
             loop.fit_step(learner, algorithm, Step(number, step, 2), chosen, lambda _: None, lambda _: None)
-    longest = max(memory.sampled(chosen, tasks))  # rows of a batch are as long
-    data = Data((longest,), 56, 2, memory.measured(tasks))
+    longest = max(load.sampled(chosen, tasks))  # rows of a batch are as long
+    data = Data((longest,), 56, 2, load.measured(tasks))
     found = plan._work(chosen, shapes.of_section(chosen.model), data)
     print(f"RUN {method} {changes} {found.total / counted.get_total_flops():.3f}")
     assert found.total == pytest.approx(counted.get_total_flops(), rel=0.1)

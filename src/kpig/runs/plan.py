@@ -14,9 +14,10 @@ from kpig.methods.parts.kpig_settings import KpigSettings
 from kpig.methods.parts.upkeep import Factors, Upkeep
 from kpig.model import portions
 from kpig.model.folder import is_adapter, is_local, resolve
-from kpig.runs import disk, memory, shapes
+from kpig.runs import disk, load, memory, shapes
 from kpig.runs.disk import Disk
-from kpig.runs.memory import Length, Measured, Phases, Place
+from kpig.runs.load import Length, Measured, Place
+from kpig.runs.memory import Phases
 from kpig.runs.shapes import Shape
 from kpig.tasks import stream
 from kpig.training.precision import BFLOAT16, precision
@@ -141,7 +142,7 @@ def plan(config: RunConfig, told: Told) -> Plan:
     place = _place(changed, shape, told.devices)
     method, plain = chosen.create(changed), _changed(changed, (f"method.name={PLAIN}",))
     upkeep = method.upkeep(shape.matrices)
-    groups = memory.micro_batches(changed, method, upkeep, data.lengths, place)
+    groups = load.micro_batches(changed, method, upkeep, data.lengths, place)
     updates, work = _num_updates(changed, method, data), _work(changed, shape, data)
     turns = math.ceil(len(groups) / told.devices) / len(groups)
     answers = data.measured.tests * (2 if config.evaluate.half_listening else 1)
@@ -188,10 +189,10 @@ def _data(config: RunConfig, told: Told) -> Data:
         )
     tasks = stream.configured(config)
     return Data(
-        lengths=tuple(memory.sampled(config, tasks)),
+        lengths=tuple(load.sampled(config, tasks)),
         examples=told.examples or sum(len(task.train) for task in tasks.tasks),
         steps=told.steps or len(tasks.steps),
-        measured=memory.measured(tasks),
+        measured=load.measured(tasks),
     )
 
 
@@ -206,7 +207,7 @@ def _told_data(config: RunConfig, told: Told) -> Data:
             f"give fewer, or --set model.max_length={told.tokens}"
         )
     steps = told.steps or 1
-    lengths = (Length(told.tokens, told.response_tokens, True),) * min(told.examples, memory.NUM_SAMPLED)
+    lengths = (Length(told.tokens, told.response_tokens, True),) * min(told.examples, load.NUM_SAMPLED)
     return Data(lengths, told.examples, steps, Measured(steps, 0))
 
 
@@ -277,7 +278,7 @@ def _work(config: RunConfig, shape: Shape, data: Data) -> Work:
     per_example -= _kept_share(config, method, shape, data) * fmean(
         _reference_work(config, method, shape, one) for one in data.lengths
     )
-    first, later = (memory.num_read(config, method, replays) for replays in (False, True))
+    first, later = (load.num_read(config, method, replays) for replays in (False, True))
     in_first = per_example - _read_of_past(method, shape, data)
     return Work(
         update=per_example * later if data.steps > 1 else in_first * first,
@@ -345,7 +346,7 @@ def _step_work(config: RunConfig, method: Method, shape: Shape, data: Data) -> f
 
 def _num_twins(config: RunConfig, method: Method, length: Length) -> float:
     """How many masked twins an example comes with on average in a step that replays: 0 to 1."""
-    return length.has_twin * memory.num_twins(config, method)
+    return length.has_twin * load.num_twins(config, method)
 
 
 def _reference_work(config: RunConfig, method: Method, shape: Shape, length: Length) -> float:
@@ -381,7 +382,7 @@ def _layer_work(shape: Shape, length: Length) -> float:
 def _gain_work(method: Method, shape: Shape, data: Data, updates: int) -> float:
     """What measuring gains takes while all steps are learned: two passes over the probes of tasks so far."""
     settings = method.settings
-    if not isinstance(settings, KpigSettings) or not memory.probes(method):
+    if not isinstance(settings, KpigSettings) or not load.probes(method):
         return 0.0
     times = 1 + (updates - 1) // settings.refresh if settings.refresh else 1
     tasks = data.measured.tasks * (data.steps + 1) / 2  # as many more are known in each step

@@ -143,6 +143,7 @@ PAPER = {
     "twins_of": "all",
     "twin_share": 1.0,
     "reference": "initial",
+    "gain_from": "probe",
 }
 
 
@@ -204,6 +205,6 @@ def test_a_run_that_was_begun_before_its_method_got_a_setting_goes_on(tmp_path):
 def test_a_run_that_was_begun_with_another_value_still_does_not(tmp_path):
     planned = of_an_earlier_version(tmp_path / "run")
     other = chosen.complete(config.build({"method": {"name": "kpig", "kpig": {"preset": "paper"}}}))
-    with pytest.raises(RunError, match=r"different: method\.kpig\.preset, method\.kpig\.selection"):
+    with pytest.raises(RunError, match=r"different: method\.kpig\.gain_from, .*method\.kpig\.preset"):
         folder.check_free(tmp_path / "run", other, {"digest": "d"}, resume=True)
     assert planned != other

@@ -194,7 +194,7 @@ def test_kpig_takes_seven_thirds_of_the_work_of_replay_where_every_example_has_a
     every = config.build(
         {
             "train": {"device": "auto"},
-            "method": {"name": "kpig", "kpig": {"twin_share": 1.0, "kept_mib": 0}},
+            "method": {"name": "kpig", "kpig": {"twin_share": 1.0, "kept_mib": 0, "gain_from": "probe"}},
         }
     )
     found = plan.plan(every, Told(model="llama-1b", **TOLD))
@@ -219,7 +219,7 @@ def test_kept_answers_save_the_reference_where_twins_come_again_and_there_is_roo
     )
     one_megabyte = 100 * 20 * 2048 * 4 / 2**20
     assert share(4, round(one_megabyte))[0] == pytest.approx(7 / 3 - 0.1 / 4, rel=1e-2), "a tenth is kept"
-    assert share(1, 256)[1] > 0 == share(1, 256, gain_from="training")[1]
+    assert share(1, 256, gain_from="probe")[1] > 0 == share(1, 256)[1]
 
 
 @pytest.mark.parametrize(
@@ -358,6 +358,7 @@ def test_the_disk_is_that_which_a_run_says_that_it_takes():
 
 
 def test_many_steps_and_devices_are_reckoned_at_once():
-    chosen = small("kpig", train={"device": "auto"})
+    probing = {"name": "kpig", "kpig": {"gain_from": "probe"}}
+    chosen = config.build({"train": {"device": "auto"}, "method": probing})
     found = plan.plan(chosen, Told(model="llama-1b", steps=10**9, devices=10**6, **TOLD))
     assert found.updates >= 1 and found.work.gains > 0

@@ -34,9 +34,16 @@ SMALL = {
 
 
 def configured(name="sequential", **tables):
-    """A small config; settings of KPIG as `kpig`, of the loop as `train`. Every example has its twin."""
+    """A small config; settings of KPIG as `kpig`, of the loop as `train`. Every example has its twin,
+    and gains are measured on probes."""
     train_table = SMALL["train"] | tables.get("train", {})
-    kpig_table = {"num_probes": 3, "refresh": 3, "num_tasks": 1, "twin_share": 1.0} | tables.get("kpig", {})
+    kpig_table = {
+        "num_probes": 3,
+        "refresh": 3,
+        "num_tasks": 1,
+        "twin_share": 1.0,
+        "gain_from": "probe",
+    } | tables.get("kpig", {})
     method = {"name": name, "kpig": kpig_table}
     return config.build({"train": train_table, "replay": SMALL["replay"], "method": method})
 

@@ -168,6 +168,9 @@ class Method:
     undivided: ClassVar[str] = "is not known to learn the same with parts of them"
     """What is said of a method that cannot do so, behind its name."""
 
+    probes = False
+    """Whether it measures gains while it learns, in passes of their own: memory is reckoned so."""
+
     makes_logits = True
     """Whether its loss has the logits of all response tokens at once; so the memory of a run is reckoned."""
 

@@ -40,8 +40,8 @@ class Kpig(Method):
     updates, unless nothing depends on them. Until the next measurement they decide how hard each task's
     masked twin is held to the reference model and, unless `selection` is uniform, which tasks are replayed or
     with what chance in every update. `learned` is each task's gain when the step after its own begins: no
-    weight has changed since it was learned. With `gain_from = "training"` nothing is measured: gains are the
-    means of `running`, anew in every update.
+    weight has changed since it was learned. Where gains are read off the training passes nothing is
+    measured: they are the means of `running`, anew in every update.
 
     `running` holds gains read off the training passes, `kept` what the reference answered in this step.
 
@@ -62,7 +62,10 @@ class Kpig(Method):
         super().__init__(config)
         self.method = self._made()
         self.paired = self.settings.twin_weight > 0
-        if self.settings.gain_from == "training" and not self.paired:
+        self.reads_along = type(self.method).loss is Method.loss
+        self.reads_gains = self.settings.reads_gains(self.reads_along)
+        self.probes = self.paired and not self.reads_gains
+        if self.reads_gains and not self.paired:
             raise ConfigError(
                 'method.kpig.gain_from = "training" reads gains off the masked twins, which '
                 'method.kpig.twin_weight = 0 leaves out; raise it, or set gain_from = "probe"'
@@ -72,7 +75,6 @@ class Kpig(Method):
                 'method.kpig.reference = "previous" asks a model of earlier weights, and train.shard = true '
                 'knows the starting ones only; set it to "initial", or train.shard = false'
             )
-        self.reads_along = type(self.method).loss is Method.loss
         for key, value, other in (("weighting", "example", "gain"), ("gain_from", "training", "probe")):
             if not self.reads_along and getattr(self.settings, key) == value:
                 raise ConfigError(
@@ -129,7 +131,7 @@ class Kpig(Method):
 
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
         self._read = {}
-        if self.settings.gain_from == "training" or self._is_due(clock):
+        if self.reads_gains or self._is_due(clock):
             self.gains = self._measure(learner)
             new = [task for task in self.memory.tasks if task in self.gains and task not in self.learned]
             self.learned |= {task: self._in_unit(self.gains[task]) for task in new}
@@ -311,7 +313,7 @@ class Kpig(Method):
     def _measure(self, learner: Learner) -> dict[str, Gain]:
         from kpig.model import gain
 
-        if self.settings.gain_from == "training":
+        if self.reads_gains:
             return dict.fromkeys([*self._current_probes, *self.memory.tasks], UNREAD) | self._running_means()
         probes = self._current_probes | self.memory.probes(self.settings.num_probes)
         selects = self.settings.selection != "uniform" and self.memory.tasks and self.method.memory is None

@@ -104,12 +104,6 @@ def sampled(config: RunConfig, tasks: Stream) -> list[Length]:
     return [_length(one) for one in encoder.encode_all(chosen_ones)]
 
 
-def probes(method: Method) -> bool:
-    """Whether gains are measured while a method learns, in passes of their own."""
-    settings = method.settings
-    return isinstance(settings, KpigSettings) and method.paired and settings.gain_from == "probe"
-
-
 def num_read(config: RunConfig, method: Method, replays: bool = True) -> int:
     """Examples of an update, rounded: current ones, and where it `replays` those of the past."""
     ratio = config.replay.ratio if replays and type(method).replay is not Method.replay else 0
@@ -164,7 +158,7 @@ def loads(
     groups, evaluate = micro_batches(config, method, upkeep, lengths, place), config.evaluate
     longest = groups[0][0]
     written = config.train.batch_size * longest.tokens if upkeep.written else 0
-    probed = measured.tasks * evaluate.num_gain_examples if evaluate.gain or probes(method) else 0
+    probed = measured.tasks * evaluate.num_gain_examples if evaluate.gain or method.probes else 0
     with_twins = sum(one.tokens * (2 if one.has_twin else 1) for one in lengths) / len(lengths)
     responses = sum(one.response * (2 if one.has_twin else 1) for one in lengths) / len(lengths)
     num_side = min(probed, max(1, portions.forward(place) / with_twins))

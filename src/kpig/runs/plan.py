@@ -382,7 +382,7 @@ def _layer_work(shape: Shape, length: Length) -> float:
 def _gain_work(method: Method, shape: Shape, data: Data, updates: int) -> float:
     """What measuring gains takes while all steps are learned: two passes over the probes of tasks so far."""
     settings = method.settings
-    if not isinstance(settings, KpigSettings) or not load.probes(method):
+    if not isinstance(settings, KpigSettings) or not method.probes:
         return 0.0
     times = 1 + (updates - 1) // settings.refresh if settings.refresh else 1
     tasks = data.measured.tasks * (data.steps + 1) / 2  # as many more are known in each step

@@ -22,6 +22,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "twins_of": "all",
             "twin_share": 1.0,
             "reference": "initial",
+            "gain_from": "probe",
         },
     }
 )
@@ -118,12 +119,20 @@ class KpigSettings(Settings):
         "long as there is room. 0: anew in every update. Results are the same up to rounding",
         json_schema_extra=cost("saves a forward pass over every twin that comes again, takes that memory"),
     )
-    gain_from: Literal["probe", "training"] = Field(
-        "probe",
+    gain_from: Literal["auto", "probe", "training"] = Field(
+        "auto",
         description="gains are measured on probes, or read off the passes that train: for each task the mean "
-        "over the last `num_probes` of its examples or more. A task that was not read yet has gain 0",
+        "over the last `num_probes` of its twins or more. A task that was not read yet has gain 0. 'auto': "
+        "read where they are for `weighting` alone and `base` has no loss of its own",
         json_schema_extra=cost("'training' makes no pass for gains"),
     )
+
+    def reads_gains(self, along: bool) -> bool:
+        """Whether gains are read off the passes that train; `along` says whether these can be read."""
+        if self.gain_from != "auto":
+            return self.gain_from == "training"
+        weighted = self.twin_weight > 0 and self.weighting == "gain"
+        return along and weighted and self.selection == "uniform" and self.twin_choice == "random"
 
     def num_twins(self, ratio: float) -> float:
         """How many of the examples with key parts have twins where `ratio` is replayed for each new one."""

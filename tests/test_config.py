@@ -202,6 +202,18 @@ def test_a_run_that_was_begun_before_its_method_got_a_setting_goes_on(tmp_path):
     assert restart.going_on(tmp_path / "run", planned) == planned
 
 
+def test_a_run_that_was_begun_before_a_setting_keeps_what_held_then(tmp_path):
+    planned = of_an_earlier_version(tmp_path / "run", twin_share=1.0, gain_from="probe")
+    path = tmp_path / "run/config.toml"
+    since = ("twin_share", "gain_from")
+    path.write_text("".join(one for one in path.read_text().splitlines(True) if not one.startswith(since)))
+    assert chosen.begun_with(path) == planned
+    folder.check_free(tmp_path / "run", planned, {"digest": "d"}, resume=True)
+    today = chosen.complete(config.build({"method": {"name": "kpig"}}))
+    with pytest.raises(RunError, match=r"different: method\.kpig\.gain_from, method\.kpig\.twin_share"):
+        folder.check_free(tmp_path / "run", today, {"digest": "d"}, resume=True)
+
+
 def test_a_run_that_was_begun_with_another_value_still_does_not(tmp_path):
     planned = of_an_earlier_version(tmp_path / "run")
     other = chosen.complete(config.build({"method": {"name": "kpig", "kpig": {"preset": "paper"}}}))

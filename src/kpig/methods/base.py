@@ -100,6 +100,9 @@ class Settings(Section):
     does not know and values of another type are refused before any model loads.
     """
 
+    former: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """What held before a setting existed, where that is not its default: a run of that time keeps it."""
+
 
 class NoSettings(Settings):
     """Of a method that has none."""

@@ -52,11 +52,18 @@ def complete(config: RunConfig) -> RunConfig:
 
 
 def begun_with(path: Path) -> RunConfig:
-    """The config that a run keeps, and settings that its method has got since at their defaults.
+    """The config that a run keeps, and settings that its method has got since as they would have been then.
 
     So a run that an earlier version began goes on. Raises ConfigError as `load_resolved` and `complete` do.
     """
-    return complete(load_resolved(path))
+    return complete(as_then(load_resolved(path)))
+
+
+def as_then(config: RunConfig) -> RunConfig:
+    """The config that a run keeps, and in it what held before its method got a setting (`Settings.former`)."""
+    section = config.method
+    former = {} if why_missing(section.name) else load(section.name).Settings.former
+    return config.model_copy(update={"method": section.holding({**former, **section.given})})
 
 
 def create(config: RunConfig) -> Method:

@@ -142,7 +142,7 @@ def _going_on(
     begun: RunConfig, tasks: str, overrides: Sequence[str], metrics: Mapping[str, str]
 ) -> RunConfig:
     """The config of a start that adds `tasks`; ConfigError that names what cannot differ."""
-    table = begun.model_dump(mode="json")
+    table = chosen.as_then(begun).model_dump(mode="json")
     common = {key: value for key, value in begun.stream.metrics.items() if key == stream.EVERY}
     beginning = StreamSection().model_dump(mode="json")
     caps = ("train_per_task", "test_per_task", "validation_per_task", "tasks_per_step", "max_tasks_per_step")

@@ -33,6 +33,8 @@ here where they are silent (docs/method.md, section 5): it stays what it is when
 class KpigSettings(Settings):
     """KPIG (docs/method.md, sections 4 to 6)."""
 
+    former = MappingProxyType({"twin_share": 1.0, "gain_from": "probe"})
+
     preset: Literal["none", "paper"] = Field(
         "none",
         description="'paper' sets selection, signal, gain_unit, twin_weight, weighting, reference and which "

@@ -60,7 +60,7 @@ def begun_with(path: Path) -> RunConfig:
 
 
 def as_then(config: RunConfig) -> RunConfig:
-    """The config that a run keeps, and in it what held before its method got a setting (`Settings.former`)."""
+    """A config that a run keeps, with what held before its method got a setting (`Settings.former`)."""
     section = config.method
     former = {} if why_missing(section.name) else load(section.name).Settings.former
     return config.model_copy(update={"method": section.holding({**former, **section.given})})

@@ -78,7 +78,7 @@ def configured(months, which, method="kpig", adapter="none", **settings):
 
 
 METHODS = [
-    ("kpig", "none", {"refresh": 2, "num_probes": 2, "num_tasks": 1}),
+    ("kpig", "none", {"gain_from": "probe", "refresh": 2, "num_probes": 2, "num_tasks": 1}),
     ("o_lora", "lora", {"step_rank": 1}),
     ("ewc", "none", {"num_examples": 2}),
 ]

@@ -25,7 +25,7 @@ SMALL = {
     "train": {"updates_per_step": 5, "batch_size": 4, "checkpoint_every": 2, "tokens_per_micro_batch": 512},
     "replay": {"memory_per_task": 6},
     "method": {
-        "kpig": {"refresh": 2, "num_probes": 3, "num_tasks": 1},
+        "kpig": {"gain_from": "probe", "refresh": 2, "num_probes": 3, "num_tasks": 1},
         "ssr": {"num_prompts": 6, "max_new_tokens": 12},
         "radis": {"num_examples": 4, "max_new_tokens": 12},
     },

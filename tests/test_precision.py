@@ -128,7 +128,7 @@ def test_gain_between_updates_has_its_own_or_that_of_training(asked, training, t
     inner = gain.measure
     monkeypatch.setattr(gain, "measure", lambda *given: seen.add(enabled()) or inner(*given))
     months = write_months(tmp_path)
-    settings = configured(months, "old", gain_precision=asked, num_probes=2)
+    settings = configured(months, "old", gain_from="probe", gain_precision=asked, num_probes=2)
     train = settings.train.model_copy(update={"precision": training, "updates_per_step": 1})
     stream = settings.stream.model_copy(update={"max_steps": 1, "held_out": ""})
     evaluate = settings.evaluate.model_copy(update={"gain": False, "every": "last"})

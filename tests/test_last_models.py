@@ -31,6 +31,18 @@ def test_the_table_of_the_page_is_that_of_the_rows():
             assert (found.partition(" [")[0] if name.startswith("gain") else found) == cell, name
 
 
+def test_the_table_of_general_questions_is_that_of_its_rows():
+    head, _, *lines = printed(ROOT / "docs/results/smollm2-short-general.jsonl")
+    section = PAGE.read_text().partition("## Does it keep")[2].partition("\n## ")[0]
+    of_page = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()]
+    names, _, _, *told = [cells for cells in of_page if len(cells) > 1]
+    assert [cells[0] for cells in told] == [line[0] for line in lines]
+    for line, cells in zip(lines, told, strict=True):
+        for name, cell in zip(names[1:], cells[1:], strict=True):
+            found = line[head.index(name)]
+            assert (found.partition(" [")[0] if name.startswith("gain") else found) == cell, name
+
+
 def test_the_differences_of_the_page_are_those_of_the_rows():
     head, _, *lines = printed(ROWS, "--against", "kpig")
     (at,) = (number for number, line in enumerate(lines) if line[0] == "replay ratio=0.95")

@@ -9,7 +9,7 @@ from kpig import config
 from kpig.errors import ConfigError, RunError
 from kpig.methods import METHODS, chosen
 from kpig.methods.base import Method, Settings
-from kpig.runs import folder, restart
+from kpig.runs import course, folder, restart
 from kpig.runs.check import check
 
 OLD_CONFIG = Path(__file__).parent / "golden" / "old_run" / "config.toml"
@@ -209,6 +209,8 @@ def test_a_run_that_was_begun_before_a_setting_keeps_what_held_then(tmp_path):
     path.write_text("".join(one for one in path.read_text().splitlines(True) if not one.startswith(since)))
     assert chosen.begun_with(path) == planned
     folder.check_free(tmp_path / "run", planned, {"digest": "d"}, resume=True)
+    grown = course._going_on(config.load_resolved(path), "suite", (), {})
+    assert (grown.method.given["twin_share"], grown.method.given["gain_from"]) == (1.0, "probe")
     today = chosen.complete(config.build({"method": {"name": "kpig"}}))
     with pytest.raises(RunError, match=r"different: method\.kpig\.gain_from, method\.kpig\.twin_share"):
         folder.check_free(tmp_path / "run", today, {"digest": "d"}, resume=True)

@@ -173,3 +173,24 @@ def test_every_selection_works_on_means_and_the_records_tell_them(selection, sig
     last = records[-1]
     assert set(last["training_gain"]) == {task.name for task in TASKS} and last["replayed"] == 3
     assert len(last["replayed_tasks"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "read", "measured"),
+    [
+        ({}, True, False),
+        ({"twins_of": "replayed"}, True, False),
+        ({"base": "inscl"}, True, False),
+        ({"base": "derpp"}, False, True),
+        ({"selection": "lowest"}, False, True),
+        ({"twin_choice": "lowest"}, False, True),
+        ({"weighting": "none"}, False, True),
+        ({"gain_from": "probe"}, False, True),
+        ({"preset": "paper"}, False, True),
+        ({"twin_weight": 0.0}, False, False),
+    ],
+    ids=str,
+)
+def test_gains_are_read_where_only_weights_need_them_and_the_pass_tells(asked, read, measured):
+    method = create(config.build({"method": {"name": "kpig", "kpig": asked}}))
+    assert (method.reads_gains, method.probes) == (read, measured)

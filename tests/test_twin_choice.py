@@ -161,3 +161,17 @@ def test_a_share_costs_fewer_tokens(make_learner):
         fit(learner, create(settings), step_of(1, *TASKS), settings)
         spent[share] = learner.ledger.train_tokens + learner.ledger.forward_tokens
     assert spent[0.25] < 0.75 * spent[1.0]
+
+
+def test_rows_of_their_own_hold_twins_only_where_there_are_some(make_learner):
+    """Two short examples without twins stand in one pass of a size that holds one with its twin."""
+    learner = make_learner()
+    one, *_ = learner.encoder.encode_all([TASKS[0].train[0]])
+    train = TrainSection(row_tokens=0, tokens_per_micro_batch=2 * one.num_tokens)
+    for encoded, expected in (
+        ([one, one], [1, 1]),
+        ([one.alone, one.alone], [2]),
+        ([one, one.alone], [1, 1]),
+    ):
+        batches = learner.training_batches(encoded, train, True)
+        assert [len(batch.places) for batch in batches] == expected

@@ -170,10 +170,11 @@ def loads(
     loads = []
     for group in groups:
         twins = [one for one in group if one.has_twin]
-        rows = len(group) + len(twins)
+        rows = [*group, *twins]
+        padded = len(rows) * max(one.tokens for one in group)
         loads.append(
             Load(
-                tokens=rows * max(one.tokens for one in group),
+                tokens=sum(one.tokens for one in rows) if config.train.row_tokens else padded,
                 targets=sum(one.response for one in group),
                 twin_targets=sum(one.response for one in twins),
                 is_split=len(groups) > 1,

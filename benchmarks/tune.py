@@ -70,7 +70,6 @@ BASE = {
     },
     "train": {"updates_per_step": 40, "batch_size": 16, "checkpoint_every": 0},
     "evaluate": {"max_new_tokens": 32, "half_listening": False, "gain": False},
-    "method": {"kpig": {"twin_share": 1.0, "gain_from": "probe"}},  # as the ladders have it
 }
 
 

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from kpig import config
+from kpig.cli.commands import app
 from kpig.config import TINY, ModelSection, TrainSection
 from kpig.methods.chosen import create
 from kpig.model import gain
 from kpig.model.loading import load
-from kpig.records import SEEN
-from kpig.runs import job
+from kpig.records import SEEN, Stream
+from kpig.runs import check, job, machine
 from kpig.runs.folder import RunDir
 from kpig.scoring import answers
 from kpig.tasks import suite
@@ -65,6 +67,45 @@ def test_a_gpu_takes_it_where_it_has_it_whatever_the_model(has, flags, monkeypat
     for num_weights in (1, 10**9):
         assert precision(TrainSection(), Device("cuda"), num_weights) == ("bfloat16" if has else "float32")
         assert precision(TrainSection(), Device("mps"), num_weights) == "float32"
+
+
+AVX2, AVX512 = "avx2 fma", "avx2 avx512bw avx512vl"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [(AVX2, True), (AVX512, False), ("avx512_bf16", False), ("amx_bf16", False), (None, False)],
+)
+def test_a_cpu_that_is_slow_in_16_bits_is_told_where_a_run_asks_for_them(text, is_told, flags):
+    flags(text)
+    given = {
+        "model": {"dtype": "bfloat16", "adapter": "lora"},
+        "train": {"precision": "bfloat16", "device": "cpu"},
+        "evaluate": {"precision": "bfloat16"},
+        "method": {"name": "kpig", "kpig": {"gain_precision": "bfloat16"}},
+    }
+    found = [one for one in check.cautions(config.build(given), Stream((), ())) if "16-bit" in one]
+    assert len(found) == is_told
+    for name in ("model.dtype", "train.precision", "evaluate.precision", "method.kpig.gain_precision"):
+        assert all(f'{name} = "bfloat16"' in one and 'set "float32"' in one for one in found)
+
+
+def test_16_bits_are_no_matter_where_none_are_asked_for_or_a_gpu_computes(flags):
+    flags(AVX2)
+    for given in ({}, {"train": {"precision": "float32"}}):
+        assert not any("16-bit" in one for one in check.cautions(config.build(given), Stream((), ())))
+    asked = {"train.precision": "bfloat16"}
+    assert machine.half_cautions(asked, "cuda") == machine.half_cautions(asked, "mps") == []
+    assert len(machine.half_cautions(asked, "cpu")) == 1
+
+
+def test_an_evaluation_in_slow_16_bits_is_told(flags, monkeypatch):
+    monkeypatch.setattr(machine, "has_cuda", lambda: False)
+    tasks = ("--tasks", "suite", "--test-per-task", "1", "--max-new-tokens", "1")
+    for text, count in ((AVX2, 1), (AVX512, 0)):
+        flags(text)
+        done = CliRunner().invoke(app, ["eval", TINY, *tasks, "--dtype", "float16"])
+        assert done.exit_code == 0 and done.stderr.count('note: dtype = "float16": this CPU') == count
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])

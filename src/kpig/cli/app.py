@@ -1,5 +1,6 @@
 """The command line's root: the app that commands join, the options that several share, what they print."""
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -138,6 +139,7 @@ def served_model(path: str, tasks: str, dtype: Dtype | None, max_length: int | N
 
     A run is prompted as it was trained; any other model as what the tasks come from says (`prompted`).
     """
+    from kpig.runs import machine
     from kpig.runs.served import served
 
     quiet()
@@ -145,7 +147,11 @@ def served_model(path: str, tasks: str, dtype: Dtype | None, max_length: int | N
     section = found.section if found.of_run else prompted(found.section, tasks)
     given = {"dtype": dtype and dtype.value, "max_length": max_length}
     changes = {name: value for name, value in given.items() if value}
-    return replace(found, section=section.model_copy(update=changes))
+    section = section.model_copy(update=changes)
+    asked = {"dtype": section.dtype, "evaluate.precision": found.evaluate.precision}
+    for caution in machine.half_cautions(asked, "cuda" if machine.has_cuda() else "cpu"):
+        say(f"note: {caution}", file=sys.stderr)
+    return replace(found, section=section)
 
 
 def tasks_for(path: str, tasks: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from kpig.config import GENERAL, SUITE, MethodSection, ModelSection, RunConfig
 from kpig.config.table import merged
-from kpig.config.tree import examined, load_table
+from kpig.config.tree import examined, load_table, settings_of
 from kpig.config.words import listed
 from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
@@ -118,7 +118,7 @@ def _arrangement_problems(config: RunConfig, tasks: Stream) -> list[str]:
 
 def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """Sentences about what a run will do, that whoever starts it may not expect; there may be none."""
-    found = [*machine.cautions(config.model), *weight_cautions(config)]
+    found = [*machine.cautions(config.model), *weight_cautions(config), *_half_cautions(config)]
     found += scorer_cautions((*tasks.tasks, *tasks.held_out))
     found += own_answers.constraint_cautions((*tasks.tasks, *tasks.held_out))
     found += own_instruction_cautions((*tasks.tasks, *tasks.held_out))
@@ -281,6 +281,11 @@ def weight_cautions(config: RunConfig) -> list[str]:
         f"and 44 % at 2e-4, in float32 all; yours is {config.train.learning_rate:g}. "
         'Set model.dtype = "float32", or model.adapter = "lora"'
     ]
+
+
+def _half_cautions(config: RunConfig) -> list[str]:
+    device = machine.choose_device(config.train.device)
+    return machine.half_cautions(settings_of(config), device)
 
 
 def scorer_cautions(tasks: Sequence[Task]) -> list[str]:

@@ -4,13 +4,16 @@ What it needs of torch and the hub loads late.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kpig import ranks
 from kpig.config import OFFLOAD, TINY, ModelSection, RunConfig
 from kpig.errors import ModelError, RunError, nearest
 from kpig.model import quantized
 from kpig.model.folder import is_adapter, is_local, resolve
+from kpig.training.precision import lacks_half
 
 NVIDIA, AMD, IN_WINDOWS = Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg")
 """What a Linux machine has of a driver that torch could compute with, the last in a Windows machine's."""
@@ -95,6 +98,21 @@ def cautions(section: ModelSection) -> list[str]:
         f"model.path {section.path!r} is no folder here, and no model of that name was fetched before: it is "
         f"taken for one on the Hugging Face hub, and nothing of it was checked.{meant}"
     ]
+
+
+def half_cautions(settings: Mapping[str, Any], device: str) -> list[str]:
+    """A sentence where `settings`, by dotted name, ask for 16-bit products of a CPU that is slow in them."""
+    asked = [f'{name} = "{value}"' for name, value in settings.items() if _is_half(name, value)]
+    if not asked or device != "cpu" or not lacks_half():
+        return []
+    return [
+        f"{', '.join(asked)}: this CPU has no fast products of 16-bit numbers (AVX512 or AMX) and takes "
+        'several times as long for them as in float32, up to hundreds; set "float32"'
+    ]
+
+
+def _is_half(name: str, value: object) -> bool:
+    return name.endswith(("precision", "dtype")) and value in ("bfloat16", "float16")
 
 
 def _hub_problem(name: str) -> str:

@@ -19,6 +19,10 @@ CPU_FLAGS = Path("/proc/cpuinfo")
 FAST_FLAGS = ("amx_bf16", "avx512_bf16")
 """Of processors that multiply bfloat16 several times as fast as float32; others only convert it."""
 
+HALF_FLAGS = ("avx512bw", *FAST_FLAGS)
+"""Of x86 processors on which torch hands products of 16-bit numbers to oneDNN. Elsewhere a plain loop makes
+them: with AVX2 alone they took 2.4 to 250 times as long as float32 (docs/log/speed.md)."""
+
 
 def precision(settings: TrainSection, device: Device, num_weights: int) -> str:
     """ "bfloat16" or "float32": as asked for, or by itself where the device is faster in bfloat16.
@@ -35,12 +39,22 @@ def precision(settings: TrainSection, device: Device, num_weights: int) -> str:
 
 def has_fast_bfloat16() -> bool:
     """Whether this CPU has matrix products of bfloat16 of its own, as far as the system says."""
+    return any(flag in FAST_FLAGS for flag in _flags())
+
+
+def lacks_half() -> bool:
+    """Whether this CPU is known to make products of 16-bit numbers far slower than of float32."""
+    flags = _flags()
+    return bool(flags) and not any(flag in HALF_FLAGS for flag in flags)
+
+
+def _flags() -> list[str]:
+    """What the first processor can do; [] where the system does not say, as but for x86 under Linux."""
     try:
         lines = CPU_FLAGS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
-    return any(flag in flags for flag in FAST_FLAGS)
+        return []
+    return next((line for line in lines if line.startswith("flags")), "").split()[2:]
 
 
 def _has_bfloat16() -> bool:

@@ -84,6 +84,7 @@ def run(
     tasks = true_path(out / "tasks")
     table = settings_for(model)
     table["stream"] |= {"path": str(tasks)}
+    table["run"] = {"share_untuned": True}
     records = []
     for method in methods:
         settings = build(table | {"seed": seed, "method": {"name": method}}, overrides)

@@ -31,6 +31,11 @@ class RunSection(Section):
         description="trackers that are told of the run as well: 'tensorboard', 'trackio', 'wandb', 'mlflow'; "
         "see docs/trackers.md",
     )
+    share_untuned: bool = Field(
+        False,
+        description="take the untuned model's answers from a run in the same folder that asked the same of "
+        "the same model on the same machine; kpig sweep and kpig quickstart do",
+    )
 
 
 class ModelSection(Section):

@@ -17,6 +17,7 @@ from kpig.files import true_path
 from kpig.methods import chosen
 from kpig.model import quantized
 from kpig.runs.machine import choose_device
+from kpig.training import precision
 
 PACKAGES = ("kpig", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "rouge-score")
 """Those whose version can change a run's numbers; environment.json records it."""
@@ -34,6 +35,7 @@ def of_run(
         "packages": {name: version(name) for name in (*PACKAGES, *quantized.packages(config.model))},
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "commit": _commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "device": choose_device(config.train.device),
@@ -44,6 +46,11 @@ def of_run(
         "clock": clock,
         **model,
     }
+
+
+def _processor() -> str:
+    """The processor's name, where the system has one."""
+    return precision.cpu_name() or platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

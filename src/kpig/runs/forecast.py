@@ -178,7 +178,8 @@ def _size(example: Example) -> int:
 def _last_evaluation(folder: RunDir) -> tuple[float, float] | None:
     """Test examples and seconds of the last evaluation that is done; None before the first.
 
-    None where a file is damaged, too: whoever goes on from that step tells it, and what to do.
+    None where it took no time, being another run's (`kpig.runs.untuned`). None where a file is damaged, too:
+    whoever goes on from that step tells it, and what to do.
     """
     done = [number for number in range(folder.current) if folder.is_done(number)]
     try:
@@ -191,4 +192,5 @@ def _last_evaluation(folder: RunDir) -> tuple[float, float] | None:
     step, cost = read[scored[-1]]
     earlier = read[scored[-1] - 1][1].eval_seconds if scored[-1] else 0.0
     num_tests = sum(task.n for task in step.tasks.values())
-    return (num_tests, max(0.0, cost.eval_seconds - earlier)) if num_tests else None
+    seconds = cost.eval_seconds - earlier
+    return (num_tests, seconds) if num_tests and seconds > 0 else None

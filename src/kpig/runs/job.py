@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kpig import ranks
-from kpig.config import EvaluateSection, RunConfig, dump
+from kpig.config import RunConfig, dump
 from kpig.errors import DivergedError, RunError
 from kpig.files import as_json, drop_unpublished, refuse_links
 from kpig.methods import chosen
@@ -17,12 +17,13 @@ from kpig.model.chat import present_moment
 from kpig.model.folder import is_adapter, resolve
 from kpig.model.learner import Learner, Weights
 from kpig.progress import Watcher
-from kpig.records import SEEN, Prediction, Stream, Task
+from kpig.records import Stream
 from kpig.runs import (
     check,
     course,
     disk,
     environment,
+    evaluation,
     forecast,
     forgetting,
     kept,
@@ -42,8 +43,8 @@ from kpig.runs.lock import Claim
 from kpig.runs.machine import choose_device
 from kpig.runs.places import told_new
 from kpig.runs.voice import Voice
-from kpig.scoring import answers, predictions, scores
-from kpig.scoring.records import Cost, RunScores
+from kpig.scoring import scores
+from kpig.scoring.records import RunScores
 from kpig.training import checkpoint, loop, notice
 from kpig.training.precision import precision
 
@@ -253,10 +254,11 @@ def _stream(
     cautions = [*check.cautions(config, plan.new), *told]
     for caution in cautions:
         watch.say(f"note: {caution}")
-    num_answers = functools.partial(_num_answers, config.evaluate)
+    num_answers = functools.partial(evaluation.num_answers, config.evaluate)
     expected = ranks.by_main(lambda: forecast.of_run(folder, config, method, steps, tasks, num_answers))
     voice = Voice(watch, folder, config, steps, expected)
-    _evaluate_untuned(folder, learner, steps, tasks, config, voice)
+    if not _is_done(folder, 0):
+        evaluation.of_untuned(folder, learner, steps, tasks, config, voice)
     for step in steps:
         _learn(folder, learner, method, step, steps, tasks, config, voice)
         ranks.by_main(lambda: folder.drop_models(disk.num_kept(config, len(steps))))
@@ -279,20 +281,6 @@ def _all_cut(plan: Course, num_cut: int) -> int | None:
     """How many examples were shortened in all starts; None where one of them did not count."""
     before = [one.shortened_examples for one in plan.grown[-1:]]
     return None if None in before else num_cut + sum(one or 0 for one in before)
-
-
-def _evaluate_untuned(
-    folder: RunDir, learner: Learner, steps: Sequence[Step], tasks: Stream, config: RunConfig, voice: Voice
-) -> None:
-    if _is_done(folder, 0):
-        return
-
-    def finish() -> None:
-        kept.write(folder.step(0), tasks.held_out)
-        folder.finish(0)
-
-    _score(folder, 0, learner, forecast.groups(0, steps, tasks, config.evaluate), config, voice)
-    ranks.by_main(finish)
 
 
 def _is_done(folder: RunDir, number: int) -> bool:
@@ -326,7 +314,7 @@ def _learn(
     _train(folder, learner, method, step, config, voice)
     ranks.by_main(functools.partial(keep, learner.network.saved_weights()))
     groups = forecast.groups(step.number, plan, tasks, config.evaluate)
-    _score(folder, step.number, learner, groups, config, voice)
+    evaluation.after_step(folder, step.number, learner, groups, config, voice)
     ranks.by_main(lambda: folder.finish(step.number))
 
 
@@ -370,38 +358,6 @@ def _heed(event: dict[str, Any], folder: RunDir, step: Step, learner: Learner, v
         voice.say(f"step {event['step']} {event['note']}")
     else:
         voice.updated(step, event, learner)
-
-
-def _score(
-    folder: RunDir,
-    number: int,
-    learner: Learner,
-    groups: Mapping[str, Sequence[Task]],
-    config: RunConfig,
-    voice: Voice,
-) -> None:
-    """Score the groups after a step, and write that down; without any, what the run has cost by then."""
-    probes = answers.probes(groups, config.evaluate)
-    answered: list[Prediction] = []
-    if groups:
-        with voice.evaluating(number, answers.num_answers(probes, config.evaluate)) as advance:
-            answered = answers.score(learner, probes, config.evaluate, advance)
-    tasks = [task for members in groups.values() for task in members]
-
-    def keep() -> None:
-        result = scores.step_scores(number, answered, tasks)
-        step_dir = folder.step(number)
-        folder.check_ours()
-        predictions.write_by_task(step_dir / "predictions", answered)
-        scores.write_step(step_dir / "scores.json", result, Cost(**learner.ledger.as_dict()))
-        voice.scored(number, result)
-
-    ranks.by_main(keep)
-
-
-def _num_answers(settings: EvaluateSection, task: Task) -> int:
-    """How many responses are generated to score a task."""
-    return answers.num_answers(answers.probes({SEEN: [task]}, settings), settings)
 
 
 def _run_scores(

@@ -17,6 +17,9 @@ from kpig.methods import chosen
 from kpig.sweep.sources import PlannedRun, source_problems
 from kpig.sweep.spec import Order, Setting, Spec, base_table, contradictions, read, refuse
 
+SHARING = "run.share_untuned"
+"""On in the runs of a sweep, unless its base says otherwise: many begin with the same model."""
+
 MOST_LISTED = 3
 """Runs that are named beside a problem, the others are counted. Chosen, so that a problem stays on a line."""
 
@@ -155,6 +158,8 @@ def _config(
         "stream.order_seed": order if shuffled else 0,
     }
     table = copy.deepcopy(dict(base))
+    if SHARING not in flat(table):
+        values |= {SHARING: True}
     for key, value in values.items():
         _put(table, key, value)
     find_beside(path.parent, table)

@@ -48,13 +48,24 @@ def lacks_half() -> bool:
     return bool(flags) and not any(flag in HALF_FLAGS for flag in flags)
 
 
+def cpu_name() -> str:
+    """What the first processor calls itself; "" where the system does not say."""
+    return _told("model name")
+
+
 def _flags() -> list[str]:
     """What the first processor can do; [] where the system does not say, as but for x86 under Linux."""
+    return _told("flags").split()
+
+
+def _told(name: str) -> str:
+    """What CPU_FLAGS says of the first processor under a name."""
     try:
         lines = CPU_FLAGS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return []
-    return next((line for line in lines if line.startswith("flags")), "").split()[2:]
+        return ""
+    found = next((line for line in lines if line.partition(":")[0].strip() == name), "")
+    return found.partition(":")[2].strip()
 
 
 def _has_bfloat16() -> bool:

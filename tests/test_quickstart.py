@@ -1,6 +1,7 @@
 """The first five minutes: what `kpig quickstart` compares and says, and that it takes up where it was."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from kpig import config, report
 from kpig.cli import quickstart
+from kpig.errors import KpigError
 from kpig.tasks import desk, stream
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -45,6 +47,20 @@ def test_three_methods_run_on_equal_terms_and_again_without_work(tmp_path, short
     assert all(name in shown for name in ("untuned", *quickstart.METHODS, "half-", "computing"))
     lines = list(quickstart.findings(records))
     assert "kpig took" in lines[2] and "may be ahead" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"model": "/nowhere/model"}, "/nowhere/model does not exist"),
+        ({"methods": ("replay", "replya")}, "did you mean 'replay'"),
+    ],
+    ids=str,
+)
+def test_what_cannot_run_is_refused_before_anything_is_written(given, told, tmp_path, short):
+    with pytest.raises(KpigError, match=re.escape(told)):
+        quickstart.run(tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
 
 
 def test_tasks_are_chat_lines_with_key_parts_and_constraints_and_a_hand_may_correct_them(tmp_path, short):

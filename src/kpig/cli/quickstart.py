@@ -85,15 +85,29 @@ def run(
     table = settings_for(model)
     table["stream"] |= {"path": str(tasks)}
     table["run"] = {"share_untuned": True}
+    planned = [build(table | {"seed": seed, "method": {"name": method}}, overrides) for method in methods]
+    _refuse(planned)
     records = []
-    for method in methods:
-        settings = build(table | {"seed": seed, "method": {"name": method}}, overrides)
+    for settings in planned:
         if settings.stream.path == str(tasks):
             prepare(settings)
-        folder = out / method
+        folder = out / settings.method.name
         job.run(settings, folder, resume=folder.exists(), watch=watch)
         records.append(read_run(folder))
     return records
+
+
+def _refuse(planned: "Sequence[RunConfig]") -> None:
+    """Raise what a method or a model will be refused for, before anything is written."""
+    from kpig.errors import ConfigError, ModelError
+    from kpig.methods import chosen
+    from kpig.runs import check, machine
+
+    for settings in planned:
+        if found := chosen.problems(settings.method):
+            raise ConfigError("\n".join(found))
+        if problem := check.model_problem(settings.model) or machine.model_problem(settings.model):
+            raise ModelError(problem)
 
 
 def settings_for(model: str) -> dict[str, Any]:

@@ -2,22 +2,25 @@
 
     python benchmarks/last_models.py runs/short --out runs/short-40 [--test-per-task 40] [--workers 2]
     python benchmarks/last_models.py runs/short --out runs/short-general --tasks general
+    python benchmarks/last_models.py runs/ladder --as-scored --rows ladder.jsonl
     python benchmarks/last_models.py docs/results/short-40.jsonl
 
 A run asks few examples after every step, so that a sweep is done in hours. Here each model that is left at
 the end of a run is asked once more, by `kpig eval` with the run's own settings: on more examples of its own
 tasks, or on other tasks. What is there already is kept, so the command goes on after a kill. `--rows` writes
-the numbers, one line for each run, and a file of them gives the same table without the runs.
+the numbers, one line for each run, and a file of them gives the same table without the runs. `--as-scored`
+asks nothing: it takes the scores that the runs have themselves.
 
 The table has means over seeds and orders with 95 % bootstrap intervals. `--against` adds the paired
-differences from a line, with their p corrected after Holm for the number of lines.
+differences from a line, with their p corrected after Holm for the number of lines. `--rank` adds the average
+rank over P seen and P held-out, without the bounds init and mtl.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean
@@ -25,8 +28,10 @@ from typing import Any
 
 from kpig import config
 from kpig.compare.comparison import compare
+from kpig.compare.lines import BOUNDS, Line, measurements
+from kpig.compare.measures import MEASURES as COMPARED
 from kpig.compare.runs import Run, held_out_tasks
-from kpig.compare.statistics import Estimate, contrasts, estimate
+from kpig.compare.statistics import Estimate, average_ranks, contrasts, estimate
 from kpig.errors import KpigError
 from kpig.files import publish
 from kpig.scoring.metrics import computing
@@ -49,6 +54,10 @@ def main() -> None:
     parser.add_argument("--test-per-task", type=int, default=40, help="of the runs' own tasks")
     parser.add_argument("--against", default="", help="a line of the table, or how it begins")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--as-scored", action="store_true", help="ask nothing: what the runs' own last scores say"
+    )
+    parser.add_argument("--rank", action="store_true", help="add the average rank of each line")
     parser.add_argument("--rows", type=Path, help="a file for the numbers")
     given = parser.parse_args()
     try:
@@ -61,20 +70,38 @@ def tell(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Ask what is missing, print the table; KpigError where the runs cannot be read."""
     if given.runs.is_file():
         rows = [json.loads(line) for line in given.runs.read_text().splitlines()]
+    elif given.as_scored:
+        rows = [
+            as_scored(line.label, run) for line in lines_of(given.runs) for run in measurements(line.runs)
+        ]
     elif given.out is None:
         parser.error("a folder of runs needs --out")
     else:
         rows = asked(given.runs, given.out, given.tasks, given.test_per_task, given.workers)
     if given.rows:
         publish(given.rows, "".join(f"{json.dumps(row)}\n" for row in rows))
-    print(table(rows, given.against))
+    print(table(rows, given.against, given.rank))
 
 
 def asked(runs: Path, out: Path, tasks: str, test_per_task: int, workers: int) -> list[Row]:
     """The rows of all finished runs, each model asked where it was not yet."""
-    found = [(line.label, run) for line in compare([runs], anyway=True).lines for run in line.runs.values()]
+    found = [(line.label, run) for line in lines_of(runs) for run in line.runs.values()]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda one: row(one[0], one[1], out, tasks, test_per_task), found))
+
+
+def lines_of(runs: Path) -> Sequence[Line]:
+    """The methods and settings of a folder of runs."""
+    return compare([runs], anyway=True).lines
+
+
+def as_scored(label: str, run: Run) -> Row:
+    """What is known of a run by its own last scores."""
+    found = run.record.scores
+    scores = {one.short: one.read(found) for one in COMPARED if one.main}
+    return known(label, run) | {
+        "scores": {name: value if value is None else round(value, 4) for name, value in scores.items()}
+    }
 
 
 def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
@@ -93,6 +120,19 @@ def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
         "held-out": [task for name, task in scored.items() if name in held_out],
         "asked": [task for task in scored.values() if tasks],
     }
+    return known(label, run) | {
+        "scores": {
+            f"{name} {group}": mean(getattr(task, key) for task in of_group)
+            for group, of_group in groups.items()
+            if of_group
+            for name, key in MEASURES.items()
+        },
+        "P of tasks": {name: round(task.p_score, 2) for name, task in scored.items()},
+    }
+
+
+def known(label: str, run: Run) -> Row:
+    """Which run it is, and what it has cost."""
     cost = run.record.scores.cost
     return {
         "line": label,
@@ -101,13 +141,6 @@ def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
         "order": run.order,
         "computing": round(computing(cost)),
         "seconds": round(cost.train_seconds),
-        "scores": {
-            f"{name} {group}": mean(getattr(task, key) for task in of_group)
-            for group, of_group in groups.items()
-            if of_group
-            for name, key in MEASURES.items()
-        },
-        "P of tasks": {name: round(task.p_score, 2) for name, task in scored.items()},
     }
 
 
@@ -126,7 +159,7 @@ def mean(values: Iterable[float | None]) -> float | None:
     return round(fmean(known), 4) if known else None
 
 
-def table(rows: Sequence[Row], against: str) -> str:
+def table(rows: Sequence[Row], against: str, ranked: bool = False) -> str:
     """A line for each method and setting: its means, and below them the differences from `against`."""
     lines = list(dict.fromkeys(row["line"] for row in rows))
     columns = list(rows[0]["scores"])
@@ -134,12 +167,15 @@ def table(rows: Sequence[Row], against: str) -> str:
     begun = [line for line in lines if against and line.startswith(against)]
     reference = against if against in begun else next(iter(begun), "")
     tested = {column: contrasts(values[column], reference) for column in columns} if reference else {}
-    written = [["", "runs", "thousand tokens", *columns], ["---"] * (len(columns) + 3)]
+    ranks = ranks_of(values) if ranked else {}
+    written = [["", *(["rank"] if ranks else []), "runs", "thousand tokens", *columns]]
+    written.append(["---"] * len(written[0]))
     for line in lines:
         of_line = [row for row in rows if row["line"] == line]
         cost = f"{fmean(row['computing'] for row in of_line) / 1000:.0f}"
         means = [told(column, estimate(list(values[column][line].values()))) for column in columns]
-        written.append([line, str(len(of_line)), cost, *means])
+        rank = [f"{ranks[line]:.1f}" if line in ranks else "–"] if ranks else []
+        written.append([line, *rank, str(len(of_line)), cost, *means])
         pairs = [(column, tested[column].get(line)) for column in columns if tested]
         differences = [
             f"{told(column, pair.difference, '+')}, p {pair.p:.3f}, Holm {pair.adjusted:.2f}"
@@ -147,8 +183,17 @@ def table(rows: Sequence[Row], against: str) -> str:
             if pair is not None
         ]
         if differences:
-            written.append([f"minus {reference}", "", "", *differences])
+            written.append([f"minus {reference}", *([""] if ranks else []), "", "", *differences])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in written)
+
+
+def ranks_of(values: Mapping[str, Mapping[str, Mapping[tuple[int, str], float]]]) -> Mapping[str, float]:
+    """The average rank of each line that is no bound, over the cells that all of them have."""
+    found = [
+        {line: by_cell for line, by_cell in values[name].items() if line not in BOUNDS}
+        for name in ("P seen", "P held-out")
+    ]
+    return average_ranks(found)[0]
 
 
 def by_cell(rows: Sequence[Row], line: str, column: str) -> dict[tuple[int, str], float]:

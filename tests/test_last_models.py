@@ -85,6 +85,16 @@ def test_models_of_runs_are_asked_once_and_their_rows_give_the_table_again(tmp_p
     )
     assert scores.stat().st_mtime_ns == written
     assert any(line[0] == "minus replay" for line in first)
+    own = ("--as-scored", "--rank", "--rows", "own.jsonl")
+    head, _, *lines = printed("runs", *own, cwd=tmp_path)
+    assert [head, lines] == [(again := printed("own.jsonl", "--rank", cwd=tmp_path))[0], again[2:]]
+    ranks = {line[0]: line[head.index("rank")] for line in lines}
+    assert set(ranks) == {"sequential", "replay"} and sum(map(float, ranks.values())) == 3.0
+    for line in lines:
+        kept = tmp_path / f"runs/{line[0]}-seed0-ordergiven/scores.json"
+        final = json.loads(kept.read_text())["final"]
+        assert float(line[head.index("P seen")]) == round(final["seen"]["p_score"], 1)
+        assert float(line[head.index("V held-out")]) == round(final["held_out"]["v_score"], 1)
 
 
 def test_runs_without_a_place_for_answers_are_a_wrong_use(tmp_path):

@@ -13,7 +13,7 @@ asks nothing: it takes the scores that the runs have themselves.
 
 The table has means over seeds and orders with 95 % bootstrap intervals. `--against` adds the paired
 differences from a line, with their p corrected after Holm for the number of lines. `--rank` adds the average
-rank over P seen and P held-out, without the bounds init and mtl.
+rank over P seen and P held-out, without the bounds init and mtl, of lines that have all seeds and orders.
 """
 
 import argparse
@@ -188,9 +188,14 @@ def table(rows: Sequence[Row], against: str, ranked: bool = False) -> str:
 
 
 def ranks_of(values: Mapping[str, Mapping[str, Mapping[tuple[int, str], float]]]) -> Mapping[str, float]:
-    """The average rank of each line that is no bound, over the cells that all of them have."""
+    """The average rank of each line that is no bound and has a run in every cell."""
+    cells = {cell for by_cell in values["P seen"].values() for cell in by_cell}
     found = [
-        {line: by_cell for line, by_cell in values[name].items() if line not in BOUNDS}
+        {
+            line: by_cell
+            for line, by_cell in values[name].items()
+            if line not in BOUNDS and by_cell.keys() == cells
+        }
         for name in ("P seen", "P held-out")
     ]
     return average_ranks(found)[0]

@@ -53,6 +53,54 @@ def test_the_differences_of_the_page_are_those_of_the_rows():
         assert f"{mean} [{low.lstrip('+')}, {high.lstrip('+')}]" in page and f"p {float(p):.2f}" in page
 
 
+LADDER = ROOT / "docs/results/ladder.jsonl"
+KPIG = "kpig twin_weight=3.0"
+ON_THE_PAGE = {
+    KPIG: "kpig",
+    "kpig twin_weight=0.3, twin_share=1.0, gain_from=probe": "kpig, all twins",
+    "kpig selection=lowest, twin_weight=0.3, twin_share=1.0, gain_from=probe": "kpig, all twins, lowest gain",
+    "replay ratio=0.5": "replay",
+    "replay ratio=0.95": "replay, ratio 0.95",
+    "init": "init (bound)",
+    "mtl": "mtl (bound)",
+}
+
+
+def section_of(page, heading):
+    """The cells of a section's table by the name in front, and by column."""
+    section = (ROOT / page).read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    names, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section.splitlines()
+        if line.startswith("|")
+    ]
+    return {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in rows}
+
+
+def test_the_tables_of_the_ladder_are_those_of_its_rows():
+    head, _, *lines = printed(LADDER, "--rank", "--against", KPIG)
+    scores, differences = {}, {}
+    for number, line in enumerate(lines):
+        name = ON_THE_PAGE.get(line[0], line[0])
+        if line[0] != f"minus {KPIG}":
+            scores[name] = dict(zip(head[1:], line[1:], strict=True))
+        else:
+            before = ON_THE_PAGE.get(lines[number - 1][0], lines[number - 1][0])
+            differences[before] = dict(zip(head, line, strict=False))
+    page = section_of("docs/results/ladder.md", "Scores")
+    assert page == {
+        name: {column: cells[column.replace("forgetting", "Forgetting")] for column in page["kpig"]}
+        for name, cells in scores.items()
+    }
+    page = section_of("docs/results/ladder.md", "Differences")
+    assert page.keys() == differences.keys() - {"init (bound)"}
+    for name, cells in page.items():
+        for column, cell in cells.items():
+            told = differences[name].get(column.replace("forgetting", "Forgetting"), "–")
+            found = re.sub(r", Holm ([\d.]+)$", r" (\1)", told)
+            assert cell == found or (cell == "–" and not found.startswith(("+", "-"))), (name, column)
+
+
 def test_models_of_runs_are_asked_once_and_their_rows_give_the_table_again(tmp_path):
     base = {"suite": {"num_steps": 2, "tasks_per_step": 1, "num_train": 8, "num_held_out": 1}}
     (tmp_path / "sweep.toml").write_text(

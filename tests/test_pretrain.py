@@ -229,6 +229,14 @@ def test_the_matrix_rate_is_a_rate():
     assert speed.matmul_rate(seconds=0.05) > 1e8
 
 
+@pytest.mark.parametrize(("rate", "sizes"), [(1e9, {speed.SMALL}), (1e11, {speed.SMALL, speed.SIZE})])
+def test_no_large_product_is_waited_for_where_a_small_one_is_slow(rate, sizes, monkeypatch):
+    """A CPU without products of 16 bits took minutes before pre-training began."""
+    asked = set()
+    monkeypatch.setattr(speed, "_rate", lambda left, right, seconds: asked.add(len(left)) or rate)
+    assert speed.matmul_rate(torch.bfloat16) == rate and asked == sizes
+
+
 def test_a_shape_counts_its_own_weights():
     learner_shape = Shape(vocabulary=300, width=24, layers=2, heads=2, inner=40)
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -8,7 +8,7 @@ import pytest
 
 from kpig import config, progress
 from kpig.progress import Bars, Screen, Watcher, duration
-from kpig.runs import forecast, job, schedule
+from kpig.runs import evaluation, forecast, job, schedule
 from kpig.runs.folder import RunDir
 from kpig.runs.forecast import Forecast, Part
 from kpig.runs.voice import step_table
@@ -95,7 +95,7 @@ def test_replay_makes_later_steps_longer_and_a_resumed_run_knows_its_last_evalua
     job.run(chosen, tmp_path / "run")
     method, tasks = job.chosen.create(chosen), job.course.read(tmp_path / "run", chosen).tasks
     steps = schedule.steps(chosen, method, tasks)
-    num_answers = partial(job._num_answers, chosen.evaluate)
+    num_answers = partial(evaluation.num_answers, chosen.evaluate)
     whole = forecast.of_run(RunDir(tmp_path / "new"), chosen, method, steps, tasks, num_answers)
     kinds = [(part.kind, part.step) for part in whole.parts]
     assert kinds == [("evaluate", 0), *((kind, n) for n in (1, 2, 3) for kind in ("train", "evaluate"))]

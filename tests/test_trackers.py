@@ -21,7 +21,7 @@ from kpig.cli.app import Tracker
 from kpig.config.sections import TrackerName
 from kpig.errors import ConfigError, RunError
 from kpig.progress import Watcher
-from kpig.runs import further, job, points, trackers, tracking
+from kpig.runs import evaluation, further, job, points, trackers, tracking
 from kpig.runs.folder import RunDir
 from test_continue import assert_same, configured, contents, scored, updates, write_months
 from test_job import without_seconds
@@ -287,7 +287,7 @@ def test_a_tracker_that_is_named_later_is_told_the_whole_run(months, tmp_path):
 
 def test_a_step_that_is_begun_anew_has_points_of_its_own(months, tmp_path, monkeypatch):
     run, settings = tmp_path / "run", configured(months, "old")
-    true = job._score
+    true = evaluation.after_step
 
     def stopped(folder, number, *arguments):
         if number == 2:
@@ -295,7 +295,7 @@ def test_a_step_that_is_begun_anew_has_points_of_its_own(months, tmp_path, monke
         true(folder, number, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(job, "_score", stopped)
+        patched.setattr(evaluation, "after_step", stopped)
         with pytest.raises(KeyboardInterrupt):
             job.run(settings, run, track=["tensorboard"])
     train = settings.train.model_copy(update={"learning_rate": 1e-5})

@@ -188,7 +188,7 @@ class MethodContract:
         assert sum(counts) == budget if self.rehearses else sum(counts) in (0, budget)
 
     def test_two_processes_that_share_the_job_learn_as_one_does(self, history: History) -> None:
-        """The same choices and counts, each loss within 1e-5; without dropout, which differs between them.
+        """The same choices and counts, each loss as in `_assert_alike`; without dropout, which differs.
 
         What a method keeps of forward passes, each process keeps for itself: so they may read more of these.
         """
@@ -234,11 +234,14 @@ class MethodContract:
 
 
 def _assert_alike(alone: Learned, shared: Learned) -> None:
-    """One process and one of several: the same choices and counts, losses within 1e-5."""
+    """One process and one of several: the same choices and counts, losses within 1e-5, or 3e-6 of themselves.
+
+    A loss near 10 has steps of 1e-6 in float32. With AVX2 alone one was off by 1.4e-5 after updates.
+    """
     assert [shared.drawn, shared.kept] == [alone.drawn, alone.kept]
     assert shared.tokens[0] == alone.tokens[0] and shared.tokens[1] >= alone.tokens[1]
     for here, there in zip(alone.records, shared.records, strict=True):
-        assert here["loss"] == pytest.approx(there["loss"], abs=1e-5)
+        assert here["loss"] == pytest.approx(there["loss"], rel=3e-6, abs=1e-5)
         counts = ("update", "tokens", "replayed", "replayed_tasks", "train_tokens")
         assert [here.get(name) for name in counts] == [there.get(name) for name in counts]
 

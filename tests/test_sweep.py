@@ -84,7 +84,7 @@ def test_every_run_has_the_config_that_kpig_run_would_give_it(tmp_path):
     (tmp_path / "base.toml").write_text(tomli_w.dumps(SMALL | {"seed": 9}))
     runs = sweep.load(write_spec(tmp_path, base="base.toml", orders=[4], settings=settings)).runs
     last = ["method.name=replay", "seed=0", "stream.order=shuffled", "stream.order_seed=4"]
-    more = ["train.learning_rate=1e-3", "model.adapter=lora"]
+    more = ["train.learning_rate=1e-3", "model.adapter=lora", "run.share_untuned=true"]
     assert names(runs)[-1] == "replay-hot-seed0-order4"
     assert runs[-1].config == chosen.complete(config.load(tmp_path / "base.toml", [*last, *more]))
 

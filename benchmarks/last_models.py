@@ -189,12 +189,14 @@ def table(rows: Sequence[Row], against: str, ranked: bool = False) -> str:
 
 def ranks_of(values: Mapping[str, Mapping[str, Mapping[tuple[int, str], float]]]) -> Mapping[str, float]:
     """The average rank of each line that is no bound and has a run in every cell."""
+    if not values.keys() >= {"P seen", "P held-out"}:
+        sys.exit("error: --rank needs P seen and P held-out of the runs' own tasks; leave it out")
     cells = {cell for by_cell in values["P seen"].values() for cell in by_cell}
     found = [
         {
             line: by_cell
             for line, by_cell in values[name].items()
-            if line not in BOUNDS and by_cell.keys() == cells
+            if line.split(" ")[0] not in BOUNDS and by_cell.keys() == cells
         }
         for name in ("P seen", "P held-out")
     ]

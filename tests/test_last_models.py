@@ -151,6 +151,13 @@ def test_runs_without_a_place_for_answers_are_a_wrong_use(tmp_path):
     assert found.returncode == 2 and "needs --out" in found.stderr
 
 
+def test_no_rank_is_made_of_other_tasks_than_the_runs_own():
+    rows = ROOT / "docs/results/smollm2-short-general.jsonl"
+    command = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(rows), "--rank"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 1 and found.stderr.startswith("error: --rank needs P seen")
+
+
 def test_a_folder_without_runs_is_told_in_a_sentence(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(tmp_path), "--out", "x"]
     found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

@@ -134,6 +134,11 @@ def lose_environment(run):
     (run.path / "environment.json").write_text("[")
 
 
+def damage_starts(run):
+    found = run.read("environment.json")
+    (run.path / "environment.json").write_text(json.dumps(found | {"starts": [1]}))
+
+
 def change_data(run):
     found = run.read("stream.json")
     (run.path / "stream.json").write_text(json.dumps(found | {"digest": "0"}))
@@ -151,6 +156,7 @@ def leave_unfinished(run):
         ask_otherwise,
         lose_predictions,
         lose_environment,
+        damage_starts,
         change_data,
         leave_unfinished,
     ],

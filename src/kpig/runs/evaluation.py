@@ -23,7 +23,7 @@ def of_untuned(
     found = untuned.beside(folder, learner, probes, config)
     if found is None:
         after_step(folder, 0, learner, groups, config, voice)
-    else:
+    else:  # only ever in one process
         folder.log({"step": 0, "answers_of": found.run})
         voice.say(f"the untuned model's answers are those of {found.run}, which asked the same of it here")
         _keep(folder, 0, found.answers, groups, learner, voice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,9 +63,12 @@ def beside(folder: RunDir, learner: Learner, probes: Sequence[Probe], config: Ru
 
 
 def _siblings(path: Path) -> Iterator[RunDir]:
-    for place in sorted(path.absolute().parent.iterdir()):
-        if place.name != path.name and not place.is_symlink() and RunDir(place).is_done(0):
-            yield RunDir(place)
+    """Runs in the same folder that have asked their untuned model; one that may not be read is none."""
+    with suppress(OSError):
+        for place in sorted(path.absolute().parent.iterdir()):
+            with suppress(OSError):
+                if place.name != path.name and not place.is_symlink() and RunDir(place).is_done(0):
+                    yield RunDir(place)
 
 
 def _circumstances(folder: RunDir) -> Mapping[str, Any] | None:
@@ -75,7 +79,7 @@ def _circumstances(folder: RunDir) -> Mapping[str, Any] | None:
     except KpigError:
         return None
     starts = environment.get("starts")
-    if not isinstance(starts, list) or any(one != {**one, "processes": 1} for one in starts):
+    if not isinstance(starts, list) or not all(map(_is_alone, starts)):
         return None
     return {
         "machine": {name: environment.get(name) for name in MACHINE},
@@ -84,6 +88,11 @@ def _circumstances(folder: RunDir) -> Mapping[str, Any] | None:
             key: value for key, value in settings.items() if key in PLACES or not key.startswith(LEARNING)
         },
     }
+
+
+def _is_alone(start: object) -> bool:
+    """Whether a start of a run was in one process: several round otherwise."""
+    return isinstance(start, dict) and start.get("processes") == 1
 
 
 def _asked(learner: Learner, probes: Sequence[Probe], config: RunConfig) -> list[tuple[str, ...]]:

@@ -13,6 +13,7 @@ benchmarks/last_models.py has written gives the final scores only.
 
 import argparse
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from kpig.compare.comparison import compare
 from kpig.compare.lines import Line
@@ -57,6 +59,8 @@ STYLE = {
     "axes.spines.right": False,
 }
 MARKERS = "osD^vPX*<>hp"
+LINE = 26
+"""Characters of a label's line. Chosen."""
 
 
 def main() -> None:
@@ -80,7 +84,7 @@ def main() -> None:
     draw_final({line.label: line.estimates for line in lines}, final)
     chosen = [line for line in lines if not given.only or line.label.split(" ")[0] in given.only]
     draw(chosen, steps, "step", given.out / f"{given.name}-steps.svg")
-    draw(lines, cost, "train and forward tokens, millions", given.out / f"{given.name}-cost.svg")
+    draw(lines, cost, "computing, million tokens", given.out / f"{given.name}-cost.svg")
 
 
 def of_rows(path: Path) -> Finals:
@@ -123,20 +127,25 @@ def draw_final(found: Finals, path: Path) -> None:
     plt.close(figure)
 
 
+def shortened(label: str) -> str:
+    """A label in lines, so that the panels keep their room."""
+    return textwrap.fill(label, LINE)
+
+
 def _mean(found: Estimate | None) -> float:
     return found.mean if found is not None else 0.0
 
 
 def draw(lines: Sequence[Line], panel, x_label: str, path: Path) -> None:
     """Two panels side by side, seen and held-out tasks, one legend; the same file for the same runs."""
-    height = max(4.0, 0.5 + 0.22 * len(lines))
+    height = max(4.0, 0.5 + 0.2 * sum(len(textwrap.wrap(line.label, LINE)) for line in lines))
     figure, axes = plt.subplots(1, 2, figsize=(10.5, height), layout="constrained")
     for axis, (group, title) in zip(axes, GROUPS, strict=True):
         for number, line in enumerate(lines):
             panel(axis, line, group, {"color": f"C{number % 10}", "marker": MARKERS[number % len(MARKERS)]})
         axis.set(title=title, xlabel=x_label, ylabel="P-score", ylim=(0, None))
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    figure.legend(handles, [shortened(label) for label in labels], loc="outside right center", frameon=False)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
@@ -145,6 +154,7 @@ def steps(axis: Axes, line: Line, group: str, look: dict) -> None:
     """The mean after every step with its band; what learns all at once is a dotted level."""
     points = over_steps(line, group)
     mean = [point.mean for point in points.values()]
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     if max(points) == 1:
         axis.axhline(mean[-1], color=look["color"], linestyle=":", label=line.label)
         return
@@ -155,9 +165,10 @@ def steps(axis: Axes, line: Line, group: str, look: dict) -> None:
 
 
 def cost(axis: Axes, line: Line, group: str, look: dict) -> None:
-    """The final score over the tokens spent, with its interval."""
+    """The final score over what was spent, a forward token counted a third, with its interval."""
     score = line.estimates[{SEEN: "p_seen", HELD_OUT: "p_held_out"}[group]]
-    tokens = sum(line.estimates[key].mean for key in ("train_tokens", "forward_tokens")) / 1e6
+    spent = [line.estimates[key].mean for key in ("train_tokens", "forward_tokens")]
+    tokens = (spent[0] + spent[1] / 3) / 1e6
     if score is None:
         return
     ends = [[score.mean - (score.low or score.mean)], [(score.high or score.mean) - score.mean]]

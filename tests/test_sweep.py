@@ -494,6 +494,12 @@ def num_updates(run: Path) -> int:
     return path.read_text().count("\n") if path.exists() else 0
 
 
+def num_train_events(run: Path) -> int:
+    """The updates in a run's log, where also stands whose answers of the untuned model it took."""
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    return sum("loss" in event for event in events)
+
+
 def test_a_sweep_killed_at_any_moment_continues_to_the_same_scores_and_redoes_nothing(tmp_path):
     planned = sweep.load(write_spec(tmp_path))
     moments, out = random.Random("kills of a sweep"), tmp_path / "out"
@@ -597,8 +603,8 @@ def test_two_sweeps_of_one_folder_do_every_run_once(tmp_path):
         listed, _ = finished(process)
         assert "3 runs, 3 done" in listed
     for path in (tmp_path / "out").glob("*.log"):
-        assert len(re.findall(r"step 0\b.*\bdone\b", path.read_text())) == 1, path
-        assert num_updates(path.with_suffix("")) == (0 if path.name.startswith("init") else 8), path
+        assert len(re.findall(r"step (\d)/\1 .*evaluate .*\bdone\b", path.read_text())) == 1, path
+        assert num_train_events(path.with_suffix("")) == (0 if path.name.startswith("init") else 8), path
 
 
 def test_an_interrupted_sweep_stops_its_processes_and_says_how_to_go_on(tmp_path):

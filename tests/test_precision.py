@@ -1,5 +1,6 @@
 """Which arithmetic passes have: as asked, by itself only where it is fast and pays, and each kind its own."""
 
+import itertools
 from dataclasses import dataclass
 
 import pytest
@@ -99,13 +100,39 @@ def test_16_bits_are_no_matter_where_none_are_asked_for_or_a_gpu_computes(flags)
     assert len(machine.half_cautions(asked, "cpu")) == 1
 
 
-def test_an_evaluation_in_slow_16_bits_is_told(flags, monkeypatch):
+def test_an_evaluation_in_slow_16_bits_is_told_and_can_be_had_in_32(flags, monkeypatch, tmp_path):
+    """A run in 16 bits can be asked in 32 where the CPU is slow in them: each note names its option."""
     monkeypatch.setattr(machine, "has_cuda", lambda: False)
-    tasks = ("--tasks", "suite", "--test-per-task", "1", "--max-new-tokens", "1")
-    for text, count in ((AVX2, 1), (AVX512, 0)):
-        flags(text)
-        done = CliRunner().invoke(app, ["eval", TINY, *tasks, "--dtype", "float16"])
-        assert done.exit_code == 0 and done.stderr.count('note: dtype = "float16": this CPU') == count
+    given = {
+        "model": {"path": TINY, "dtype": "bfloat16", "adapter": "lora"},
+        "suite": {"num_steps": 1, "tasks_per_step": 1, "num_held_out": 1, "num_train": 2, "num_test": 1},
+        "method": {"name": "init"},
+        "train": {"precision": "float32", "device": "cpu"},
+        "evaluate": {"precision": "bfloat16", "max_new_tokens": 1, "new_wordings": False},
+    }
+    job.run(config.build(given), tmp_path / "run")
+    asked = ("--tasks", "suite", "--test-per-task", "1", "--max-new-tokens", "1")
+    options = ("--dtype", "float32"), ("--precision", "float32")
+
+    def notes(*given):
+        done = CliRunner().invoke(
+            app, ["eval", str(tmp_path / "run/steps/00"), *asked, *itertools.chain(*given)]
+        )
+        assert done.exit_code == 0, done.stderr
+        return [line for line in done.stderr.splitlines() if "16-bit" in line]
+
+    flags(AVX2)
+    found = notes()
+    assert [line.split(": this CPU")[0] for line in found] == [
+        'note: model.dtype = "bfloat16"',
+        'note: evaluate.precision = "bfloat16"',
+    ]
+    for line, option in zip(found, options, strict=True):
+        assert line.endswith(f"give {' '.join(option)}")
+        assert len(notes(option)) == 1
+    assert notes(*options) == []
+    flags(AVX512)
+    assert notes() == []
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])

@@ -118,6 +118,15 @@ DtypeOption = Annotated[
     Dtype | None,
     typer.Option("--dtype", help="How weights are held; default: a run's own, else float32."),
 ]
+
+
+class Precision(StrEnum):
+    """What `evaluate.precision` of a config may be, too."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 MaxLengthOption = Annotated[
     int | None,
     typer.Option(
@@ -139,7 +148,6 @@ def served_model(path: str, tasks: str, dtype: Dtype | None, max_length: int | N
 
     A run is prompted as it was trained; any other model as what the tasks come from says (`prompted`).
     """
-    from kpig.runs import machine
     from kpig.runs.served import served
 
     quiet()
@@ -148,10 +156,17 @@ def served_model(path: str, tasks: str, dtype: Dtype | None, max_length: int | N
     given = {"dtype": dtype and dtype.value, "max_length": max_length}
     changes = {name: value for name, value in given.items() if value}
     section = section.model_copy(update=changes)
-    asked = {"dtype": section.dtype, "evaluate.precision": found.evaluate.precision}
-    for caution in machine.half_cautions(asked, "cuda" if machine.has_cuda() else "cpu"):
-        say(f"note: {caution}", file=sys.stderr)
+    note_half("model.dtype", section.dtype, "--dtype")
     return replace(found, section=section)
+
+
+def note_half(setting: str, value: str, option: str) -> None:
+    """Say where a setting, of a run or as given, asks 16-bit products of a CPU that is slow in them."""
+    from kpig.runs import machine
+
+    device = "cuda" if machine.has_cuda() else "cpu"
+    for caution in machine.half_cautions({setting: value}, device, f"give {option} float32"):
+        say(f"note: {caution}", file=sys.stderr)
 
 
 def tasks_for(path: str, tasks: str) -> str:

@@ -16,7 +16,9 @@ from kpig.cli.app import (
     MetricOption,
     ModelPath,
     OwnTasksOption,
+    Precision,
     app,
+    note_half,
     read_groups,
     served_model,
     tasks_for,
@@ -39,6 +41,10 @@ def evaluate(
     metric: MetricOption = None,
     device: DeviceOption = Device.AUTO,
     dtype: DtypeOption = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option("--precision", help="Arithmetic of the answers; default: a run's own, else float32."),
+    ] = None,
     max_length: MaxLengthOption = None,
 ) -> None:
     """Score any model on any tasks: P-score, V-score by kind, half-listening rate, gain.
@@ -59,8 +65,9 @@ def evaluate(
     tasks = tasks_for(path, tasks)
     model = served_model(path, tasks, dtype, max_length)
     groups = read_groups(tasks, test_per_task, metrics=metric)
-    limit = {"max_new_tokens": max_new_tokens or model.evaluate.max_new_tokens}
-    settings = model.evaluate.model_copy(update=limit)
+    given = {"max_new_tokens": max_new_tokens, "precision": precision and precision.value}
+    settings = model.evaluate.model_copy(update={name: value for name, value in given.items() if value})
+    note_half("evaluate.precision", settings.precision, "--precision")
     result, answered = evaluate_model(
         model.section, groups, settings, choose_device(device.value), Bars(), model.clock
     )

@@ -100,14 +100,14 @@ def cautions(section: ModelSection) -> list[str]:
     ]
 
 
-def half_cautions(settings: Mapping[str, Any], device: str) -> list[str]:
+def half_cautions(settings: Mapping[str, Any], device: str, remedy: str = 'set "float32"') -> list[str]:
     """A sentence where `settings`, by dotted name, ask for 16-bit products of a CPU that is slow in them."""
     asked = [f'{name} = "{value}"' for name, value in settings.items() if _is_half(name, value)]
     if not asked or device != "cpu" or not lacks_half():
         return []
     return [
         f"{', '.join(asked)}: this CPU has no fast products of 16-bit numbers (AVX512 or AMX) and takes "
-        'several times as long for them as in float32, up to hundreds; set "float32"'
+        f"several times as long for them as in float32, up to hundreds; {remedy}"
     ]
 
 

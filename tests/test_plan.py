@@ -17,9 +17,9 @@ from kpig.methods.chosen import create
 from kpig.model import loading
 from kpig.model.folder import resolve
 from kpig.records import Gain
-from kpig.runs import disk, load, plan, shapes
-from kpig.runs.load import Length
-from kpig.runs.plan import Data, Told
+from kpig.runs import disk, load, operations, plan, shapes
+from kpig.runs.load import Data, Length
+from kpig.runs.plan import Told
 from kpig.tasks import stream
 from kpig.training import loop
 from kpig.training.soundness import Soundness
@@ -112,7 +112,7 @@ def test_the_work_of_an_example_is_what_torch_counts(method, changes, tmp_path):
         algorithm.loss(learner, batch).sum.backward()
     length = load.sampled(chosen, tasks)[0]
     shape = shapes.of_section(chosen.model)
-    found = plan._example_work(chosen, algorithm, shape, length)
+    found = operations.example_work(chosen, algorithm, shape, length)
     print(f"FLOP {method} {changes} {found / counted.get_total_flops():.3f}")
     assert found == pytest.approx(counted.get_total_flops(), rel=0.1)
 
@@ -147,7 +147,7 @@ def test_the_work_of_a_run_is_what_torch_counts(method, changes, tmp_path, monke
             loop.fit_step(learner, algorithm, Step(number, step, 2), chosen, lambda _: None, lambda _: None)
     longest = max(load.sampled(chosen, tasks))  # rows of a batch are as long
     data = Data((longest,), 56, 2, load.measured(tasks))
-    found = plan._work(chosen, shapes.of_section(chosen.model), data)
+    found = operations.work_of(chosen, shapes.of_section(chosen.model), data)
     print(f"RUN {method} {changes} {found.total / counted.get_total_flops():.3f}")
     assert found.total == pytest.approx(counted.get_total_flops(), rel=0.1)
 
@@ -156,7 +156,7 @@ def test_updates_and_work_by_hand():
     chosen = small("replay", train={"updates_per_step": 0, "batch_size": 10}, replay={"ratio": 0.5})
     found = plan.plan(chosen, Told(model="llama-1b", steps=4, **TOLD))
     assert found.updates == 25, "1000 examples in 4 steps, 10 at a time"
-    per_example = plan._example_work(chosen, create(chosen), found.shape, Length(100, 20, True))
+    per_example = operations.example_work(chosen, create(chosen), found.shape, Length(100, 20, True))
     assert found.work.update == pytest.approx(15 * per_example)
     assert found.work.updates == pytest.approx(25 * (10 + 3 * 15) * per_example) and not found.work.gains
     assert found.work == found.plain
@@ -170,7 +170,7 @@ def test_fewer_twins_are_less_work():
         given = {"train": {"device": "cpu"}, "replay": {"ratio": 0.5}, "method": {"kpig": asked}}
         chosen = config.build(given)
         shape = plan.plan(chosen, Told(model="llama-1b", steps=4, **TOLD)).shape
-        return plan._example_work(chosen, create(chosen), shape, Length(100, 20, True))
+        return operations.example_work(chosen, create(chosen), shape, Length(100, 20, True))
 
     plain, whole = work(twin_weight=0.0), work()
     assert work(twin_share=0.25) - plain == pytest.approx(0.25 * (whole - plain))

@@ -51,6 +51,16 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Data:
+    """How many training examples there are, in all steps, the lengths of some, and what is measured."""
+
+    lengths: tuple[Length, ...]
+    examples: int
+    steps: int
+    measured: Measured
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a run computes: as `kpig.model.portions` asks, whether in bfloat16 by autocast, in how many
     processes."""

@@ -9,21 +9,18 @@ from kpig.config import RunConfig, build
 from kpig.config.section import AUTO
 from kpig.errors import UsageError
 from kpig.methods import chosen
-from kpig.methods.base import Method
-from kpig.methods.parts.kpig_settings import KpigSettings
-from kpig.methods.parts.upkeep import Factors, Upkeep
 from kpig.model import portions
 from kpig.model.folder import is_adapter, is_local, resolve
-from kpig.runs import disk, load, memory, shapes
+from kpig.runs import disk, load, memory, operations, shapes
 from kpig.runs.disk import Disk
-from kpig.runs.load import Length, Measured, Place
+from kpig.runs.load import Data, Length, Measured, Place
 from kpig.runs.memory import Phases
+from kpig.runs.operations import Work
 from kpig.runs.shapes import Shape
 from kpig.tasks import stream
 from kpig.training.precision import BFLOAT16, precision
 
 GIGABYTE = 10**9
-MEBI = 1 << 20
 
 LEFT_FREE = 0.1
 """Of a GPU's memory, for its driver and for what the allocator scatters. Chosen, not measured."""
@@ -68,38 +65,12 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Data:
-    """How many training examples there are, in all steps, the lengths of some, and what is measured."""
-
-    lengths: tuple[Length, ...]
-    examples: int
-    steps: int
-    measured: Measured
-
-
-@dataclass(frozen=True)
 class Way:
     """One way to run the config: changes to it, what they make it take, and whether a device holds that."""
 
     changes: tuple[str, ...]
     phases: Phases
     fits: bool
-
-
-@dataclass(frozen=True)
-class Work:
-    """Multiplications and additions of an update, of all updates, of measuring gains while learning, and of
-    what steps begin and end with."""
-
-    update: float
-    updates: float
-    gains: float
-    steps: float = 0
-
-    @property
-    def total(self) -> float:
-        """Of the whole training."""
-        return self.updates + self.gains + self.steps
 
 
 @dataclass(frozen=True)
@@ -143,7 +114,7 @@ def plan(config: RunConfig, told: Told) -> Plan:
     method, plain = chosen.create(changed), _changed(changed, (f"method.name={PLAIN}",))
     upkeep = method.upkeep(shape.matrices)
     groups = load.micro_batches(changed, method, upkeep, data.lengths, place)
-    updates, work = _num_updates(changed, method, data), _work(changed, shape, data)
+    updates, work = operations.num_updates(changed, method, data), operations.work_of(changed, shape, data)
     turns = math.ceil(len(groups) / told.devices) / len(groups)
     answers = data.measured.tests * (2 if config.evaluate.half_listening else 1)
     return Plan(
@@ -154,7 +125,7 @@ def plan(config: RunConfig, told: Told) -> Plan:
         updates=updates,
         micro_batches=len(groups),
         work=work,
-        plain=_work(plain, shape, data),
+        plain=operations.work_of(plain, shape, data),
         plain_phases=memory.at_most(plain, shape, data.lengths, data.measured, place),
         update_seconds=_seconds(work.update * turns, told.teraflops),
         training_seconds=_seconds(
@@ -261,133 +232,6 @@ def _place(config: RunConfig, shape: Shape, processes: int) -> Place:
         return Place(device, True, processes)
     found = precision(config.train, Place(device, False), shape.weights)
     return Place(device, found == BFLOAT16, processes)
-
-
-def _num_updates(config: RunConfig, method: Method, data: Data) -> int:
-    """Updates of a step, when its examples are as many as of any other."""
-    train = config.train
-    examples = math.ceil(train.epochs * data.examples / data.steps)
-    return method.num_updates(train.updates_per_step or max(1, math.ceil(examples / train.batch_size)))
-
-
-def _work(config: RunConfig, shape: Shape, data: Data) -> Work:
-    """What a run computes, without answers: every step has as many updates, the first replays nothing."""
-    method = chosen.create(config)
-    updates = _num_updates(config, method, data)
-    per_example = fmean(_example_work(config, method, shape, one) for one in data.lengths)
-    per_example -= _kept_share(config, method, shape, data) * fmean(
-        _reference_work(config, method, shape, one) for one in data.lengths
-    )
-    first, later = (load.num_read(config, method, replays) for replays in (False, True))
-    in_first = per_example - _read_of_past(method, shape, data)
-    return Work(
-        update=per_example * later if data.steps > 1 else in_first * first,
-        updates=updates * (in_first * first + (data.steps - 1) * per_example * later),
-        gains=_gain_work(method, shape, data, updates),
-        steps=_step_work(config, method, shape, data),
-    )
-
-
-def _example_work(config: RunConfig, method: Method, shape: Shape, length: Length) -> float:
-    """Forward and backward, the masked twin included, the reference's pass over the twin, and what a method
-    does besides: passes without gradient, and answers that the model writes.
-    """
-    upkeep = method.upkeep(shape.matrices)
-    learned = _learned_work(config, shape, length.learned(upkeep), upkeep.factors)
-    twins = learned * _num_twins(config, method, length) + _reference_work(config, method, shape, length)
-    read, written = _read_besides(length, upkeep), length.learned(upkeep)
-    besides = upkeep.read * _forward_work(shape, read)
-    if upkeep.written:
-        besides += _forward_work(shape, written)
-    return learned + twins + besides
-
-
-def _learned_work(config: RunConfig, shape: Shape, length: Length, factors: Factors | None = None) -> float:
-    """Forward and backward, which is twice the forward; the gradients of frozen weights are left out of it.
-
-    Of factors both those that learn and those that stay are multiplied with, and get a gradient.
-    """
-    is_frozen = shape.is_adapted or factors is not None
-    learned = _forward_work(shape, length) * (2 if is_frozen else 3)
-    if config.train.gradient_checkpointing:
-        learned += _layer_work(shape, length)
-    beside = 2 * factors.trained if factors else shape.trained if shape.is_adapted else 0
-    return learned + 6 * beside * length.tokens
-
-
-def _read_of_past(method: Method, shape: Shape, data: Data) -> float:
-    """What a method reads of each example from the second step on only."""
-    upkeep = method.upkeep(shape.matrices)
-    if not upkeep.needs_past:
-        return 0.0
-    return upkeep.read * fmean(_forward_work(shape, _read_besides(one, upkeep)) for one in data.lengths)
-
-
-def _read_besides(length: Length, upkeep: Upkeep) -> Length:
-    """What a pass without gradient reads: the example; with answers, also its response before them."""
-    if not upkeep.written:
-        return length
-    tokens = length.tokens + upkeep.shown + upkeep.written
-    return Length(tokens, upkeep.written, False)
-
-
-def _step_work(config: RunConfig, method: Method, shape: Shape, data: Data) -> float:
-    """What all steps begin and end with: see `Upkeep`. Of a task, memory has what `[replay]` says."""
-    upkeep = method.upkeep(shape.matrices)
-    learned = fmean(_learned_work(config, shape, one) for one in data.lengths)
-    layers = fmean(_layer_work(shape, one) for one in data.lengths)
-    found = data.steps * (upkeep.measured * learned + upkeep.embedded * layers)
-    if upkeep.chooses:
-        twins = fmean(one.has_twin * _forward_work(shape, one) for one in data.lengths)
-        kept = min(config.replay.memory_per_task * data.measured.tasks, data.examples)
-        found += (data.examples + kept * (data.steps - 1) / 2) * (learned + twins)
-    return found
-
-
-def _num_twins(config: RunConfig, method: Method, length: Length) -> float:
-    """How many masked twins an example comes with on average in a step that replays: 0 to 1."""
-    return length.has_twin * load.num_twins(config, method)
-
-
-def _reference_work(config: RunConfig, method: Method, shape: Shape, length: Length) -> float:
-    """The frozen model's pass over the masked twin; 0 where there is none."""
-    return _forward_work(shape, length) * _num_twins(config, method, length)
-
-
-def _kept_share(config: RunConfig, method: Method, shape: Shape, data: Data) -> float:
-    """The share of twins for which the reference is not asked: they came before in their step, and are kept.
-
-    None are where weights are divided. Replayed ones are reckoned as current ones, which come first and stay.
-    """
-    if not isinstance(method.settings, KpigSettings) or config.train.shard:
-        return 0.0
-    of_twin = fmean(one.response for one in data.lengths) * shape.hidden * shape.number_bytes
-    in_step = data.examples / data.steps
-    read = max(in_step, _num_updates(config, method, data) * config.train.batch_size)
-    kept = min(in_step, method.settings.kept_mib * MEBI / of_twin)
-    return kept * (read / in_step - 1) / read
-
-
-def _forward_work(shape: Shape, length: Length) -> float:
-    """All layers, and the vocabulary at the response."""
-    return _layer_work(shape, length) + 2 * shape.vocabulary * shape.hidden * length.response
-
-
-def _layer_work(shape: Shape, length: Length) -> float:
-    """Two for each weight and token, and attention over the whole row."""
-    attention = 4 * shape.layers * (shape.queries or shape.hidden) * length.tokens**2
-    return float(2 * shape.body * length.tokens + attention)
-
-
-def _gain_work(method: Method, shape: Shape, data: Data, updates: int) -> float:
-    """What measuring gains takes while all steps are learned: two passes over the probes of tasks so far."""
-    settings = method.settings
-    if not isinstance(settings, KpigSettings) or not method.probes:
-        return 0.0
-    times = 1 + (updates - 1) // settings.refresh if settings.refresh else 1
-    tasks = data.measured.tasks * (data.steps + 1) / 2  # as many more are known in each step
-    forward = fmean(_forward_work(shape, one) for one in data.lengths)
-    return times * tasks * settings.num_probes * 2 * forward
 
 
 def _seconds(work: float, teraflops: float) -> float | None:

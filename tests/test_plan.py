@@ -123,6 +123,8 @@ def test_the_work_of_an_example_is_what_torch_counts(method, changes, tmp_path):
         ("replay", {}),
         ("lwf", {}),
         ("tir", {"method.tir": {"num_examples": 7}}),
+        ("a_gem", {}),
+        ("a_gem", {"method.a_gem": {"num_examples": 3}}),
         ("adapt_inf", {"model.adapter": "lora", "replay.memory_per_task": 9}),
         ("osf", {"method.osf": {"preserved": 0.8}}),
         ("sdft", {"method.sdft": {"max_new_tokens": 9}}),

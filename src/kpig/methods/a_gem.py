@@ -10,6 +10,7 @@ from kpig.config import RunConfig
 from kpig.config.section import CountOrAll, cost
 from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts.memory import Memory
+from kpig.methods.parts.upkeep import Matrices, Upkeep
 
 if TYPE_CHECKING:
     from kpig.model.learner import Learner
@@ -44,6 +45,11 @@ class AGem(Method):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         self.memory = Memory(config.replay.memory_per_task, config.seed)
+
+    def upkeep(self, matrices: Matrices) -> Upkeep:
+        """A pass over examples from memory in every update, beside the gradient that it is to shape."""
+        drawn = self.config.train.batch_size * self.config.replay.ratio
+        return Upkeep(rehearsed=self.settings.num_examples or drawn)
 
     def shape_gradients(self, learner: Learner, clock: Clock) -> None:
         from kpig.methods.parts.gradient import mean_gradient, project

@@ -3,6 +3,7 @@
 Everything is in bytes. How far the sum is off what was measured stands in docs/running.md.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -113,7 +114,7 @@ class Memory:
 class Phases:
     """What a run does by turns: an update, measuring gains, answering, and what a method does between passes.
 
-    That is writing answers that it learns, or the end of a step.
+    That is writing answers that it learns, reading examples of the past besides, or the end of a step.
     """
 
     training: Memory
@@ -189,7 +190,12 @@ def phases(
             kept_casts,
         ),
         held(load.generated * of_answer * shape.number_bytes, 0, False, 0),
-        max(writing, _ending(shape, load, upkeep, held), key=lambda one: one.total),
+        max(
+            writing,
+            _rehearsing(shape, load, upkeep, held),
+            _ending(shape, load, upkeep, held),
+            key=lambda one: one.total,
+        ),
     )
 
 
@@ -205,6 +211,19 @@ def _kept(shape: Shape, upkeep: Upkeep, is_training: bool) -> float:
     each = upkeep.copies * shape.trained_bytes + upkeep.wide * max(4, shape.trained_bytes)
     beside = upkeep.factors.kept if upkeep.factors is not None and is_training else 0
     return each * shape.trained + beside * shape.number_bytes
+
+
+def _rehearsing(shape: Shape, load: Load, upkeep: Upkeep, held: Callable[..., Memory]) -> Memory:
+    """Examples of the past that an update reads: beside its gradient, their sum and that of a pass."""
+    if not upkeep.rehearsed:
+        return held(0, 0, True, 0)
+    tokens, targets = (math.ceil(upkeep.rehearsed) * one for one in load.alone)
+    part = replace(load, tokens=min(tokens, load.tokens), targets=min(targets, load.targets), twin_targets=0)
+    logits = _all_logits(shape, part)
+    activations = _activations(shape, part, logits)
+    of_pass = shape.trained * shape.trained_bytes
+    sums = of_pass + shape.trained * max(4, shape.trained_bytes)
+    return held(activations, logits, True, 0, sums + max(0, of_pass - activations - logits))
 
 
 def _ending(shape: Shape, load: Load, upkeep: Upkeep, held: Callable[..., Memory]) -> Memory:

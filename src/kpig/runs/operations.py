@@ -48,10 +48,12 @@ def work_of(config: RunConfig, shape: Shape, data: Data) -> Work:
         _reference_work(config, method, shape, one) for one in data.lengths
     )
     first, later = (load.num_read(config, method, replays) for replays in (False, True))
-    in_first = per_example - _read_of_past(method, shape, data)
+    in_first = first * (per_example - _read_of_past(method, shape, data))
+    learned = fmean(_learned_work(config, shape, one) for one in data.lengths)
+    in_later = later * per_example + method.upkeep(shape.matrices).rehearsed * learned
     return Work(
-        update=per_example * later if data.steps > 1 else in_first * first,
-        updates=updates * (in_first * first + (data.steps - 1) * per_example * later),
+        update=in_later if data.steps > 1 else in_first,
+        updates=updates * (in_first + (data.steps - 1) * in_later),
         gains=_gain_work(method, shape, data, updates),
         steps=_step_work(config, method, shape, data),
     )

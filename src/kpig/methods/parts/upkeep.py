@@ -49,6 +49,9 @@ class Upkeep:
     read: int = 0
     """Passes without gradient over each example of an update."""
 
+    rehearsed: float = 0.0
+    """Examples of the past that an update reads besides, forward and backward, when it has its gradient."""
+
     written: int = 0
     """Tokens at the most that the model writes for each example, and learns in the place of its response.
 

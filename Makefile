@@ -8,7 +8,7 @@ quickstart: $(VENV)/.installed
 	$(VENV)/bin/kpig quickstart
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest -n auto --dist worksteal
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal --durations=40
 
 # Kills, full disks, damage, senseless commands and fuzzed inputs; docs/reliability.md.
 torture: $(VENV)/.installed-test

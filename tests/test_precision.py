@@ -12,6 +12,7 @@ from kpig.cli.commands import app
 from kpig.config import TINY, ModelSection, TrainSection
 from kpig.methods.chosen import create
 from kpig.model import gain
+from kpig.model.learner import Learner
 from kpig.model.loading import load
 from kpig.records import SEEN, Stream
 from kpig.runs import check, job, machine
@@ -113,12 +114,23 @@ def test_an_evaluation_in_slow_16_bits_is_told_and_can_be_had_in_32(flags, monke
     job.run(config.build(given), tmp_path / "run")
     asked = ("--tasks", "suite", "--test-per-task", "1", "--max-new-tokens", "1")
     options = ("--dtype", "float32"), ("--precision", "float32")
+    computing, computed = Learner.computing, set()
+
+    def watched(self, precision):
+        computed.add((next(self.model.parameters()).dtype, precision))
+        return computing(self, precision)
+
+    monkeypatch.setattr(Learner, "computing", watched)
+
+    used = []
 
     def notes(*given):
         done = CliRunner().invoke(
             app, ["eval", str(tmp_path / "run/steps/00"), *asked, *itertools.chain(*given)]
         )
         assert done.exit_code == 0, done.stderr
+        used.append(set(computed))
+        computed.clear()
         return [line for line in done.stderr.splitlines() if "16-bit" in line]
 
     flags(AVX2)
@@ -131,6 +143,7 @@ def test_an_evaluation_in_slow_16_bits_is_told_and_can_be_had_in_32(flags, monke
         assert line.endswith(f"give {' '.join(option)}")
         assert len(notes(option)) == 1
     assert notes(*options) == []
+    assert used[0] == {(torch.bfloat16, "bfloat16")} and used[-1] == {(torch.float32, "float32")}
     flags(AVX512)
     assert notes() == []
 

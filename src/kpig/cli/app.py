@@ -118,15 +118,6 @@ DtypeOption = Annotated[
     Dtype | None,
     typer.Option("--dtype", help="How weights are held; default: a run's own, else float32."),
 ]
-
-
-class Precision(StrEnum):
-    """What `evaluate.precision` of a config may be, too."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
 MaxLengthOption = Annotated[
     int | None,
     typer.Option(

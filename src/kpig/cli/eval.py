@@ -1,5 +1,6 @@
 """The command `eval`: score any model on any tasks."""
 
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,6 @@ from kpig.cli.app import (
     MetricOption,
     ModelPath,
     OwnTasksOption,
-    Precision,
     app,
     note_half,
     read_groups,
@@ -25,6 +25,13 @@ from kpig.cli.app import (
 )
 from kpig.cli.score_table import print_cautions, score_table
 from kpig.cli.screen import say, show
+
+
+class Precision(StrEnum):
+    """What `evaluate.precision` of a config may be, too."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
 
 
 @app.command("eval")

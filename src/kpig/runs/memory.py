@@ -125,8 +125,11 @@ class Phases:
     @property
     def most(self) -> Memory:
         """What takes most of them."""
-        every = (self.training, self.gain, self.answering, self.between)
-        return max(every, key=lambda one: one.total)
+        return _largest(self.training, self.gain, self.answering, self.between)
+
+
+def _largest(*every: Memory) -> Memory:
+    return max(every, key=lambda one: one.total)
 
 
 def needed(shape: Shape, load: Load, num_references: int = 0, program: int = 0) -> Memory:
@@ -190,12 +193,7 @@ def phases(
             kept_casts,
         ),
         held(load.generated * of_answer * shape.number_bytes, 0, False, 0),
-        max(
-            writing,
-            _rehearsing(shape, load, upkeep, held),
-            _ending(shape, load, upkeep, held),
-            key=lambda one: one.total,
-        ),
+        _largest(writing, _rehearsing(shape, load, upkeep, held), _ending(shape, load, upkeep, held)),
     )
 
 

@@ -49,8 +49,8 @@ def work_of(config: RunConfig, shape: Shape, data: Data) -> Work:
     )
     first, later = (load.num_read(config, method, replays) for replays in (False, True))
     in_first = first * (per_example - _read_of_past(method, shape, data))
-    learned = fmean(_learned_work(config, shape, one) for one in data.lengths)
-    in_later = later * per_example + method.upkeep(shape.matrices).rehearsed * learned
+    rehearsed = method.upkeep(shape.matrices).rehearsed
+    in_later = later * per_example + rehearsed * _mean_learned(config, shape, data)
     return Work(
         update=in_later if data.steps > 1 else in_first,
         updates=updates * (in_first + (data.steps - 1) * in_later),
@@ -86,6 +86,11 @@ def _learned_work(config: RunConfig, shape: Shape, length: Length, factors: Fact
     return learned + 6 * beside * length.tokens
 
 
+def _mean_learned(config: RunConfig, shape: Shape, data: Data) -> float:
+    """What an example takes forward and backward by itself, without its twin, on average."""
+    return fmean(_learned_work(config, shape, one) for one in data.lengths)
+
+
 def _read_of_past(method: Method, shape: Shape, data: Data) -> float:
     """What a method reads of each example from the second step on only."""
     upkeep = method.upkeep(shape.matrices)
@@ -105,7 +110,7 @@ def _read_besides(length: Length, upkeep: Upkeep) -> Length:
 def _step_work(config: RunConfig, method: Method, shape: Shape, data: Data) -> float:
     """What all steps begin and end with: see `Upkeep`. Of a task, memory has what `[replay]` says."""
     upkeep = method.upkeep(shape.matrices)
-    learned = fmean(_learned_work(config, shape, one) for one in data.lengths)
+    learned = _mean_learned(config, shape, data)
     layers = fmean(_layer_work(shape, one) for one in data.lengths)
     found = data.steps * (upkeep.measured * learned + upkeep.embedded * layers)
     if upkeep.chooses:

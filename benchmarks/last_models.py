@@ -98,7 +98,8 @@ def lines_of(runs: Path) -> Sequence[Line]:
 def as_scored(label: str, run: Run) -> Row:
     """What is known of a run by its own last scores."""
     found = run.record.scores
-    scores = {one.short: one.read(found) for one in COMPARED if one.main}
+    listening = {f"half_listening_{group}" for group in ("seen", "held_out")}
+    scores = {one.short: one.read(found) for one in COMPARED if one.main or one.key in listening}
     return known(label, run) | {
         "scores": {name: value if value is None else round(value, 4) for name, value in scores.items()}
     }

@@ -143,6 +143,8 @@ def test_models_of_runs_are_asked_once_and_their_rows_give_the_table_again(tmp_p
         final = json.loads(kept.read_text())["final"]
         assert float(line[head.index("P seen")]) == round(final["seen"]["p_score"], 1)
         assert float(line[head.index("V held-out")]) == round(final["held_out"]["v_score"], 1)
+        for group, column in (("seen", "Half % seen"), ("held_out", "Half % held-out")):
+            assert float(line[head.index(column)]) == round(final[group]["half_listening"], 1)
 
 
 def test_runs_without_a_place_for_answers_are_a_wrong_use(tmp_path):

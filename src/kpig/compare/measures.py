@@ -84,7 +84,22 @@ MEASURES = (
         "lower",
         _seen(lambda g: g.half_listening),
     ),
+    Measure(
+        "half_listening_held_out",
+        "Half-listening %, held-out",
+        "Half % held-out",
+        "lower",
+        _held_out(lambda g: g.half_listening),
+    ),
     Measure("gain_seen", "Mean gain, seen", "Gain seen", "higher", _seen(lambda g: g.gain), digits=2),
+    Measure(
+        "gain_held_out",
+        "Mean gain, held-out",
+        "Gain held-out",
+        "higher",
+        _held_out(lambda g: g.gain),
+        digits=2,
+    ),
     Measure("wording_gap_seen", "Wording gap, seen", "Gap seen", "lower", _seen(_gap)),
     Measure("wording_gap_held_out", "Wording gap, held-out", "Gap held-out", "lower", _held_out(_gap)),
 )

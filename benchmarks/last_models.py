@@ -38,6 +38,8 @@ from kpig.scoring.metrics import computing
 from kpig.scoring.scores import read_evaluation
 
 MEASURES = {"P": "p_score", "V": "v_score", "half-listening %": "half_listening", "gain": "gain"}
+OWN = {f"half_listening_{key}": f"half-listening % {key.replace('_', '-')}" for key in ("seen", "held_out")}
+"""What a row calls these of a run's own measures."""
 
 Row = dict[str, Any]
 """What is known of a run: line, run, seed, order, computing, seconds, `scores` by "P seen" and so on."""
@@ -98,8 +100,7 @@ def lines_of(runs: Path) -> Sequence[Line]:
 def as_scored(label: str, run: Run) -> Row:
     """What is known of a run by its own last scores."""
     found = run.record.scores
-    listening = {f"half_listening_{group}" for group in ("seen", "held_out")}
-    scores = {one.short: one.read(found) for one in COMPARED if one.main or one.key in listening}
+    scores = {OWN.get(one.key, one.short): one.read(found) for one in COMPARED if one.main or one.key in OWN}
     return known(label, run) | {
         "scores": {name: value if value is None else round(value, 4) for name, value in scores.items()}
     }

@@ -143,8 +143,16 @@ def test_models_of_runs_are_asked_once_and_their_rows_give_the_table_again(tmp_p
         final = json.loads(kept.read_text())["final"]
         assert float(line[head.index("P seen")]) == round(final["seen"]["p_score"], 1)
         assert float(line[head.index("V held-out")]) == round(final["held_out"]["v_score"], 1)
-        for group, column in (("seen", "Half % seen"), ("held_out", "Half % held-out")):
+        for group, column in (("seen", "half-listening % seen"), ("held_out", "half-listening % held-out")):
             assert float(line[head.index(column)]) == round(final[group]["half_listening"], 1)
+    script = [sys.executable, str(ROOT / "benchmarks/by_example.py")]
+    apart = [*script, "runs", "--against", "replay", "--rows", "answers.jsonl"]
+    made = subprocess.run(apart, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+    again = [*script, "answers.jsonl", "--against", "replay"]
+    assert made == subprocess.run(again, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+    found = {cells[1]: cells for cells in (re.split(r" *\| *", line) for line in made.splitlines())}
+    for line in lines:
+        assert found[line[0]][2::2][:2] == [line[head.index(f"P {group}")] for group in ("seen", "held-out")]
 
 
 def test_runs_without_a_place_for_answers_are_a_wrong_use(tmp_path):

@@ -1,0 +1,132 @@
+"""How far the last models of runs lie apart, paired by test example, as a table.
+
+    python benchmarks/by_example.py runs/smollm2-all --against kpig [--rows answers.jsonl]
+    python benchmarks/by_example.py docs/results/smollm2-all-answers.jsonl --against kpig
+
+Where there is one seed, nothing can be paired over seeds and orders. Answers can: every model is asked the
+same questions. So intervals and p are over the answers, and say whether these models differ, not whether
+their methods do. Another seed of the same method is another model.
+
+Each line has the mean P-score of its last models and the paired difference from `--against`: mean, 95 %
+bootstrap interval, two-sided permutation p, and p corrected after Holm for the number of lines. All tasks
+weigh the same. `--rows` writes the score of every answer, a line for each run and task, and a file of them
+gives the same table without the runs.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from kpig.compare.comparison import compare
+from kpig.compare.runs import Run, held_out_tasks, learned_tasks
+from kpig.compare.statistics import contrasts
+from kpig.errors import KpigError
+from kpig.files import publish
+from kpig.records import SEED_WORDING
+from kpig.scoring import metrics, predictions
+
+Row = dict[str, Any]
+"""The answers of a run to a task: line, seed, order, group, task, and `scores` in percent, in order of the
+examples' names; `asked` is a digest of these names."""
+
+Key = tuple[int, str, str, str, int]
+"""An answer: seed, order, task, digest of the examples that were asked, place among them."""
+
+GROUPS = ("seen", "held-out")
+
+
+def main() -> None:
+    """Read the command line, and tell what cannot be done in a sentence."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, help="a folder of runs, or a file that --rows has written")
+    parser.add_argument("--against", required=True, help="a line of the table")
+    parser.add_argument("--rows", type=Path, help="a file for the score of every answer")
+    given = parser.parse_args()
+    try:
+        rows = read(given.runs)
+        if given.rows:
+            publish(given.rows, "".join(f"{json.dumps(row)}\n" for row in rows))
+        print(table(rows, given.against))
+    except KpigError as error:
+        sys.exit(f"error: {error}")
+
+
+def read(runs: Path) -> list[Row]:
+    """The answers of all finished runs of a folder, or those of a file; KpigError where it has none."""
+    if runs.is_file():
+        return [json.loads(line) for line in runs.read_text().splitlines()]
+    lines = compare([runs], anyway=True).lines
+    return [row for line in lines for run in line.runs.values() for row in answers(line.label, run)]
+
+
+def answers(label: str, run: Run) -> list[Row]:
+    """A row for each task that the last model of a run was asked, in its seed wording."""
+    last = max((run.path / "steps").iterdir()) / "predictions"
+    tasks = {task["task"]: (GROUPS[0], task["metric"]) for step in learned_tasks(run) for task in step}
+    tasks |= {task["task"]: (GROUPS[1], task["metric"]) for task in held_out_tasks(run)}
+    found = []
+    for file in sorted(last.glob("*.jsonl")):
+        asked = [one for one in predictions.read(file) if one.wording == SEED_WORDING]
+        asked.sort(key=lambda one: one.example)
+        group, metric = tasks[asked[0].task]
+        found.append(
+            {
+                "line": label,
+                "seed": run.cell[0],
+                "order": run.order,
+                "group": group,
+                "task": asked[0].task,
+                "asked": sha256("\n".join(one.example for one in asked).encode()).hexdigest()[:12],
+                "scores": [round(100 * score, 2) for score in metrics.example_scores(asked, metric)],
+            }
+        )
+    return found
+
+
+def table(rows: Sequence[Row], against: str) -> str:
+    """A line for each method and setting; KpigError where `against` is none of them."""
+    lines = list(dict.fromkeys(row["line"] for row in rows))
+    if against not in lines:
+        raise KpigError(f"--against {against}: expected a line of the table; there are {', '.join(lines)}")
+    values = {group: {line: weighed(rows, line, group) for line in lines} for group in GROUPS}
+    tested = {group: contrasts(of_line, against) for group, of_line in values.items()}
+    head = ["", *(f"{kind} {group}" for group in GROUPS for kind in ("P", f"minus {against},"))]
+    written = [head, ["---"] * len(head)]
+    for line in lines:
+        cells = [line]
+        for group in GROUPS:
+            own, pair = values[group][line], tested[group].get(line)
+            cells.append(f"{fmean(own.values()):.1f}" if own else "–")
+            cells.append("–")
+            if pair is not None:
+                difference = pair.difference
+                cells[-1] = (
+                    f"{difference.mean:+.1f} [{difference.low:+.1f}, {difference.high:+.1f}], "
+                    f"p {pair.p:.3f}, Holm {pair.adjusted:.2f}"
+                )
+        written.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in written)
+
+
+def weighed(rows: Sequence[Row], line: str, group: str) -> dict[Key, float]:
+    """The score of each answer of a line, weighed so that their mean is the mean over tasks."""
+    of_line = [row for row in rows if row["line"] == line and row["group"] == group]
+    total = sum(len(row["scores"]) for row in of_line)
+    return {
+        (row["seed"], row["order"], row["task"], row["asked"], place): score
+        * total
+        / (len(of_line) * len(row["scores"]))
+        for row in of_line
+        for place, score in enumerate(row["scores"])
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""How benchmarks/by_example.py pairs answers: by example, tasks alike, only answers to the same questions."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def told(rows, path, against="kpig"):
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    command = [sys.executable, str(ROOT / "benchmarks/by_example.py"), str(path), "--against", against]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def row(line, task, scores, asked="one", group="seen"):
+    return {
+        "line": line,
+        "seed": 0,
+        "order": "given",
+        "group": group,
+        "task": task,
+        "asked": asked,
+        "scores": scores,
+    }
+
+
+def cells_of(found, line):
+    assert found.returncode == 0, found.stderr
+    split = [re.split(r" *\| *", written.strip("| ")) for written in found.stdout.splitlines()]
+    return next(cells for cells in split if cells[0] == line)
+
+
+def test_tasks_weigh_the_same_however_many_answers_they_have(tmp_path):
+    rows = [
+        row(line, task, [score] * n)
+        for line, low in (("kpig", 0.0), ("replay", 50.0))
+        for task, n, score in (("few", 2, low), ("many", 8, 100.0))
+    ]
+    cells = cells_of(told(rows, tmp_path / "rows.jsonl"), "replay")
+    assert cells[1] == "75.0" and cells[2].startswith("+25.0 [")
+
+
+def test_a_difference_in_every_answer_is_found_and_one_in_none_is_not(tmp_path):
+    rows = [
+        row("kpig", "a", [0.0] * 10),
+        row("worse", "a", [100.0] * 10),
+        row("same", "a", [0.0] * 10),
+    ]
+    found = told(rows, tmp_path / "rows.jsonl")
+    assert cells_of(found, "worse")[2] == "+100.0 [+100.0, +100.0], p 0.002, Holm 0.00"
+    assert cells_of(found, "same")[2] == "+0.0 [+0.0, +0.0], p 1.000, Holm 1.00"
+
+
+def test_answers_to_other_questions_are_not_paired(tmp_path):
+    rows = [row("kpig", "a", [0.0] * 4), row("replay", "a", [100.0] * 4, asked="two")]
+    assert cells_of(told(rows, tmp_path / "rows.jsonl"), "replay")[1:3] == ["100.0", "–"]
+
+
+def test_a_line_that_there_is_not_is_told_with_those_that_there_are(tmp_path):
+    found = told([row("kpig", "a", [0.0] * 4)], tmp_path / "rows.jsonl", against="replay")
+    assert found.returncode == 1 and found.stderr.startswith("error: --against replay: expected a line")
+    assert "there are kpig" in found.stderr
+
+
+@pytest.mark.parametrize("what", ["", "nothing-here"])
+def test_a_folder_without_runs_is_told_in_a_sentence(what, tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks/by_example.py"), str(tmp_path / what)]
+    found = subprocess.run([*command, "--against", "kpig"], capture_output=True, text=True)
+    assert found.returncode == 1 and found.stderr.startswith("error: ") and "Traceback" not in found.stderr

@@ -110,7 +110,8 @@ def draw_final(found: Finals, path: Path) -> None:
         if any(_mean(of_line.get(key)) for of_line in found.values())
     }
     ordered = sorted(found, key=lambda label: _mean(found[label]["p_seen"]))
-    height = 1.0 + 0.26 * len(ordered)
+    labels = [textwrap.fill(label, 2 * LINE) for label in ordered]
+    height = 1.2 + 0.26 * len("\n".join(labels).splitlines())
     figure, axes = plt.subplots(1, len(panels), figsize=(13, height), sharey=True, layout="constrained")
     for axis, (key, title) in zip(axes, panels.items(), strict=True):
         for place, label in enumerate(ordered):
@@ -120,9 +121,10 @@ def draw_final(found: Finals, path: Path) -> None:
                 color = "C1" if label.startswith("kpig") else "C0"
                 axis.plot([low, high], [place, place], color=color, linewidth=2, alpha=0.5)
                 axis.plot([one.mean], [place], color=color, marker="o", markersize=5)
-        axis.set(title=title, ylim=(-0.6, len(ordered) - 0.4))
+        axis.set_title(title.replace("half % ", "half %\n"), fontsize=10)
+        axis.set_ylim(-0.6, len(ordered) - 0.4)
         axis.grid(axis="y", linewidth=0.4)
-    axes[0].set_yticks(range(len(ordered)), ordered)
+    axes[0].set_yticks(range(len(ordered)), labels)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PAPER = "preset=paper, selection=lowest, num_tasks=2, twin_share=1.0, gain_from=probe"
 
 
 def told(rows, path, against="kpig"):
@@ -72,3 +73,40 @@ def test_a_folder_without_runs_is_told_in_a_sentence(what, tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks/by_example.py"), str(tmp_path / what)]
     found = subprocess.run([*command, "--against", "kpig"], capture_output=True, text=True)
     assert found.returncode == 1 and found.stderr.startswith("error: ") and "Traceback" not in found.stderr
+
+
+def test_the_tables_of_the_page_are_those_of_the_rows():
+    page = (ROOT / "docs/results/real-ladder.md").read_text()
+    names = {
+        "kpig, the paper's form": f"kpig {PAPER}",
+        "replay": "replay ratio=0.5",
+        "replay, ratio 2.85": "replay ratio=2.85",
+        "mtl (bound)": "mtl",
+        "init (bound)": "init",
+    }
+
+    def of_page(section):
+        told = page.partition(f"## {section}\n")[2].partition("\n## ")[0]
+        found = [line.strip("| ").split(" | ") for line in told.splitlines() if line.startswith("| ")]
+        return found[0], {
+            names.get(cells[0].strip("*"), cells[0].strip("*")): cells[1:] for cells in found[1:]
+        }
+
+    def of_rows(script, name, *arguments):
+        command = [sys.executable, str(ROOT / f"benchmarks/{script}.py"), str(ROOT / f"docs/results/{name}")]
+        found = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout
+        head, _, *lines = [
+            line.removeprefix("| ").removesuffix(" |").split(" | ") for line in found.splitlines()
+        ]
+        return head, {cells[0]: cells for cells in lines}
+
+    columns, scores = of_page("Scores")
+    head, made = of_rows("last_models", "smollm2-all.jsonl", "--rank")
+    assert scores.keys() == made.keys() and len(made) == 26
+    for line, cells in scores.items():
+        assert cells[:-1] == [made[line][head.index(name)] for name in columns[1:-1]], line
+    _, differences = of_page("Differences")
+    _, made = of_rows("by_example", "smollm2-all-answers.jsonl", "--against", "kpig")
+    assert differences.keys() == made.keys() - {"kpig"}
+    for line, cells in differences.items():
+        assert cells == [re.sub(r", Holm ([\d.]+)$", r" (\1)", made[line][place]) for place in (2, 4)], line

@@ -551,6 +551,20 @@ def test_every_table_says_how_small_p_can_be(ladder):
         assert "smallest possible p is 2/2^n" in text and "no p below 0.031" in text and "0.094" in text
 
 
+def test_the_further_scores_that_are_shown_are_explained_and_no_others(ladder):
+    comparison = compare([ladder])
+    further = next(sheet for sheet in sheets(comparison) if sheet.title == "Further scores")
+    shown = {re.sub(r" (%|seen|held-out|[↑↓])", "", one) for one in further.headings[1:]}
+    told = re.findall(r"(?:^|\. )([A-Z][a-z ]+): ", further.notes[0])
+    assert set(told) == shown and len(shown) > 3
+
+
+def test_one_pair_is_told_in_the_singular(tmp_path):
+    for method in ("kpig", "replay"):
+        write_run(tmp_path / "runs" / method, method)
+    assert "1 pair here" in printed(compare([tmp_path / "runs"]), 400)
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_the_terminal_table_fits_any_width_and_cuts_nothing_off(ladder, width):
     comparison = compare([ladder])

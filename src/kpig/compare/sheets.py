@@ -18,6 +18,17 @@ ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 LEVEL = 0.05
 """The p value, adjusted by Holm, below which a difference gets a star: the usual one."""
 
+FURTHER = {
+    "Average": "average",
+    "Backward transfer": "backward_transfer",
+    "Forward transfer": "forward_transfer",
+    "Next step": "next_step",
+    "Half": "half_listening",
+    "Gain": "gain",
+    "Gap": "wording_gap",
+}
+"""How the headings of the further scores begin, and the number that each means."""
+
 UNEQUAL = "These runs do not compare; what must be equal differs:"
 
 
@@ -123,11 +134,12 @@ def _test_notes(others: Sequence[Line]) -> list[str]:
     smallest = smallest_p(numbers[-1])
     fewer = ", fewer where bounds have no such score" if min(tested.values()) < num_tests else ""
     pairs = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    pairs += " pair" if numbers == [1] else " pairs"
     return [
         "Mean paired difference over shared seeds and orders, its 95 % bootstrap interval, the two-sided p "
         f"of the paired permutation test, and in brackets p adjusted by Holm for {num_tests} "
         f"comparison{'s' * (num_tests != 1)} in a column{fewer}.",
-        f"With n pairs the smallest possible p is 2/2^n: {pairs} pairs here, so no p below {_p(smallest)}, "
+        f"With n pairs the smallest possible p is 2/2^n: {pairs} here, so no p below {_p(smallest)}, "
         f"and none below {_p(min(1.0, min(tested.values()) * smallest))} once adjusted, whatever the methods "
         "do. More seeds and orders, or fewer methods at a time, lower it.",
     ]
@@ -136,12 +148,12 @@ def _test_notes(others: Sequence[Line]) -> list[str]:
 def _further(comparison: Comparison) -> Sheet:
     measures = [measure for measure in _measured(comparison) if not measure.main]
     rows = [(line.label, _scores(line, measures)) for line in comparison.lines]
-    return _sheet(
-        "Further scores",
-        ("Method", *map(_heading, measures)),
-        rows,
-        (legend({"Average": "average", "Half": "half_listening", "Gain": "gain", "Gap": "wording_gap"}),),
-    )
+    shown = {
+        heading: key
+        for heading, key in FURTHER.items()
+        if any(measure.short.startswith(heading) for measure in measures)
+    }
+    return _sheet("Further scores", ("Method", *map(_heading, measures)), rows, (legend(shown),))
 
 
 def _cost(comparison: Comparison) -> Sheet:

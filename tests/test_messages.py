@@ -105,6 +105,15 @@ def test_what_is_logged_twice_or_for_each_task_is_told_once_with_a_count(capsys)
     assert len(told.splitlines()) == 2 and "and 6 more" in told and "\x1b" not in told
 
 
+def test_where_there_are_two_of_a_kind_both_are_told(capsys):
+    notes, log = Notes(), logging.getLogger("kpig.tasks.readers")
+    for folder in ("stream", "held-out"):
+        notes.handle(log.makeRecord(log.name, logging.WARNING, "f", 1, "%s: not read", (folder,), None))
+    notes.count()
+    told = capsys.readouterr().err
+    assert told == "note: stream: not read\nnote: held-out: not read\n"
+
+
 def test_what_is_true_of_many_tasks_is_told_in_one_line_with_their_number():
     def task(number, metric, *references):
         instruction = Instruction("Judge it.")

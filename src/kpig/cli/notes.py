@@ -12,7 +12,7 @@ class Notes(logging.Handler):
     """Prints each message once, for data may be read twice in one command.
 
     Of our own that differ in a name or a number only, such as one per task, the first is printed and the
-    others are counted.
+    others are counted. A single other one is printed too: no count says as much.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,9 @@ class Notes(logging.Handler):
     def count(self) -> None:
         """Say how many there were of a kind beside the one that was printed."""
         for first, *others in self._kinds.values():
-            if others:
+            if len(others) == 1:
+                say(f"note: {others[0]}", file=sys.stderr)
+            elif others:
                 say(f"note: and {len(others)} more like this: {first}", file=sys.stderr)
         self._kinds.clear()
 

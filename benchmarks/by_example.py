@@ -22,6 +22,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from last_models import told
+
 from kpig.compare.comparison import compare
 from kpig.compare.runs import Run, held_out_tasks, learned_tasks
 from kpig.compare.statistics import contrasts
@@ -106,11 +108,8 @@ def table(rows: Sequence[Row], against: str) -> str:
             cells.append(f"{fmean(own.values()):.1f}" if own else "–")
             cells.append("–")
             if pair is not None:
-                difference = pair.difference
-                cells[-1] = (
-                    f"{difference.mean:+.1f} [{difference.low:+.1f}, {difference.high:+.1f}], "
-                    f"p {pair.p:.3f}, Holm {pair.adjusted:.2f}"
-                )
+                found = told("P", pair.difference, "+")
+                cells[-1] = f"{found}, p {pair.p:.3f}, Holm {pair.adjusted:.2f}"
         written.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in written)
 

@@ -62,6 +62,11 @@ def test_answers_to_other_questions_are_not_paired(tmp_path):
     assert cells_of(told(rows, tmp_path / "rows.jsonl"), "replay")[1:3] == ["100.0", "–"]
 
 
+def test_a_single_answer_has_no_interval(tmp_path):
+    rows = [row("kpig", "a", [0.0]), row("replay", "a", [100.0])]
+    assert cells_of(told(rows, tmp_path / "rows.jsonl"), "replay")[2] == "+100.0, p 1.000, Holm 1.00"
+
+
 def test_a_line_that_there_is_not_is_told_with_those_that_there_are(tmp_path):
     found = told([row("kpig", "a", [0.0] * 4)], tmp_path / "rows.jsonl", against="replay")
     assert found.returncode == 1 and found.stderr.startswith("error: --against replay: expected a line")

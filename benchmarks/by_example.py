@@ -17,12 +17,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from last_models import told
+from last_models import p_of, read_lines, told
 
 from kpig.compare.comparison import compare
 from kpig.compare.runs import Run, held_out_tasks, learned_tasks
@@ -32,9 +32,23 @@ from kpig.files import publish
 from kpig.records import SEED_WORDING
 from kpig.scoring import metrics, predictions
 
-Row = dict[str, Any]
-"""The answers of a run to a task: line, seed, order, group, task, and `scores` in percent, in order of the
-examples' names; `asked` is a digest of these names."""
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run's last model answered to a task: a line of the file that --rows writes."""
+
+    line: str
+    """The method and setting of the run."""
+    seed: int
+    order: str
+    group: str
+    """"seen" or "held-out"."""
+    task: str
+    asked: str
+    """A digest of the examples' names."""
+    scores: tuple[float, ...]
+    """In percent, in order of the examples' names."""
+
 
 Key = tuple[int, str, str, str, int]
 """An answer: seed, order, task, digest of the examples that were asked, place among them."""
@@ -54,22 +68,22 @@ def main() -> None:
     try:
         rows = read(given.runs)
         if given.rows:
-            publish(given.rows, "".join(f"{json.dumps(row)}\n" for row in rows))
+            publish(given.rows, "".join(f"{json.dumps(asdict(row))}\n" for row in rows))
         print(table(rows, given.against))
     except KpigError as error:
         sys.exit(f"error: {error}")
 
 
-def read(runs: Path) -> list[Row]:
+def read(runs: Path) -> list[Answers]:
     """The answers of all finished runs of a folder, or those of a file; KpigError where it has none."""
     if runs.is_file():
-        return [json.loads(line) for line in runs.read_text().splitlines()]
+        return read_lines(runs, Answers)
     lines = compare([runs], anyway=True).lines
     return [row for line in lines for run in line.runs.values() for row in answers(line.label, run)]
 
 
-def answers(label: str, run: Run) -> list[Row]:
-    """A row for each task that the last model of a run was asked, in its seed wording."""
+def answers(label: str, run: Run) -> list[Answers]:
+    """Those to each task that the last model of a run was asked, in its seed wording."""
     last = max((run.path / "steps").iterdir()) / "predictions"
     tasks = {task["task"]: (GROUPS[0], task["metric"]) for step in learned_tasks(run) for task in step}
     tasks |= {task["task"]: (GROUPS[1], task["metric"]) for task in held_out_tasks(run)}
@@ -78,23 +92,15 @@ def answers(label: str, run: Run) -> list[Row]:
         asked = [one for one in predictions.read(file) if one.wording == SEED_WORDING]
         asked.sort(key=lambda one: one.example)
         group, metric = tasks[asked[0].task]
-        found.append(
-            {
-                "line": label,
-                "seed": run.cell[0],
-                "order": run.order,
-                "group": group,
-                "task": asked[0].task,
-                "asked": sha256("\n".join(one.example for one in asked).encode()).hexdigest()[:12],
-                "scores": [round(100 * score, 2) for score in metrics.example_scores(asked, metric)],
-            }
-        )
+        digest = sha256("\n".join(one.example for one in asked).encode()).hexdigest()[:12]
+        scores = tuple(round(100 * score, 2) for score in metrics.example_scores(asked, metric))
+        found.append(Answers(label, run.cell[0], run.order, group, asked[0].task, digest, scores))
     return found
 
 
-def table(rows: Sequence[Row], against: str) -> str:
+def table(rows: Sequence[Answers], against: str) -> str:
     """A line for each method and setting; KpigError where `against` is none of them."""
-    lines = list(dict.fromkeys(row["line"] for row in rows))
+    lines = list(dict.fromkeys(row.line for row in rows))
     if against not in lines:
         raise KpigError(f"--against {against}: expected a line of the table; there are {', '.join(lines)}")
     values = {group: {line: weighed(rows, line, group) for line in lines} for group in GROUPS}
@@ -109,21 +115,19 @@ def table(rows: Sequence[Row], against: str) -> str:
             cells.append("–")
             if pair is not None:
                 found = told("P", pair.difference, "+")
-                cells[-1] = f"{found}, p {pair.p:.3f}, Holm {pair.adjusted:.2f}"
+                cells[-1] = f"{found}, p {p_of(pair.p)}, Holm {p_of(pair.adjusted, 2)}"
         written.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in written)
 
 
-def weighed(rows: Sequence[Row], line: str, group: str) -> dict[Key, float]:
+def weighed(rows: Sequence[Answers], line: str, group: str) -> dict[Key, float]:
     """The score of each answer of a line, weighed so that their mean is the mean over tasks."""
-    of_line = [row for row in rows if row["line"] == line and row["group"] == group]
-    total = sum(len(row["scores"]) for row in of_line)
+    of_line = [row for row in rows if row.line == line and row.group == group]
+    total = sum(len(row.scores) for row in of_line)
     return {
-        (row["seed"], row["order"], row["task"], row["asked"], place): score
-        * total
-        / (len(of_line) * len(row["scores"]))
+        (row.seed, row.order, row.task, row.asked, place): score * total / (len(of_line) * len(row.scores))
         for row in of_line
-        for place, score in enumerate(row["scores"])
+        for place, score in enumerate(row.scores)
     }
 
 

@@ -24,7 +24,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import NotRequired, TypeVar
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from kpig import config
 from kpig.compare.comparison import compare
@@ -41,8 +44,22 @@ MEASURES = {"P": "p_score", "V": "v_score", "half-listening %": "half_listening"
 OWN = {f"half_listening_{key}": f"half-listening % {key.replace('_', '-')}" for key in ("seen", "held_out")}
 """What a row calls these of a run's own measures."""
 
-Row = dict[str, Any]
-"""What is known of a run: line, run, seed, order, computing, seconds, `scores` by "P seen" and so on."""
+Row = TypedDict(
+    "Row",
+    {
+        "line": str,
+        "run": str,
+        "seed": int,
+        "order": str,
+        "computing": float,
+        "seconds": float,
+        "scores": dict[str, float | None],
+        "P of tasks": NotRequired[dict[str, float | None]],
+    },
+)
+"""What is known of a run: a line of the file that --rows writes. `scores` by "P seen" and so on."""
+
+T = TypeVar("T")
 
 
 def main() -> None:
@@ -71,7 +88,7 @@ def main() -> None:
 def tell(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Ask what is missing, print the table; KpigError where the runs cannot be read."""
     if given.runs.is_file():
-        rows = [json.loads(line) for line in given.runs.read_text().splitlines()]
+        rows = read_lines(given.runs, Row)
     elif given.as_scored:
         rows = [
             as_scored(line.label, run) for line in lines_of(given.runs) for run in measurements(line.runs)
@@ -83,6 +100,23 @@ def tell(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if given.rows:
         publish(given.rows, "".join(f"{json.dumps(row)}\n" for row in rows))
     print(table(rows, given.against, given.rank))
+
+
+def read_lines(file: Path, kind: type[T]) -> list[T]:
+    """The lines of a file that --rows has written; KpigError where one is none."""
+    reader = TypeAdapter(kind)
+    found: list[T] = []
+    try:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            found.append(reader.validate_json(line))
+    except ValueError as error:
+        told = str(error).splitlines()[:3]
+        raise KpigError(
+            f"{file}, line {len(found) + 1}: expected a line that --rows has written; {' '.join(told)}"
+        ) from error
+    if not found:
+        raise KpigError(f"{file} is empty: expected lines that --rows has written")
+    return found
 
 
 def asked(runs: Path, out: Path, tasks: str, test_per_task: int, workers: int) -> list[Row]:
@@ -101,8 +135,9 @@ def as_scored(label: str, run: Run) -> Row:
     """What is known of a run by its own last scores."""
     found = run.record.scores
     scores = {OWN.get(one.key, one.short): one.read(found) for one in COMPARED if one.main or one.key in OWN}
-    return known(label, run) | {
-        "scores": {name: value if value is None else round(value, 4) for name, value in scores.items()}
+    return {
+        **known(label, run),
+        "scores": {name: value if value is None else round(value, 4) for name, value in scores.items()},
     }
 
 
@@ -122,7 +157,8 @@ def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
         "held-out": [task for name, task in scored.items() if name in held_out],
         "asked": [task for task in scored.values() if tasks],
     }
-    return known(label, run) | {
+    return {
+        **known(label, run),
         "scores": {
             f"{name} {group}": mean(getattr(task, key) for task in of_group)
             for group, of_group in groups.items()
@@ -134,9 +170,10 @@ def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
 
 
 def known(label: str, run: Run) -> Row:
-    """Which run it is, and what it has cost."""
+    """Which run it is, and what it has cost; no scores yet."""
     cost = run.record.scores.cost
     return {
+        "scores": {},
         "line": label,
         "run": run.path.name,
         "seed": run.cell[0],
@@ -180,7 +217,7 @@ def table(rows: Sequence[Row], against: str, ranked: bool = False) -> str:
         written.append([line, *rank, str(len(of_line)), cost, *means])
         pairs = [(column, tested[column].get(line)) for column in columns if tested]
         differences = [
-            f"{told(column, pair.difference, '+')}, p {pair.p:.3f}, Holm {pair.adjusted:.2f}"
+            f"{told(column, pair.difference, '+')}, p {p_of(pair.p)}, Holm {p_of(pair.adjusted, 2)}"
             for column, pair in pairs
             if pair is not None
         ]
@@ -220,6 +257,12 @@ def told(column: str, found: Estimate | None, sign: str = "") -> str:
     if found.low is None or found.high is None:
         return told
     return f"{told} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
+
+
+def p_of(value: float, digits: int = 3) -> str:
+    """A p of a table; one that would be rounded to 0 is told as less than the last digit."""
+    least = 10.0**-digits
+    return f"< {least:.{digits}f}" if value < least / 2 else f"{value:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def test_a_difference_in_every_answer_is_found_and_one_in_none_is_not(tmp_path):
         row("same", "a", [0.0] * 10),
     ]
     found = told(rows, tmp_path / "rows.jsonl")
-    assert cells_of(found, "worse")[2] == "+100.0 [+100.0, +100.0], p 0.002, Holm 0.00"
+    assert cells_of(found, "worse")[2] == "+100.0 [+100.0, +100.0], p 0.002, Holm < 0.01"
     assert cells_of(found, "same")[2] == "+0.0 [+0.0, +0.0], p 1.000, Holm 1.00"
 
 
@@ -71,6 +71,23 @@ def test_a_line_that_there_is_not_is_told_with_those_that_there_are(tmp_path):
     found = told([row("kpig", "a", [0.0] * 4)], tmp_path / "rows.jsonl", against="replay")
     assert found.returncode == 1 and found.stderr.startswith("error: --against replay: expected a line")
     assert "there are kpig" in found.stderr
+
+
+@pytest.mark.parametrize("script", ["by_example", "last_models"])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("not json", "line 1: expected a line that --rows has written"),
+        ('{"line": "kpig"}', "line 1: expected a line that --rows has written"),
+        ("", "is empty: expected lines that --rows has written"),
+    ],
+)
+def test_a_file_that_no_rows_were_written_to_is_told_in_a_sentence(script, text, expected, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(text)
+    command = [sys.executable, str(ROOT / f"benchmarks/{script}.py"), str(file), "--against", "kpig"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 1 and expected in found.stderr and "Traceback" not in found.stderr
 
 
 @pytest.mark.parametrize("what", ["", "nothing-here"])
@@ -114,4 +131,4 @@ def test_the_tables_of_the_page_are_those_of_the_rows():
     _, made = of_rows("by_example", "smollm2-all-answers.jsonl", "--against", "kpig")
     assert differences.keys() == made.keys() - {"kpig"}
     for line, cells in differences.items():
-        assert cells == [re.sub(r", Holm ([\d.]+)$", r" (\1)", made[line][place]) for place in (2, 4)], line
+        assert cells == [re.sub(r", Holm (.+)$", r" (\1)", made[line][place]) for place in (2, 4)], line

@@ -26,7 +26,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import NotRequired, TypeVar
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from kpig import config
@@ -39,6 +38,7 @@ from kpig.errors import KpigError
 from kpig.files import publish
 from kpig.scoring.metrics import computing
 from kpig.scoring.scores import read_evaluation
+from kpig.scoring.typed_json import Misfit, parse
 
 MEASURES = {"P": "p_score", "V": "v_score", "half-listening %": "half_listening", "gain": "gain"}
 OWN = {f"half_listening_{key}": f"half-listening % {key.replace('_', '-')}" for key in ("seen", "held_out")}
@@ -104,18 +104,16 @@ def tell(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
 
 def read_lines(file: Path, kind: type[T]) -> list[T]:
     """The lines of a file that --rows has written; KpigError where one is none."""
-    reader = TypeAdapter(kind)
     found: list[T] = []
-    try:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            found.append(reader.validate_json(line))
-    except ValueError as error:
-        told = str(error).splitlines()[:3]
-        raise KpigError(
-            f"{file}, line {len(found) + 1}: expected a line that --rows has written; {' '.join(told)}"
-        ) from error
+    for line in file.read_bytes().splitlines():
+        try:
+            found.append(parse(line, kind))
+        except Misfit as misfit:
+            raise KpigError(
+                f"{file}, line {len(found) + 1}: expected what --rows has written; {misfit}"
+            ) from None
     if not found:
-        raise KpigError(f"{file} is empty: expected lines that --rows has written")
+        raise KpigError(f"{file} is empty: expected what --rows has written")
     return found
 
 

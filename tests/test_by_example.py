@@ -77,9 +77,9 @@ def test_a_line_that_there_is_not_is_told_with_those_that_there_are(tmp_path):
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ("not json", "line 1: expected a line that --rows has written"),
-        ('{"line": "kpig"}', "line 1: expected a line that --rows has written"),
-        ("", "is empty: expected lines that --rows has written"),
+        ("not json", "line 1: expected what --rows has written; no valid JSON"),
+        ('{"line": "kpig"}', "line 1: expected what --rows has written; it is incomplete"),
+        ("", "is empty: expected what --rows has written"),
     ],
 )
 def test_a_file_that_no_rows_were_written_to_is_told_in_a_sentence(script, text, expected, tmp_path):

@@ -1,6 +1,7 @@
 """How far the last models of runs lie apart, paired by test example, as a table.
 
     python benchmarks/by_example.py runs/smollm2-all --against kpig [--rows answers.jsonl]
+    python benchmarks/by_example.py runs/smollm2-all --against kpig --asked runs/smollm2-all-40
     python benchmarks/by_example.py docs/results/smollm2-all-answers.jsonl --against kpig
 
 Where there is one seed, nothing can be paired over seeds and orders. Answers can: every model is asked the
@@ -9,7 +10,8 @@ their methods do. Another seed of the same method is another model.
 
 Each line has the mean P-score of its last models and the paired difference from `--against`: mean, 95 %
 bootstrap interval, two-sided permutation p, and p corrected after Holm for the number of lines. All tasks
-weigh the same. `--rows` writes the score of every answer, a line for each run and task, and a file of them
+weigh the same. `--asked` takes what `last_models.py --out` has asked them, not what the runs themselves
+have. `--rows` writes the score of every answer, a line for each run and task, and a file of them
 gives the same table without the runs.
 """
 
@@ -19,6 +21,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
 
@@ -29,7 +33,7 @@ from kpig.compare.runs import Run, held_out_tasks, learned_tasks
 from kpig.compare.statistics import contrasts
 from kpig.errors import KpigError
 from kpig.files import publish
-from kpig.records import SEED_WORDING
+from kpig.records import SEED_WORDING, Prediction
 from kpig.scoring import metrics, predictions
 
 
@@ -54,6 +58,7 @@ Key = tuple[int, str, str, str, int]
 """An answer: seed, order, task, digest of the examples that were asked, place among them."""
 
 GROUPS = ("seen", "held-out")
+TASK = attrgetter("task")
 
 
 def main() -> None:
@@ -63,10 +68,11 @@ def main() -> None:
     )
     parser.add_argument("runs", type=Path, help="a folder of runs, or a file that --rows has written")
     parser.add_argument("--against", required=True, help="a line of the table")
+    parser.add_argument("--asked", type=Path, help="the folder that last_models.py --out has written")
     parser.add_argument("--rows", type=Path, help="a file for the score of every answer")
     given = parser.parse_args()
     try:
-        rows = read(given.runs)
+        rows = read(given.runs, given.asked)
         if given.rows:
             publish(given.rows, "".join(f"{json.dumps(asdict(row))}\n" for row in rows))
         print(table(rows, given.against))
@@ -74,27 +80,37 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-def read(runs: Path) -> list[Answers]:
+def read(runs: Path, asked: Path | None) -> list[Answers]:
     """The answers of all finished runs of a folder, or those of a file; KpigError where it has none."""
     if runs.is_file():
         return read_lines(runs, Answers)
     lines = compare([runs], anyway=True).lines
-    return [row for line in lines for run in line.runs.values() for row in answers(line.label, run)]
+    found = ((line.label, run) for line in lines for run in line.runs.values())
+    return [row for label, run in found for row in answers(label, run, last_predictions(run, asked))]
 
 
-def answers(label: str, run: Run) -> list[Answers]:
-    """Those to each task that the last model of a run was asked, in its seed wording."""
-    last = max((run.path / "steps").iterdir()) / "predictions"
+def last_predictions(run: Run, asked: Path | None) -> list[Prediction]:
+    """What a run's last model answered in seed wordings, of the run itself or of `asked`."""
+    if asked is None:
+        files = sorted((max((run.path / "steps").iterdir()) / "predictions").glob("*.jsonl"))
+    else:
+        files = [asked / run.path.name / "predictions.jsonl"]
+        if not files[0].is_file():
+            raise KpigError(f"{files[0]}: not there; benchmarks/last_models.py with --out {asked} asks it")
+    return [one for file in files for one in predictions.read(file) if one.wording == SEED_WORDING]
+
+
+def answers(label: str, run: Run, predicted: Sequence[Prediction]) -> list[Answers]:
+    """Those of a run, task by task."""
     tasks = {task["task"]: (GROUPS[0], task["metric"]) for step in learned_tasks(run) for task in step}
     tasks |= {task["task"]: (GROUPS[1], task["metric"]) for task in held_out_tasks(run)}
     found = []
-    for file in sorted(last.glob("*.jsonl")):
-        asked = [one for one in predictions.read(file) if one.wording == SEED_WORDING]
-        asked.sort(key=lambda one: one.example)
-        group, metric = tasks[asked[0].task]
+    for task, of_task in groupby(sorted(predicted, key=lambda one: (one.task, one.example)), TASK):
+        asked = list(of_task)
+        group, metric = tasks[task]
         digest = sha256("\n".join(one.example for one in asked).encode()).hexdigest()[:12]
         scores = tuple(round(100 * score, 2) for score in metrics.example_scores(asked, metric))
-        found.append(Answers(label, run.cell[0], run.order, group, asked[0].task, digest, scores))
+        found.append(Answers(label, run.cell[0], run.order, group, task, digest, scores))
     return found
 
 

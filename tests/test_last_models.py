@@ -153,6 +153,18 @@ def test_models_of_runs_are_asked_once_and_their_rows_give_the_table_again(tmp_p
     found = {cells[1]: cells for cells in (re.split(r" *\| *", line) for line in made.splitlines())}
     for line in lines:
         assert found[line[0]][2::2][:2] == [line[head.index(f"P {group}")] for group in ("seen", "held-out")]
+    more = [*script, "runs", "--against", "replay", "--asked"]
+    of_asked = subprocess.run(
+        [*more, "asked"], capture_output=True, text=True, cwd=tmp_path, check=True
+    ).stdout
+    found = {cells[1]: cells for cells in (re.split(r" *\| *", line) for line in of_asked.splitlines())}
+    both = [one for one in first[2:] if one[0] in found]
+    assert len(both) == 2
+    for line in both:
+        scores = [line[first[0].index(f"P {group}")] for group in ("seen", "held-out")]
+        assert found[line[0]][2::2][:2] == scores
+    not_asked = subprocess.run([*more, "nowhere"], capture_output=True, text=True, cwd=tmp_path)
+    assert not_asked.returncode == 1 and "last_models.py with --out nowhere asks it" in not_asked.stderr
 
 
 def test_runs_without_a_place_for_answers_are_a_wrong_use(tmp_path):

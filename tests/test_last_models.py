@@ -31,6 +31,20 @@ def test_the_table_of_the_page_is_that_of_the_rows():
             assert (found.partition(" [")[0] if name.startswith("gain") else found) == cell, name
 
 
+def test_the_table_of_the_whole_stream_is_that_of_its_rows():
+    head, _, *lines = printed(ROOT / "docs/results/smollm2-whole.jsonl")
+    section = PAGE.read_text().partition("## The whole stream\n")[2].partition("\n## ")[0]
+    of_page = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section.splitlines()
+        if line.startswith("|")
+    ]
+    names, _, *told = of_page
+    assert len(told) == len(lines) == 4
+    for line, cells in zip(lines, told, strict=True):
+        assert cells == [line[head.index(name)] for name in ("", *names[1:])]
+
+
 def test_the_table_of_general_questions_is_that_of_its_rows():
     head, _, *lines = printed(ROOT / "docs/results/smollm2-short-general.jsonl")
     section = PAGE.read_text().partition("## Does it keep")[2].partition("\n## ")[0]

@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--asked", type=Path, help="the folder that last_models.py --out has written")
     parser.add_argument("--rows", type=Path, help="a file for the score of every answer")
     given = parser.parse_args()
+    if given.asked and given.runs.is_file():
+        parser.error(f"--asked is for a folder of runs, not for rows: {given.runs}")
     try:
         rows = read(given.runs, given.asked)
         if given.rows:
@@ -101,11 +103,13 @@ def last_predictions(run: Run, asked: Path | None) -> list[Prediction]:
 
 
 def answers(label: str, run: Run, predicted: Sequence[Prediction]) -> list[Answers]:
-    """Those of a run, task by task."""
+    """Those of a run, task by task; KpigError where it was asked another task than its own."""
     tasks = {task["task"]: (GROUPS[0], task["metric"]) for step in learned_tasks(run) for task in step}
     tasks |= {task["task"]: (GROUPS[1], task["metric"]) for task in held_out_tasks(run)}
     found = []
     for task, of_task in groupby(sorted(predicted, key=lambda one: (one.task, one.example)), TASK):
+        if task not in tasks:
+            raise KpigError(f"{run.path}: asked {task}, which is none of its tasks; leave out --tasks there")
         asked = list(of_task)
         group, metric = tasks[task]
         digest = sha256("\n".join(one.example for one in asked).encode()).hexdigest()[:12]

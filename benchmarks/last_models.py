@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NotRequired, TypeVar
 
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic reads typing's own from Python 3.12 on
 
 from kpig import config
 from kpig.compare.comparison import compare
@@ -133,10 +133,8 @@ def as_scored(label: str, run: Run) -> Row:
     """What is known of a run by its own last scores."""
     found = run.record.scores
     scores = {OWN.get(one.key, one.short): one.read(found) for one in COMPARED if one.main or one.key in OWN}
-    return {
-        **known(label, run),
-        "scores": {name: value if value is None else round(value, 4) for name, value in scores.items()},
-    }
+    rounded = {name: value if value is None else round(value, 4) for name, value in scores.items()}
+    return known(label, run, rounded)
 
 
 def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
@@ -155,29 +153,27 @@ def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
         "held-out": [task for name, task in scored.items() if name in held_out],
         "asked": [task for task in scored.values() if tasks],
     }
-    return {
-        **known(label, run),
-        "scores": {
-            f"{name} {group}": mean(getattr(task, key) for task in of_group)
-            for group, of_group in groups.items()
-            if of_group
-            for name, key in MEASURES.items()
-        },
-        "P of tasks": {name: round(task.p_score, 2) for name, task in scored.items()},
+    scores = {
+        f"{name} {group}": mean(getattr(task, key) for task in of_group)
+        for group, of_group in groups.items()
+        if of_group
+        for name, key in MEASURES.items()
     }
+    p_of_tasks = {name: round(task.p_score, 2) for name, task in scored.items()}
+    return {**known(label, run, scores), "P of tasks": p_of_tasks}
 
 
-def known(label: str, run: Run) -> Row:
-    """Which run it is, and what it has cost; no scores yet."""
+def known(label: str, run: Run, scores: Mapping[str, float | None]) -> Row:
+    """Which run it is, what it has cost, and its scores."""
     cost = run.record.scores.cost
     return {
-        "scores": {},
         "line": label,
         "run": run.path.name,
         "seed": run.cell[0],
         "order": run.order,
         "computing": round(computing(cost)),
         "seconds": round(cost.train_seconds),
+        "scores": dict(scores),
     }
 
 

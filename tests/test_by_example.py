@@ -73,6 +73,14 @@ def test_a_line_that_there_is_not_is_told_with_those_that_there_are(tmp_path):
     assert "there are kpig" in found.stderr
 
 
+def test_rows_have_nothing_that_was_asked_beyond_them(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row("kpig", "a", [0.0])))
+    command = [sys.executable, str(ROOT / "benchmarks/by_example.py"), str(file), "--against", "kpig"]
+    found = subprocess.run([*command, "--asked", str(tmp_path)], capture_output=True, text=True)
+    assert found.returncode == 2 and "--asked is for a folder of runs" in found.stderr
+
+
 @pytest.mark.parametrize("script", ["by_example", "last_models"])
 @pytest.mark.parametrize(
     "text, expected",

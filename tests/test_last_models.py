@@ -43,6 +43,19 @@ def test_the_table_of_the_whole_stream_is_that_of_its_rows():
     assert len(told) == len(lines) == 4
     for line, cells in zip(lines, told, strict=True):
         assert cells == [line[head.index(name)] for name in ("", *names[1:])]
+    answers = str(ROOT / "docs/results/smollm2-whole-answers.jsonl")
+    command = [sys.executable, str(ROOT / "benchmarks/by_example.py"), answers, "--against", "kpig"]
+    made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    apart = {line.split(" | ")[0].strip("| "): line for line in made.splitlines()}
+    told = " ".join(section.split())
+    for line, group, sign in (
+        ("replay ratio=0.95", 0, ""),
+        ("replay ratio=0.5", 0, ""),
+        ("replay ratio=0.95", 1, "+"),
+    ):
+        mean, low, high = re.findall(r"([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]", apart[line])[group]
+        interval = f"[{low.lstrip('+')}, {high.lstrip('+')}]"
+        assert f"{mean} {interval}" in told or f"{mean.lstrip(sign)} points behind** {interval}" in told
 
 
 def test_the_table_of_general_questions_is_that_of_its_rows():
@@ -179,6 +192,10 @@ def test_models_of_runs_are_asked_once_and_their_rows_give_the_table_again(tmp_p
         assert found[line[0]][2::2][:2] == scores
     not_asked = subprocess.run([*more, "nowhere"], capture_output=True, text=True, cwd=tmp_path)
     assert not_asked.returncode == 1 and "last_models.py with --out nowhere asks it" in not_asked.stderr
+    kept = tmp_path / "asked" / rows[0]["run"] / "predictions.jsonl"
+    kept.write_text(kept.read_text().replace('"task": "', '"task": "another-'))
+    of_others = subprocess.run([*more, "asked"], capture_output=True, text=True, cwd=tmp_path)
+    assert of_others.returncode == 1 and "which is none of its tasks" in of_others.stderr
 
 
 def test_runs_without_a_place_for_answers_are_a_wrong_use(tmp_path):

@@ -5,7 +5,8 @@
 Soup showed its replay on SmolLM2-135M-Instruct: two tasks of 60 rows, LoRA of rank 16, 25 epochs, 0.3
 replayed examples for each new one. The loss on A rose by 4 % without replay and fell by 3 % with it, and that
 on B was 5 % worse. Its tasks are not at hand. Here A turns a negative review into a positive one (task927),
-and B gives the first i elements of a list (task063): two tasks of superni-stream that share only the model.
+and B asks a question that a statement answers (task1580): the shortest texts of superni-stream that answer
+in more than a label, and differ in what is done.
 
 The loss is the mean cross-entropy per response token on 40 test examples of the task, in nats. Finished runs
 are kept; a killed one goes on where it was.
@@ -27,14 +28,14 @@ from kpig.runs.served import step_of
 from kpig.tasks import stream
 from kpig.training.loop import held_out_loss
 
-TASKS = ("task927_yelp_negative_to_positive_style_transfer", "task063_first_i_elements")
+TASKS = ("task927_yelp_negative_to_positive_style_transfer", "task1580_eqasc-perturbed_question_generation")
 METHODS = ("sequential", "replay", "kpig")
 SETTINGS = {
     "model": {"adapter": "lora", "lora_rank": 16, "lora_alpha": 32, "dtype": "bfloat16", "max_length": 512},
     "stream": {"train_per_task": 60, "test_per_task": 40},
     "train": {"epochs": 25, "batch_size": 8, "precision": "bfloat16", "checkpoint_every": 0},
     "replay": {"memory_per_task": 60, "ratio": 0.3},
-    "evaluate": {"max_new_tokens": 48, "gain": False},
+    "evaluate": {"every": "last", "max_new_tokens": 24, "gain": False, "new_wordings": False},
 }
 
 

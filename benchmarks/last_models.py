@@ -9,7 +9,7 @@ A run asks few examples after every step, so that a sweep is done in hours. Here
 the end of a run is asked once more, by `kpig eval` with the run's own settings: on more examples of its own
 tasks, or on other tasks. What is there already is kept, so the command goes on after a kill. `--rows` writes
 the numbers, one line for each run, and a file of them gives the same table without the runs. `--as-scored`
-asks nothing: it takes the scores that the runs have themselves.
+asks nothing: it takes the scores that the runs have themselves. `--kinds` tells V by kind of violation.
 
 The table has means over seeds and orders with 95 % bootstrap intervals. `--against` adds the paired
 differences from a line, with their p corrected after Holm for the number of lines. `--rank` adds the average
@@ -37,11 +37,20 @@ from kpig.compare.statistics import Estimate, average_ranks, contrasts, estimate
 from kpig.errors import KpigError
 from kpig.files import publish
 from kpig.scoring.metrics import computing
+from kpig.scoring.records import GroupScore, TaskScore
 from kpig.scoring.scores import read_evaluation
 from kpig.scoring.typed_json import Misfit, parse
 
 MEASURES = {"P": "p_score", "V": "v_score", "half-listening %": "half_listening", "gain": "gain"}
-OWN = {f"half_listening_{key}": f"half-listening % {key.replace('_', '-')}" for key in ("seen", "held_out")}
+OWN = {
+    f"{measure}_{key}": f"{name} {key.replace('_', '-')}"
+    for measure, name in (
+        ("half_listening", "half-listening %"),
+        ("gain", "gain"),
+        ("wording_gap", "wording gap"),
+    )
+    for key in ("seen", "held_out")
+}
 """What a row calls these of a run's own measures."""
 
 Row = TypedDict(
@@ -55,9 +64,13 @@ Row = TypedDict(
         "seconds": float,
         "scores": dict[str, float | None],
         "P of tasks": NotRequired[dict[str, float | None]],
+        "V by kind": NotRequired[dict[str, float | None]],
     },
 )
-"""What is known of a run: a line of the file that --rows writes. `scores` by "P seen" and so on."""
+"""What is known of a run: a line of the file that --rows writes. `scores` by "P seen" and so on.
+
+"V by kind" has the percentage of responses that break a rule of a kind, by "out of scope seen" and so on.
+"""
 
 T = TypeVar("T")
 
@@ -77,6 +90,7 @@ def main() -> None:
         "--as-scored", action="store_true", help="ask nothing: what the runs' own last scores say"
     )
     parser.add_argument("--rank", action="store_true", help="add the average rank of each line")
+    parser.add_argument("--kinds", action="store_true", help="V by kind of violation in place of the scores")
     parser.add_argument("--rows", type=Path, help="a file for the numbers")
     given = parser.parse_args()
     try:
@@ -99,6 +113,8 @@ def tell(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         rows = asked(given.runs, given.out, given.tasks, given.test_per_task, given.workers)
     if given.rows:
         publish(given.rows, "".join(f"{json.dumps(row)}\n" for row in rows))
+    if given.kinds:
+        rows = [by_kind(row) for row in rows]
     print(table(rows, given.against, given.rank))
 
 
@@ -134,7 +150,9 @@ def as_scored(label: str, run: Run) -> Row:
     found = run.record.scores
     scores = {OWN.get(one.key, one.short): one.read(found) for one in COMPARED if one.main or one.key in OWN}
     rounded = {name: value if value is None else round(value, 4) for name, value in scores.items()}
-    return known(label, run, rounded)
+    groups = {"seen": found.final.seen, "held-out": found.final.held_out}
+    kinds = kinds_of({name: [group] for name, group in groups.items() if group})
+    return {**known(label, run, rounded), "V by kind": kinds}
 
 
 def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
@@ -160,7 +178,23 @@ def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
         for name, key in MEASURES.items()
     }
     p_of_tasks = {name: round(task.p_score, 2) for name, task in scored.items()}
-    return {**known(label, run, scores), "P of tasks": p_of_tasks}
+    return {**known(label, run, scores), "P of tasks": p_of_tasks, "V by kind": kinds_of(groups)}
+
+
+def kinds_of(groups: Mapping[str, Sequence[TaskScore | GroupScore]]) -> dict[str, float | None]:
+    """V by kind of violation and group, the mean over what a group has."""
+    return {
+        f"{kind.replace('_', ' ')} {group}": mean(score.violations.get(kind) for score in scores)
+        for group, scores in groups.items()
+        for kind in dict.fromkeys(kind for score in scores for kind in score.violations)
+    }
+
+
+def by_kind(row: Row) -> Row:
+    """The row with V by kind in place of its scores; KpigError where it was written without."""
+    if "V by kind" not in row:
+        raise KpigError(f"--kinds: {row['run']} has no V by kind; write its row again with --rows")
+    return {**row, "scores": row["V by kind"]}
 
 
 def known(label: str, run: Run, scores: Mapping[str, float | None]) -> Row:
@@ -195,7 +229,7 @@ def mean(values: Iterable[float | None]) -> float | None:
 def table(rows: Sequence[Row], against: str, ranked: bool = False) -> str:
     """A line for each method and setting: its means, and below them the differences from `against`."""
     lines = list(dict.fromkeys(row["line"] for row in rows))
-    columns = list(rows[0]["scores"])
+    columns = [name for name in rows[0]["scores"] if any(row["scores"][name] is not None for row in rows)]
     values = {column: {line: by_cell(rows, line, column) for line in lines} for column in columns}
     begun = [line for line in lines if against and line.startswith(against)]
     reference = against if against in begun else next(iter(begun), "")

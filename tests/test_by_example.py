@@ -135,6 +135,14 @@ def test_the_tables_of_the_page_are_those_of_the_rows():
     assert scores.keys() == made.keys() and len(made) == 26
     for line, cells in scores.items():
         assert cells[:-1] == [made[line][head.index(name)] for name in columns[1:-1]], line
+    columns, kinds = of_page("What is violated")
+    head, made = of_rows("last_models", "smollm2-all.jsonl", "--kinds")
+    assert kinds.keys() > {"kpig", "replay ratio=0.5", "sequential", "init"}
+    for line, cells in kinds.items():
+        assert cells == [made[line][head.index(name)] for name in columns[1:]], line
+    assert {
+        cells[head.index(f"wrong {kind} seen")] for cells in made.values() for kind in ("format", "length")
+    } == {"0.0"}
     _, differences = of_page("Differences")
     _, made = of_rows("by_example", "smollm2-all-answers.jsonl", "--against", "kpig")
     assert differences.keys() == made.keys() - {"kpig"}

@@ -172,6 +172,14 @@ def test_models_of_runs_are_asked_once_and_their_rows_give_the_table_again(tmp_p
         assert float(line[head.index("V held-out")]) == round(final["held_out"]["v_score"], 1)
         for group, column in (("seen", "half-listening % seen"), ("held_out", "half-listening % held-out")):
             assert float(line[head.index(column)]) == round(final[group]["half_listening"], 1)
+    of_kinds = ("--as-scored", "--kinds")
+    kinds, _, *by_kind = printed("own.jsonl", "--kinds", cwd=tmp_path)
+    assert [kinds, by_kind] == [(again := printed("runs", *of_kinds, cwd=tmp_path))[0], again[2:]]
+    for line, cells in zip(lines, by_kind, strict=True):
+        kept = tmp_path / f"runs/{line[0]}-seed0-ordergiven/scores.json"
+        seen = json.loads(kept.read_text())["final"]["seen"]["violations"]
+        found = {kind: cells[kinds.index(f"{kind.replace('_', ' ')} seen")] for kind in seen}
+        assert found == {kind: f"{share:.1f}" for kind, share in seen.items()} and cells[0] == line[0]
     script = [sys.executable, str(ROOT / "benchmarks/by_example.py")]
     apart = [*script, "runs", "--against", "replay", "--rows", "answers.jsonl"]
     made = subprocess.run(apart, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
@@ -202,6 +210,12 @@ def test_runs_without_a_place_for_answers_are_a_wrong_use(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(tmp_path)]
     found = subprocess.run(command, capture_output=True, text=True)
     assert found.returncode == 2 and "needs --out" in found.stderr
+
+
+def test_rows_of_before_kinds_were_written_are_told():
+    command = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(ROWS), "--kinds"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 1 and "no V by kind; write its row again with --rows" in found.stderr
 
 
 def test_no_rank_is_made_of_other_tasks_than_the_runs_own():

@@ -14,6 +14,7 @@ NUM_RUNS = {
     "smollm2-wordings": 12,
     "smollm2-parts": 15,
     "smollm2-amounts": 15,
+    "smollm2-diverse": 12,
     "smollm2-short": 48,
     "smollm2-search": 8,
     "smollm2-all": 52,

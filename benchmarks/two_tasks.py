@@ -1,6 +1,7 @@
 """A peer's table, redone: what learning task B does to the loss on task A, with and without replay.
 
-    python benchmarks/two_tasks.py --out runs/two-tasks [--seeds 0 1 2]
+    python benchmarks/two_tasks.py --out runs/two-tasks [--seeds 0 1 2] [--rows two-tasks.json]
+    python benchmarks/two_tasks.py --read docs/results/smollm2-two-tasks.json
 
 Soup showed its replay on SmolLM2-135M-Instruct: two tasks of 60 rows, LoRA of rank 16, 25 epochs, 0.3
 replayed examples for each new one. The loss on A rose by 4 % without replay and fell by 3 % with it, and that
@@ -9,7 +10,7 @@ and B asks a question that a statement answers (task1580): the shortest texts of
 in more than a label, and differ in what is done.
 
 The loss is the mean cross-entropy per response token on 40 test examples of the task, in nats. Finished runs
-are kept; a killed one goes on where it was.
+are kept; a killed one goes on where it was. `--rows` writes what was measured, and `--read` prints its table.
 """
 
 import argparse
@@ -50,7 +51,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--rows", type=Path, help="a file for what was measured")
+    parser.add_argument("--read", type=Path, help="a file that --rows has written; nothing is run")
     given = parser.parse_args()
+    if given.read:
+        print(table(json.loads(given.read.read_text())))
+        return
     if not (given.out / "tasks").exists():
         write_tasks(given.data, given.out / "tasks")
     measured = {
@@ -59,6 +65,8 @@ def main() -> None:
         ]
         for method in given.methods
     }
+    if given.rows:
+        publish_json(given.rows, measured)
     print(table(measured))
 
 
@@ -111,23 +119,24 @@ def losses(folder: Path, number: int, tasks: tuple[Task, ...]) -> list[float]:
 def table(measured: dict[str, list[dict]]) -> str:
     """The losses of every method, mean over seeds, and their changes."""
     rows = [
-        "| method | A untuned | A learned | A after B | change of A | B after B | B against sequential | "
-        "P on A, B | half-listening % | tokens, train + forward | seconds |",
-        "|" + "---|" * 11,
+        "| method | A untuned | A learned | A after B | change of A | B untuned | B after A | B learned | "
+        "P on A, B | half-listening % | thousand tokens | seconds |",
+        "|" + "---|" * 12,
     ]
-    plain = measured.get("sequential")
     for method, runs in measured.items():
-        untuned, learned, after = (fmean(run["loss"][number][0] for run in runs) for number in range(3))
-        b = fmean(run["loss"][2][1] for run in runs)
-        beside = f"{b / fmean(run['loss'][2][1] for run in plain) - 1:+.1%}" if plain else "–"
+        a, b = ([fmean(run["loss"][step][task] for run in runs) for step in range(3)] for task in (0, 1))
         half = [run["half"] for run in runs if run["half"] is not None]
-        p = ", ".join(f"{fmean(run['p'][one] for run in runs):.1f}" for one in (0, 1))
-        train, forward = (fmean(run[key] for run in runs) / 1000 for key in ("train", "forward"))
-        listening = f"{fmean(half):.1f}" if half else "–"
-        seconds = f"{fmean(run['seconds'] for run in runs):.0f}"
-        on_a = f"{untuned:.3f} | {learned:.3f} | {after:.3f} | {after / learned - 1:+.1%}"
-        cost = f"{train:.0f} + {forward:.0f} k | {seconds}"
-        rows.append(f"| {method} | {on_a} | {b:.3f} | {beside} | {p} | {listening} | {cost} |")
+        cells = [
+            method,
+            *(f"{loss:.3f}" for loss in a),
+            f"{a[2] / a[1] - 1:+.1%}",
+            *(f"{loss:.3f}" for loss in b),
+            ", ".join(f"{fmean(run['p'][one] for run in runs):.1f}" for one in (0, 1)),
+            f"{fmean(half):.1f}" if half else "–",
+            f"{fmean(run['train'] + run['forward'] / 3 for run in runs) / 1000:.0f}",
+            f"{fmean(run['seconds'] for run in runs):.0f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

@@ -1,0 +1,90 @@
+"""That docs/results/real-paper.md says what its rows and answers say."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/results/real-paper.md").read_text()
+RESULTS = ROOT / "docs/results"
+RUNS = {
+    "Instruction diversity on and off": (
+        "smollm2-wordings",
+        {
+            "kpig, with wordings": "kpig-wordings-on",
+            "kpig, without": "kpig-wordings-off",
+            "replay, with wordings": "replay-wordings-on",
+            "replay, without": "replay-wordings-off",
+        },
+    ),
+    "Masked parts on and off": (
+        "smollm2-parts",
+        {"neither": "kpig-neither", "twins": "kpig-twins", "twins and choice": "kpig-both"},
+    ),
+}
+
+
+def section(name):
+    return PAGE.partition(f"## {name}\n")[2].partition("\n## ")[0]
+
+
+def rows(name):
+    of_runs = [json.loads(line) for line in (RESULTS / f"{name}.jsonl").read_text().splitlines()]
+    return {row["run"].partition("-seed")[0]: row for row in of_runs}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_tables_are_those_of_the_rows(name):
+    file, runs = RUNS[name]
+    names, _, *lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section(name).splitlines()
+        if line.startswith("|")
+    ]
+    measured = rows(file)
+    assert [cells[0] for cells in lines] == list(runs) and set(runs.values()) == measured.keys()
+    for cells in lines:
+        row = measured[runs[cells[0]]]
+        expected = [
+            f"{row['computing'] / 1000:.0f}"
+            if column == "thousand tokens"
+            else f"{row['scores'][column]:.{2 if column.startswith('gain') else 1}f}"
+            for column in names[1:]
+        ]
+        assert cells[1:] == expected, cells[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "against", "group"),
+    [
+        ("Instruction diversity on and off", "kpig-wordings-on", "kpig-wordings-off", "seen"),
+        ("Instruction diversity on and off", "kpig-wordings-on", "kpig-wordings-off", "held-out"),
+        ("Instruction diversity on and off", "replay-wordings-on", "replay-wordings-off", "seen"),
+        ("Instruction diversity on and off", "replay-wordings-on", "replay-wordings-off", "held-out"),
+        ("Instruction diversity on and off", "kpig-wordings-on", "replay-wordings-off", "held-out"),
+        ("Instruction diversity on and off", "kpig-wordings-on", "replay-wordings-on", "seen"),
+        ("Instruction diversity on and off", "kpig-wordings-on", "replay-wordings-on", "held-out"),
+        ("Masked parts on and off", "kpig-twins", "kpig-both", "seen"),
+        ("Masked parts on and off", "kpig-twins", "kpig-both", "held-out"),
+        ("Masked parts on and off", "kpig-twins", "kpig-neither", "seen"),
+    ],
+)
+def test_the_differences_are_those_of_the_answers(name, line, against, group):
+    """Told as so many points more, or as so many less with the interval turned round."""
+    file, _ = RUNS[name]
+    lines = {run: row["line"] for run, row in rows(file).items()}
+    answers = RESULTS / f"{file}-answers.jsonl"
+    command = [sys.executable, str(ROOT / "benchmarks/by_example.py"), str(answers)]
+    made = subprocess.run([*command, "--against", lines[against]], capture_output=True, text=True, check=True)
+    (cells,) = (one for one in made.stdout.splitlines() if one.startswith(f"| {lines[line]} | "))
+    mean, low, high = (
+        float(number)
+        for number in re.findall(r"([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]", cells)[group == "held-out"]
+    )
+    told = " ".join(section(name).split()).replace("*", "")
+    turned = (abs(mean), *((low, high) if mean > 0 else (-high, -low)))
+    assert re.search("{:.1f}[^.\\[]*(?:\\.\\d+[^.\\[]*)*\\[{:.1f}, {:.1f}\\]".format(*turned), told), turned

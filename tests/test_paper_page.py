@@ -32,6 +32,14 @@ def section(name):
     return PAGE.partition(f"## {name}\n")[2].partition("\n## ")[0]
 
 
+def cells_of(text):
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+
+
 def rows(name):
     of_runs = [json.loads(line) for line in (RESULTS / f"{name}.jsonl").read_text().splitlines()]
     return {row["run"].partition("-seed")[0]: row for row in of_runs}
@@ -40,11 +48,7 @@ def rows(name):
 @pytest.mark.parametrize("name", RUNS)
 def test_the_tables_are_those_of_the_rows(name):
     file, runs = RUNS[name]
-    names, _, *lines = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in section(name).splitlines()
-        if line.startswith("|")
-    ]
+    names, _, *lines = cells_of(section(name))
     measured = rows(file)
     assert [cells[0] for cells in lines] == list(runs) and set(runs.values()) == measured.keys()
     for cells in lines:
@@ -88,3 +92,21 @@ def test_the_differences_are_those_of_the_answers(name, line, against, group):
     told = " ".join(section(name).split()).replace("*", "")
     turned = (abs(mean), *((low, high) if mean > 0 else (-high, -low)))
     assert re.search("{:.1f}[^.\\[]*(?:\\.\\d+[^.\\[]*)*\\[{:.1f}, {:.1f}\\]".format(*turned), told), turned
+
+
+def test_the_table_of_both_with_wordings_is_that_of_its_rows():
+    script = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(RESULTS / "smollm2-diverse.jsonl")]
+    made = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    of_page = section("KPIG and replay, both with wordings")
+    head, _, *measured = cells_of(made)
+    names, _, *told = cells_of(of_page)
+    assert [line[0] for line in told] == [line[0] for line in measured]
+    for line, cells in zip(measured, told, strict=True):
+        assert cells[1:] == [line[head.index(name)] for name in names[1:]]
+    script += ["--against", "kpig"]
+    made = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    (minus,) = (line for line in cells_of(made) if line[0] == "minus kpig")
+    words = " ".join(of_page.split())
+    for name in ("P seen", "P held-out", "half-listening % seen", "half-listening % held-out"):
+        mean, low, high = re.findall(r"[+-]\d+\.\d+", minus[head.index(name)])[:3]
+        assert f"{mean} [{low.lstrip('+')}, {high.lstrip('+')}]" in words, name

@@ -36,8 +36,8 @@ from kpig.compare.runs import Run, held_out_tasks
 from kpig.compare.statistics import Estimate, average_ranks, contrasts, estimate
 from kpig.errors import KpigError
 from kpig.files import publish
-from kpig.scoring.metrics import computing
-from kpig.scoring.records import GroupScore, TaskScore
+from kpig.scoring.metrics import computing, group_scores
+from kpig.scoring.records import GroupScore
 from kpig.scoring.scores import read_evaluation
 from kpig.scoring.typed_json import Misfit, parse
 
@@ -64,7 +64,7 @@ Row = TypedDict(
         "seconds": float,
         "scores": dict[str, float | None],
         "P of tasks": NotRequired[dict[str, float | None]],
-        "V by kind": NotRequired[dict[str, float | None]],
+        "V by kind": NotRequired[dict[str, float]],
     },
 )
 """What is known of a run: a line of the file that --rows writes. `scores` by "P seen" and so on.
@@ -114,7 +114,7 @@ def tell(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if given.rows:
         publish(given.rows, "".join(f"{json.dumps(row)}\n" for row in rows))
     if given.kinds:
-        rows = [by_kind(row) for row in rows]
+        rows = by_kind(rows)
     print(table(rows, given.against, given.rank))
 
 
@@ -150,8 +150,7 @@ def as_scored(label: str, run: Run) -> Row:
     found = run.record.scores
     scores = {OWN.get(one.key, one.short): one.read(found) for one in COMPARED if one.main or one.key in OWN}
     rounded = {name: value if value is None else round(value, 4) for name, value in scores.items()}
-    groups = {"seen": found.final.seen, "held-out": found.final.held_out}
-    kinds = kinds_of({name: [group] for name, group in groups.items() if group})
+    kinds = kinds_of({"seen": found.final.seen, "held-out": found.final.held_out})
     return {**known(label, run, rounded), "V by kind": kinds}
 
 
@@ -167,34 +166,41 @@ def row(label: str, run: Run, out: Path, tasks: str, test_per_task: int) -> Row:
     scored = read_evaluation(folder / "scores.json").tasks
     held_out = {task["task"] for task in held_out_tasks(run)}
     groups = {
-        "seen": [task for name, task in scored.items() if not tasks and name not in held_out],
-        "held-out": [task for name, task in scored.items() if name in held_out],
-        "asked": [task for task in scored.values() if tasks],
+        "seen": {name: task for name, task in scored.items() if not tasks and name not in held_out},
+        "held-out": {name: task for name, task in scored.items() if name in held_out},
+        "asked": scored if tasks else {},
     }
     scores = {
-        f"{name} {group}": mean(getattr(task, key) for task in of_group)
+        f"{name} {group}": mean(getattr(task, key) for task in of_group.values())
         for group, of_group in groups.items()
         if of_group
         for name, key in MEASURES.items()
     }
     p_of_tasks = {name: round(task.p_score, 2) for name, task in scored.items()}
-    return {**known(label, run, scores), "P of tasks": p_of_tasks, "V by kind": kinds_of(groups)}
+    kinds = kinds_of({name: group_scores(of_group) for name, of_group in groups.items() if of_group})
+    return {**known(label, run, scores), "P of tasks": p_of_tasks, "V by kind": kinds}
 
 
-def kinds_of(groups: Mapping[str, Sequence[TaskScore | GroupScore]]) -> dict[str, float | None]:
-    """V by kind of violation and group, the mean over what a group has."""
+def kinds_of(groups: Mapping[str, GroupScore | None]) -> dict[str, float]:
+    """V by kind of violation and group."""
     return {
-        f"{kind.replace('_', ' ')} {group}": mean(score.violations.get(kind) for score in scores)
-        for group, scores in groups.items()
-        for kind in dict.fromkeys(kind for score in scores for kind in score.violations)
+        f"{kind.replace('_', ' ')} {name}": round(share, 4)
+        for name, group in groups.items()
+        if group
+        for kind, share in group.violations.items()
     }
 
 
-def by_kind(row: Row) -> Row:
-    """The row with V by kind in place of its scores; KpigError where it was written without."""
-    if "V by kind" not in row:
-        raise KpigError(f"--kinds: {row['run']} has no V by kind; write its row again with --rows")
-    return {**row, "scores": row["V by kind"]}
+def by_kind(rows: Sequence[Row]) -> list[Row]:
+    """The rows with V by kind in place of their scores; KpigError where one was written without.
+
+    "undecided" is a kind only where it occurs: a row without it has none of it.
+    """
+    for row in rows:
+        if "V by kind" not in row:
+            raise KpigError(f"--kinds: {row['run']} has no V by kind; write its row again with --rows")
+    kinds = dict.fromkeys(kind for row in rows for kind in row["V by kind"])
+    return [{**row, "scores": {kind: row["V by kind"].get(kind, 0.0) for kind in kinds}} for row in rows]
 
 
 def known(label: str, run: Run, scores: Mapping[str, float | None]) -> Row:

@@ -15,8 +15,11 @@ are kept; a killed one goes on where it was. `--rows` writes what was measured, 
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from statistics import fmean
+
+from typing_extensions import TypedDict  # pydantic reads typing's own from Python 3.12 on
 
 from kpig import config
 from kpig.files import publish_json
@@ -26,6 +29,7 @@ from kpig.records import Task
 from kpig.runs import job
 from kpig.runs.folder import begun_at
 from kpig.runs.served import step_of
+from kpig.scoring.typed_json import Misfit, parse
 from kpig.tasks import stream
 from kpig.training.loop import held_out_loss
 
@@ -38,6 +42,18 @@ SETTINGS = {
     "replay": {"memory_per_task": 60, "ratio": 0.3},
     "evaluate": {"every": "last", "max_new_tokens": 24, "gain": False, "new_wordings": False},
 }
+
+
+class Measured(TypedDict):
+    loss: list[list[float]]
+    p: list[float]
+    half: float | None
+    train: float
+    forward: float
+    seconds: float
+
+
+"""What a run has come to: the losses on A and B after every step, P on both, half-listening, tokens, seconds."""
 
 
 def main() -> None:
@@ -55,7 +71,10 @@ def main() -> None:
     parser.add_argument("--read", type=Path, help="a file that --rows has written; nothing is run")
     given = parser.parse_args()
     if given.read:
-        print(table(json.loads(given.read.read_text())))
+        try:
+            print(table(parse(given.read.read_bytes(), dict[str, list[Measured]])))
+        except (OSError, Misfit) as error:
+            sys.exit(f"error: {given.read}: expected what --rows has written; {error}")
         return
     if not (given.out / "tasks").exists():
         write_tasks(given.data, given.out / "tasks")
@@ -87,7 +106,7 @@ def write_tasks(data: Path, folder: Path) -> None:
     )
 
 
-def one_run(method: str, seed: int, model: str, out: Path, overrides: list[str]) -> dict:
+def one_run(method: str, seed: int, model: str, out: Path, overrides: list[str]) -> Measured:
     """What a run of a method says: the losses on A and B after every step, its scores and its tokens."""
     folder = out / f"{method}-{seed}"
     table = {section: dict(values) for section, values in SETTINGS.items()}
@@ -116,7 +135,7 @@ def losses(folder: Path, number: int, tasks: tuple[Task, ...]) -> list[float]:
     return [held_out_loss(learner, [task], step.config.train) for task in tasks]
 
 
-def table(measured: dict[str, list[dict]]) -> str:
+def table(measured: dict[str, list[Measured]]) -> str:
     """The losses of every method, mean over seeds, and their changes."""
     rows = [
         "| method | A untuned | A learned | A after B | change of A | B untuned | B after A | B learned | "

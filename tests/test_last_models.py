@@ -218,6 +218,15 @@ def test_rows_of_before_kinds_were_written_are_told():
     assert found.returncode == 1 and "no V by kind; write its row again with --rows" in found.stderr
 
 
+def test_a_kind_that_only_some_rows_have_is_none_of_the_others(tmp_path):
+    one = json.loads((ROOT / "docs/results/smollm2-parts.jsonl").read_text().splitlines()[0])
+    found = {"a": {"x": 1.0}, "b": {"x": 2.0, "y": 3.0}}
+    rows = [{**one, "line": name, "V by kind": kinds} for name, kinds in found.items()]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    head, _, first, second = printed(tmp_path / "rows.jsonl", "--kinds")
+    assert head[-2:] == ["x", "y"] and first[-2:] == ["1.0", "0.0"] and second[-2:] == ["2.0", "3.0"]
+
+
 def test_no_rank_is_made_of_other_tasks_than_the_runs_own():
     rows = ROOT / "docs/results/smollm2-short-general.jsonl"
     command = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(rows), "--rank"]

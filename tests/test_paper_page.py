@@ -69,7 +69,6 @@ def test_the_tables_are_those_of_the_rows(name):
         ("Instruction diversity on and off", "kpig-wordings-on", "kpig-wordings-off", "held-out"),
         ("Instruction diversity on and off", "replay-wordings-on", "replay-wordings-off", "seen"),
         ("Instruction diversity on and off", "replay-wordings-on", "replay-wordings-off", "held-out"),
-        ("Instruction diversity on and off", "kpig-wordings-on", "replay-wordings-off", "held-out"),
         ("Instruction diversity on and off", "kpig-wordings-on", "replay-wordings-on", "seen"),
         ("Instruction diversity on and off", "kpig-wordings-on", "replay-wordings-on", "held-out"),
         ("Masked parts on and off", "kpig-twins", "kpig-both", "seen"),

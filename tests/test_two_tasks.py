@@ -33,3 +33,14 @@ def test_losses_are_means_over_seeds_and_a_change_is_that_of_the_means(tmp_path)
         *("2.000", "2.500", "1.000"),
         *("40.0, 60.0", "4.0", "3", "8"),
     ]
+
+
+def test_a_file_that_holds_nothing_measured_is_told_in_a_sentence(tmp_path):
+    for text in ("{", '{"replay": [{"loss": 3}]}', None):
+        file = tmp_path / ("rows.json" if text else "nowhere.json")
+        if text:
+            file.write_text(text)
+        command = [sys.executable, str(ROOT / "benchmarks/two_tasks.py"), "--read", str(file)]
+        found = subprocess.run(command, capture_output=True, text=True)
+        assert found.returncode == 1 and found.stdout == "" and "Traceback" not in found.stderr
+        assert found.stderr.startswith(f"error: {file}: expected what --rows has written")

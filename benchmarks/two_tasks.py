@@ -53,7 +53,7 @@ class Measured(TypedDict):
     seconds: float
 
 
-"""What a run has come to: the losses on A and B after every step, P on both, half-listening, tokens, seconds."""
+"""What a run has come to: losses on A and B after every step, P on both, half-listening, tokens, seconds."""
 
 
 def main() -> None:

@@ -346,6 +346,14 @@ def test_the_untuned_model_is_measured_once_however_many_runs_repeat_it(tmp_path
     assert any(note.startswith("init: its 3 runs are 1 measurement of") for note in comparison.notes)
 
 
+@pytest.mark.parametrize(("num_seeds", "said"), [(1, ""), (3, "one over 3 holds"), (9, "")])
+def test_that_intervals_over_few_runs_are_too_narrow_is_said(num_seeds, said, tmp_path):
+    for seed in range(num_seeds):
+        write_run(tmp_path / f"kpig{seed}", "kpig", seed=seed, p_seen=60.0 + seed)
+    found = [note for note in compare([tmp_path]).notes if "too narrow" in note]
+    assert len(found) == bool(said) and all(said in note for note in found)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

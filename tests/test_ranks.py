@@ -518,11 +518,10 @@ def test_a_process_that_is_killed_ends_the_job_and_any_number_goes_on(killed, si
 def test_a_process_that_stands_still_is_lost(runs, tmp_path, monkeypatch):
     """It closes no connection; its peers miss its beats. The seconds are shorter here than they are set."""
     monkeypatch.setattr(heart, "BEAT_SECONDS", 0.2)
-    monkeypatch.setattr(heart, "LOST_SECONDS", 2.0)
+    monkeypatch.setattr(heart, "LOST_SECONDS", 6.0)
     out = tmp_path / "run"
     main, other = launched.begin("run", runs / "my.toml", "--out", out)
-    while not (out / "events.jsonl").exists():
-        time.sleep(0.05)
+    launched.at_work([main, other], out)
     os.kill(other.pid, signal.SIGSTOP)
     try:
         done = main.ended(30)
@@ -540,8 +539,7 @@ def test_the_seconds_that_are_set_end_a_job_within_a_minute():
 def test_ctrl_c_is_one_message_and_the_job_goes_on(told, runs, tmp_path):
     out = tmp_path / "run"
     children = launched.begin("run", runs / "my.toml", "--out", out)
-    while not (out / "events.jsonl").exists():
-        time.sleep(0.05)
+    launched.at_work(children, out)
     for number in told:
         os.kill(children[number].pid, signal.SIGINT)
     begun = time.monotonic()
@@ -559,8 +557,7 @@ def test_ctrl_c_is_one_message_and_the_job_goes_on(told, runs, tmp_path):
 def test_a_schedulers_notice_ends_all_after_the_same_checkpoint(told, runs, tmp_path):
     out = tmp_path / "run"
     children = launched.begin("run", runs / "my.toml", "--out", out)
-    while not (out / "events.jsonl").exists():
-        time.sleep(0.05)
+    launched.at_work(children, out)
     for number in told:
         os.kill(children[number].pid, signal.SIGTERM)
     done = launched.ended(children)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kpig.compare.statistics import average_ranks, bootstrap_interval, contrasts, estimate, ranks
+from kpig.compare.statistics import COVERAGE, average_ranks, bootstrap_interval, contrasts, estimate, ranks
 from kpig.scoring.significance import MAX_EXACT_PAIRS, holm, paired_permutation_test, smallest_p
 
 KPIG = [71.0, 74.5, 69.5, 73.0, 70.0, 75.5]
@@ -53,6 +53,14 @@ def test_the_ends_of_the_bootstrap_interval_lie_linearly_between_resampled_means
     assert highest - lowest > 0.1
     middle = bootstrap_interval([1.0, 4.0, 2.0, 9.0], seed=3, num_resamples=2, level=0.5)
     assert middle == pytest.approx(np.quantile([lowest, highest], [0.25, 0.75]))
+
+
+@pytest.mark.parametrize("num_values", [3, 6])
+def test_an_interval_over_few_values_holds_their_mean_as_often_as_is_said(num_values):
+    rng, num = random.Random(num_values), 400
+    drawn = [[rng.gauss(0, 1) for _ in range(num_values)] for _ in range(num)]
+    held = sum(one.low <= 0 <= one.high for one in (estimate(values, 1000) for values in drawn))
+    assert 100 * held / num == pytest.approx(COVERAGE[num_values], abs=6)
 
 
 @pytest.mark.parametrize(("values", "level"), [([], 0.95), ([1.0], 95), ([1.0], 0)])

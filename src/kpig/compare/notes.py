@@ -7,6 +7,7 @@ from kpig.compare.labels import TUNED
 from kpig.compare.lines import Line, measurements
 from kpig.compare.measures import MEASURES, RANKED
 from kpig.compare.runs import Cell, Run, cell_name, has_suite_per_seed
+from kpig.compare.statistics import COVERAGE
 from kpig.errors import some
 from kpig.report.record import unscored
 
@@ -28,6 +29,7 @@ def notes(lines: Sequence[Line], left_out: Sequence[str]) -> list[str]:
         *left_out,
         *_missing_cells(lines),
         *_too_few([run.cell for run in runs]),
+        *_narrow(lines),
         *_shared_streams(runs),
         *_begun_anew(runs),
         *_unscored(runs),
@@ -64,6 +66,17 @@ def _too_few(cells: Iterable[Cell]) -> list[str]:
     return [
         f"a claim needs at least {MIN_SEEDS} seeds and {MIN_ORDERS} stream orders; here the number of seeds "
         f"is {len(seeds)} and that of orders {len(orders)}"
+    ]
+
+
+def _narrow(lines: Sequence[Line]) -> list[str]:
+    """That intervals over few runs promise too much, by the line that has the fewest."""
+    fewest = min((num for line in lines if (num := len(measurements(line.runs))) > 1), default=0)
+    if fewest not in COVERAGE:
+        return []
+    return [
+        f"intervals over few runs are too narrow: one over {fewest} holds the true mean about "
+        f"{COVERAGE[fewest]} times in a hundred, not 95, where scores are normal; p is exact"
     ]
 
 

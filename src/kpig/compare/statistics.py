@@ -6,6 +6,7 @@ SciPy draws and ranks; it loads with the first number that needs it.
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from types import MappingProxyType
 from typing import TypeVar
 
 from kpig.scoring.significance import NUM_RESAMPLES, SEED, holm, paired_permutation_test
@@ -13,6 +14,10 @@ from kpig.scoring.significance import NUM_RESAMPLES, SEED, holm, paired_permutat
 Cell = TypeVar("Cell", bound=Hashable)
 Values = Mapping[Cell, float]
 """A number for every cell (seed and stream order) in which it was measured."""
+
+COVERAGE: Mapping[int, int] = MappingProxyType({2: 50, 3: 75, 4: 80, 5: 84, 6: 86, 7: 87, 8: 89})
+"""How often in a hundred an `estimate` over so few values holds the mean they are drawn from, where they are
+normal: the percentile bootstrap is too narrow over few. Simulated, 20 000 times each; with 9 it is 90."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,7 @@ part of the work, a process is alone: what it calls there is not divided once mo
 """
 
 import atexit
-import io
 import os
-import pickle
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,8 +16,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kpig.errors import KpigError, LostError, RunError, TrainingError, clause
-from kpig.ranks import heart, launch
+from kpig.errors import LostError, RunError, TrainingError, clause
+from kpig.ranks import heart, launch, message
 from kpig.ranks.heart import Heart
 from kpig.ranks.launch import Launch
 
@@ -177,7 +175,7 @@ def united(work: Callable[[], T]) -> list[T]:
     attend = _groups[0].attend or _ignore
     value, failure, packed = _tried(work)
     attend(failure)
-    found = [_unpacked(one) for one in _gathered(OF_ALL, packed)]
+    found = [message.unpacked(one) for one in _gathered(OF_ALL, packed)]
     _raise_first(failure, [error for _, error in found])
     found[number()] = (value, None)
     return [one for one, _ in found]
@@ -202,7 +200,7 @@ def by_main(work: Callable[[], T]) -> T:
     attend = _groups[0].attend or _ignore
     if not is_main():
         attend(None)
-        value, error = _unpacked(_gathered(OF_MAIN, b"")[0])
+        value, error = message.unpacked(_gathered(OF_MAIN, b"")[0])
         _raise_first(None, [error])
         return value  # type: ignore[no-any-return]
     value, failure, packed = _tried(work)
@@ -364,9 +362,9 @@ def _tried(work: Callable[[], T]) -> tuple[T | None, Exception | None, bytes]:
     try:
         with _alone():
             value = work()
-        return value, None, _packed(value, None)
+        return value, None, message.packed(value, None)
     except Exception as error:
-        return None, error, _packed(None, _portable(error))
+        return None, error, message.packed(None, message.portable(error, number()))
 
 
 def _raise_first(own: Exception | None, failures: Iterable[Exception | None]) -> None:
@@ -378,17 +376,6 @@ def _raise_first(own: Exception | None, failures: Iterable[Exception | None]) ->
             raise raised
 
 
-def _portable(error: Exception) -> Exception:
-    """The error as other processes can raise it; one that is no user's tells where it came from."""
-    if not isinstance(error, KpigError):
-        error.add_note(f"in process {number()}:\n" + "".join(traceback.format_exception(error)))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
-
-
 def _is_of(error: BaseException | None, shared: BaseException | None) -> bool:
     """Whether an error is the shared one, or was raised from it."""
     while shared is not None and error is not None:
@@ -396,25 +383,6 @@ def _is_of(error: BaseException | None, shared: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _packed(value: object, error: Exception | None) -> bytes:
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save((value, error), buffer)
-    return buffer.getvalue()
-
-
-def _unpacked(packed: bytes) -> tuple[Any, Exception | None]:
-    """What another process of this job has packed; tensors of its GPU come to this one's."""
-    import torch
-
-    def here(storage: Any, place: str) -> Any:
-        return storage if place == "cpu" else storage.cuda()
-
-    found: tuple[Any, Exception | None] = torch.load(io.BytesIO(packed), here, weights_only=False)
-    return found
 
 
 def _gathered(kind: bytes, packed: bytes) -> list[bytes]:

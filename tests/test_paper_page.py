@@ -25,6 +25,10 @@ RUNS = {
         "smollm2-parts",
         {"neither": "kpig-neither", "twins": "kpig-twins", "twins and choice": "kpig-both"},
     ),
+    "With full tuning": (
+        "smollm2-full",
+        {"sequential": "sequential", "replay": "replay", "kpig": "kpig"},
+    ),
 }
 
 
@@ -74,6 +78,9 @@ def test_the_tables_are_those_of_the_rows(name):
         ("Masked parts on and off", "kpig-twins", "kpig-both", "seen"),
         ("Masked parts on and off", "kpig-twins", "kpig-both", "held-out"),
         ("Masked parts on and off", "kpig-twins", "kpig-neither", "seen"),
+        ("With full tuning", "replay", "kpig", "seen"),
+        ("With full tuning", "replay", "kpig", "held-out"),
+        ("With full tuning", "sequential", "kpig", "seen"),
     ],
 )
 def test_the_differences_are_those_of_the_answers(name, line, against, group):

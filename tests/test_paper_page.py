@@ -23,7 +23,13 @@ RUNS = {
     ),
     "Masked parts on and off": (
         "smollm2-parts",
-        {"neither": "kpig-neither", "twins": "kpig-twins", "twins and choice": "kpig-both"},
+        {
+            "neither": "kpig-neither",
+            "twins, weighted by gain": "kpig-twins",
+            "twins, all weights 1": "kpig-twins-unweighted",
+            "choice by lowest gain": "kpig-choice",
+            "twins and choice": "kpig-both",
+        },
     ),
     "With full tuning": (
         "smollm2-full",
@@ -78,6 +84,7 @@ def test_the_tables_are_those_of_the_rows(name):
         ("Masked parts on and off", "kpig-twins", "kpig-both", "seen"),
         ("Masked parts on and off", "kpig-twins", "kpig-both", "held-out"),
         ("Masked parts on and off", "kpig-twins", "kpig-neither", "seen"),
+        ("Masked parts on and off", "kpig-twins-unweighted", "kpig-twins", "seen"),
         ("With full tuning", "replay", "kpig", "seen"),
         ("With full tuning", "replay", "kpig", "held-out"),
         ("With full tuning", "sequential", "kpig", "seen"),

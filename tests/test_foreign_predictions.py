@@ -107,3 +107,15 @@ def test_a_prompt_that_asks_two_examples_is_refused(tmp_path):
         predictions_file.score(write(tmp_path / "p.jsonl", [*answered * 3, *answered]), tasks)
     with pytest.raises(DataError, match="no test example"):
         predictions_file.score(write(tmp_path / "p.jsonl", [elsewhere]), tasks)
+
+
+def test_lines_for_wordings_that_an_example_does_not_have_cover_no_other(tmp_path):
+    rows = [
+        {"task": "a", "id": str(n), "instruction": said, "input": f"x{n}", "output": "yes"}
+        for n, said in ((1, "Say yes or no."), (2, "In your own words."))
+    ]
+    tasks = stream.load_tasks(write(tmp_path / "t.jsonl", rows))
+    lines = [{"task": "a", "id": str(n), "response": "yes"} for n in (1, 2)]
+    found = [*lines, lines[1] | {"wording": "new"}]
+    with pytest.raises(DataError, match="predictions for 2 of 3 test examples; missing: a 1"):
+        predictions_file.score(write(tmp_path / "p.jsonl", found), tasks)

@@ -82,7 +82,7 @@ def test_alone_it_is_what_it_is_beside_a_method_that_does_nothing():
 
 def test_every_hook_is_passed_on():
     hooks = {name for name in vars(Method) if callable(getattr(Method, name)) and not name.startswith("_")}
-    helpers = {"rng", "Settings"}
+    helpers = {"rng", "Settings", "most_replayed"}
     assert len(hooks) > 15 and hooks - helpers <= set(vars(Kpig)), hooks - set(vars(Kpig))
 
 
@@ -139,3 +139,11 @@ def test_it_goes_on_from_a_checkpoint_to_the_bit(name, tmp_path):
     method, learner = found.again
     assert all(torch.equal(learner.weights()[key], value) for key, value in found.learner.weights().items())
     assert method.state_dict().keys() == found.method.state_dict().keys() >= {"base"}
+
+
+def test_beside_radis_tasks_are_replayed_as_they_are_asked():
+    """radis learns explained examples under the names of their tasks; what is kept is the plain ones."""
+    _, _, method = lived(beside("radis"))
+    kept = [one for found in method.memory.tasks.values() for one in found.examples]
+    assert len(kept) == history.CAPACITY * len(history.TASKS)
+    assert not [one.id for one in kept if one.id.endswith("/explained")]

@@ -82,9 +82,12 @@ def test_a_learner_computes_once_again_where_the_next_step_asks_for_it(make_lear
     assert kept[0] == kept[2] == kept[3] > kept[1]
 
 
-def test_a_run_keeps_its_numbers_and_may_go_on_with_it(tmp_path):
-    chosen = small("kpig", train={"gradient_checkpointing": True})
-    assert job.run(chosen, tmp_path / "twice").matrix == job.run(small("kpig"), tmp_path / "once").matrix
+@pytest.mark.parametrize("model", [{}, {"adapter": "lora", "lora_rank": 4, "lora_dropout": 0.1}])
+def test_a_run_keeps_its_numbers_and_may_go_on_with_it(model, tmp_path):
+    usual, chosen = (
+        small("kpig", model=model, train={"gradient_checkpointing": one}) for one in (False, True)
+    )
+    assert job.run(chosen, tmp_path / "twice").matrix == job.run(usual, tmp_path / "once").matrix
     assert weights(tmp_path / "twice", 1) == weights(tmp_path / "once", 1)
     assert config.load(tmp_path / "twice/config.toml").train.gradient_checkpointing is True
 

@@ -28,6 +28,7 @@ from kpig.methods.parts.selection import leading, proportional, split
 from kpig.model.batch import collate
 from kpig.model.objective import cross_entropy_sum, entropy, uniform_divergence
 from kpig.tasks import suite
+from kpig.testing import history
 from kpig.training import checkpoint, loop
 
 NAMES = ("periodic_replay", "kmeans_replay", "dynosaur", "inscl", "dynainst")
@@ -495,3 +496,21 @@ def test_a_step_resumed_from_a_file_equals_a_straight_one_to_the_bit(name, adapt
     assert all(torch.equal(weight, straight[key]) for key, weight in resumed.weights().items())
     assert again.state_dict() == method.state_dict()
     assert resumed.ledger.forward_tokens == learner.ledger.forward_tokens
+
+
+@pytest.mark.parametrize("name", ["dynosaur", "dynainst"])
+def test_tasks_chosen_once_for_all_hold_what_any_later_update_asks_for(name):
+    """The ratio asks for one and a half: the first update draws one, the next two, of tasks that keep one."""
+    counts = {}
+    for method, asked in ((name, {"num_tasks": 1}), ("replay", {})):
+        base = history.configured(method, asked)
+        train = base.train.model_copy(update={"batch_size": 3, "checkpoint_every": 0})
+        replay = base.replay.model_copy(update={"ratio": 0.5, "memory_per_task": 1})
+        chosen = base.model_copy(update={"train": train, "replay": replay})
+        records = []
+        with history.scripted():
+            learning, learner, steps = history.begin(chosen)
+            for step in steps:
+                loop.fit_step(learner, learning, step, chosen, records.append, lambda state: None)
+        counts[method] = [one["replayed"] for one in records if one.get("step") == 2 and "update" in one]
+    assert counts[name] == counts["replay"] == [1, 2, 1, 2]

@@ -13,7 +13,7 @@ from conftest import architecture_config
 from kpig import config
 from kpig.methods.base import Step
 from kpig.methods.chosen import create
-from kpig.model import portions, sharing
+from kpig.model import internals, portions, sharing
 from kpig.model.batch import Layout, sharing_pays
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
@@ -309,3 +309,16 @@ def test_padded_groups_hold_mostly_real_tokens_and_every_row_once(lengths, budge
 def test_a_further_pass_costs_more_on_a_gpu():
     cpu, gpu = (portions.costs(torch.device(name), 64).further_pass for name in ("cpu", "cuda"))
     assert 0 < cpu < gpu
+
+
+def test_evaluation_of_the_model_inside_a_wrapper_outlasts_that_of_the_wrapper():
+    """PEFT's wrapper trains while its model is asked; the proof for shared rows evaluates both."""
+    inner = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(2, 2))
+    wrapper = torch.nn.Sequential(inner).train()
+    inner[1].eval()
+    before = [one.training for one in wrapper.modules()]
+    with internals.evaluating(inner):
+        with internals.evaluating(wrapper):
+            assert not any(one.training for one in wrapper.modules())
+        assert not any(one.training for one in inner.modules()) and wrapper.training
+    assert [one.training for one in wrapper.modules()] == before

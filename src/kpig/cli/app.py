@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -223,13 +223,15 @@ def read_tasks(
     for_training: bool = False,
     metrics: Sequence[str] | None = None,
     unanswered: bool = False,
+    like: str = "",
 ) -> tuple[Task, ...]:
     """The tasks at a path, the built-in suite's, or those of a config or a run, capped as it caps them.
 
     `for_training` splits examples that state no split; `metrics` are the values of `--metric`. With
-    `unanswered` rows may only ask. RunError for a run whose data have changed.
+    `unanswered` rows may only ask. Where `like` is a run, data alone are read as the run reads its own.
+    RunError for a run whose data have changed.
     """
-    groups = read_groups(path, test_per_task, for_training, metrics, unanswered)
+    groups = read_groups(path, test_per_task, for_training, metrics, unanswered, like)
     return tuple(task for tasks in groups.values() for task in tasks)
 
 
@@ -239,18 +241,19 @@ def read_groups(
     for_training: bool = False,
     metrics: Sequence[str] | None = None,
     unanswered: bool = False,
+    like: str = "",
 ) -> dict[str, tuple[Task, ...]]:
     """The same tasks: held-out ones of a config, a run or the suite under HELD_OUT, all others under SEEN."""
     from kpig.tasks import stream
 
-    groups = _tasks_at(path, test_per_task, for_training, unanswered)
+    groups = _tasks_at(path, test_per_task, for_training, unanswered, like)
     every = {task.name: task for tasks in groups.values() for task in tasks}
     found = stream.measured(every, metrics_of(metrics))
     return {group: tuple(found[task.name] for task in tasks) for group, tasks in groups.items()}
 
 
 def _tasks_at(
-    path: str, test_per_task: int, for_training: bool, unanswered: bool
+    path: str, test_per_task: int, for_training: bool, unanswered: bool, like: str
 ) -> dict[str, Sequence[Task]]:
     from kpig.config import GENERAL, SUITE
     from kpig.runs.folder import RunDir, is_run
@@ -263,10 +266,32 @@ def _tasks_at(
         return _capped(suite.stream(num_train=16, num_test=test_per_task or 20), 0)
     if path != GENERAL and is_run(Path(path)):
         return _tasks_of_run(RunDir(Path(path)), test_per_task)
+    reading = {} if path == GENERAL else _reading_of(like)
+    if reading:
+        say(f"note: {path} is read as {like} reads its tasks: {', '.join(reading)}", file=sys.stderr)
     alone = stream.load_tasks(
-        path, test_per_task=test_per_task, split_by_rule=for_training, unanswered=unanswered
+        path,
+        test_per_task=test_per_task,
+        split_by_rule=for_training,
+        unanswered=unanswered,
+        borrowed=bool(reading),
+        **reading,
     )
     return {SEEN: alone}
+
+
+def _reading_of(path: str) -> dict[str, Any]:
+    """How the run of a model reads rows, as far as it is not as by default; {} for any other model."""
+    from kpig.config.data import READING, StreamSection
+    from kpig.runs import course
+    from kpig.runs.served import step_at
+
+    step = step_at(path) if path else None
+    if step is None:
+        return {}
+    own, default = course.configuration(step.run.path).stream, StreamSection()
+    found = {name: getattr(own, name) for name in READING if getattr(own, name) != getattr(default, name)}
+    return found | ({"columns": own.columns.given} if "columns" in found else {})
 
 
 def _tasks_of_run(run: "RunDir", test_per_task: int) -> dict[str, Sequence[Task]]:

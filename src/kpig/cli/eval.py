@@ -71,7 +71,7 @@ def evaluate(
         check_no_run(out)
     tasks = tasks_for(path, tasks)
     model = served_model(path, tasks, dtype, max_length)
-    groups = read_groups(tasks, test_per_task, metrics=metric)
+    groups = read_groups(tasks, test_per_task, metrics=metric, like=path)
     given = {"max_new_tokens": max_new_tokens, "precision": precision and precision.value}
     settings = model.evaluate.model_copy(update={name: value for name, value in given.items() if value})
     note_half("evaluate.precision", settings.precision, "--precision")

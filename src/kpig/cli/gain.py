@@ -60,7 +60,7 @@ def gain(
     if mask_text is not None:
         section = section.model_copy(update={"mask_text": mask_text})
     gains = measure_tasks(
-        section, read_tasks(tasks), probes, choose_device(device.value), Bars(), model.clock
+        section, read_tasks(tasks, like=path), probes, choose_device(device.value), Bars(), model.clock
     )
     result = gain_json(section, gains)
     show(_gain_table(path, result))

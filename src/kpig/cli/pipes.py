@@ -16,7 +16,13 @@ class Pipe(io.FileIO):
 
 
 def outlast_readers() -> None:
-    """Let what is printed go nowhere once nobody reads it. A terminal is left as it is."""
+    """Let what is printed go nowhere once nobody reads it. A terminal is left as it is.
+
+    What the encoding of an output lacks is printed as an escape, in a terminal too.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = _outlasting(sys.stdout), _outlasting(sys.stderr)
 
 

@@ -1,5 +1,6 @@
 """The command `predict`: answers for a file of prompts."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,12 @@ def predict_answers(
             metavar="FILE",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="The file of answers: JSON Lines, in order.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="The file of answers: JSON Lines, task by task, each in the order of its rows."
+        ),
+    ],
     max_new_tokens: MaxNewTokensOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of answers.")] = False,
     device: DeviceOption = Device.AUTO,
@@ -41,8 +47,8 @@ def predict_answers(
     """Answer a file of prompts with a model, greedily; rows need no 'output' and nothing is scored.
 
     A line of the answers has task, example (its id, or its number), prompt, response and finished (false:
-    cut off). The file is there whole or not at all; stopped, the same command goes on. Rows that say
-    "split": "train" are passed over.
+    cut off). Rows that name no task are one, in the order of the file. The file is there whole or not at
+    all; stopped, the same command goes on. Rows whose split is train or validation are passed over and told.
 
     Example: [bold]kpig predict runs/my questions.jsonl --out answers.jsonl[/bold]
     """
@@ -52,7 +58,10 @@ def predict_answers(
 
     ranks.by_main(lambda: _check_free(out, overwrite))
     model = served_model(path, file, dtype, max_length)
-    examples = [example for task in read_tasks(file, unanswered=True) for example in task.test]
+    asked = read_tasks(file, unanswered=True, like=path)
+    examples = [example for task in asked for example in task.test]
+    if passed_over := sum(len(task.train) + len(task.validation) for task in asked):
+        say(f"note: passed over, for their split is not test: {passed_over} rows", file=sys.stderr)
     limit = max_new_tokens or model.evaluate.max_new_tokens
     cut = predict(model.section, examples, out, limit, choose_device(device.value), Bars(), model.clock)
     say(f"{len(examples)} answers: {out}" + (f" ({cut} cut off after {limit} tokens)" if cut else ""))

@@ -71,6 +71,7 @@ def select_examples(
     ranks.by_main(lambda: _require_new(out))
     served = served_model(model, tasks, dtype, max_length)
     stream = _stream(tasks)
+    written.check(stream.tasks)
     wanted = selection.Wanted(budget, clusters, near_duplicate, seed)
     chosen_device = choose_device(device.value)
     found = selection.select(served.section, stream.steps, wanted, chosen_device, Bars(), served.clock)

@@ -13,6 +13,10 @@ GENERAL = "general"
 """The name of the shipped general questions, as a path: tasks that are asked and never trained on."""
 
 
+READING = ("columns", "train_on", "bad_rows")
+"""What of [stream] says how rows are read: further tasks of a run are read so too."""
+
+
 class ColumnsSection(Section):
     """What the files of rows call each field, where they call it otherwise; see docs/data.md."""
 

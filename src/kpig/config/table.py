@@ -14,7 +14,7 @@ from kpig.errors import ConfigError, UsageError, shown
 def read_table(path: Path) -> dict[str, Any]:
     """A TOML file as it stands, unchecked; ConfigError where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give a TOML config (examples/ has some)") from None
     except IsADirectoryError:

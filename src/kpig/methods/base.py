@@ -242,6 +242,11 @@ class Method:
         )
         return until - before
 
+    def most_replayed(self, clock: Clock) -> int:
+        """The largest number that `num_replayed` asks for in a step, where tasks are chosen once for all."""
+        whole = math.ceil(self.config.replay.ratio * self.config.train.batch_size)
+        return max(self.num_replayed(clock), whole)
+
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
         """Past examples to mix into this update; none while memory is empty, as in the first step."""
         return ()

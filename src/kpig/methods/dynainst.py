@@ -59,7 +59,7 @@ class Dynainst(Method):
         count, refresh = self.num_replayed(clock), self.settings.refresh
         if clock.update == 0 or (refresh and clock.update % refresh == 0):
             self.uncertainty = measure(learner, self.memory.probes(self.memory.capacity))
-            self.chosen = most_uncertain(self.uncertainty, self.settings.num_tasks, count)
+            self.chosen = most_uncertain(self.uncertainty, self.settings.num_tasks, self.most_replayed(clock))
         chance = {
             (name, index): value for name in self.chosen for index, value in enumerate(self.uncertainty[name])
         }

@@ -52,7 +52,8 @@ class Dynosaur(Method):
         count = self.num_replayed(clock)
         if clock.update == 0:
             sizes = {name: len(kept.examples) for name, kept in self.memory.tasks.items()}
-            self.chosen = leading(self._ranked(learner), self.settings.num_tasks, sizes, count)
+            most = self.most_replayed(clock)
+            self.chosen = leading(self._ranked(learner), self.settings.num_tasks, sizes, most)
         return self.memory.draw(count, clock.rng("replay"), self.chosen)
 
     def state_dict(self) -> dict[str, Any]:

@@ -104,6 +104,7 @@ class Kpig(Method):
         self._scale = 1.0
         self._current_probes: dict[str, tuple[Example, ...]] = {}
         self._previous: Weights | None = None
+        self._asked: Step | None = None
 
     def arrange(self, steps: Sequence[tuple[Task, ...]]) -> list[tuple[Task, ...]]:
         return self.method.arrange(steps)
@@ -120,10 +121,14 @@ class Kpig(Method):
         return replace(found, copies=found.copies + int(is_previous))
 
     def begin_step(self, step: Step, learner: Learner) -> Step:
-        """The probes of a current task are those that a random memory will have of it."""
+        """The probes of a current task are those that a random memory will have of it.
+
+        Both are of the tasks as they are asked, where the method beside it adds others to them (radis).
+        """
+        given, count = step, self.settings.num_probes
         step = self.method.begin_step(step, learner)
-        count = self.settings.num_probes
-        self._current_probes = {task.name: self.memory.part(task)[:count] for task in step.tasks}
+        self._asked = given if self.method.memory is None else step
+        self._current_probes = {task.name: self.memory.part(task)[:count] for task in self._asked.tasks}
         if self.paired and self.settings.reference == "previous":
             self._previous = learner.weights()
         self.kept = {}
@@ -215,7 +220,7 @@ class Kpig(Method):
     def remember(self, step: Step, learner: Learner) -> None:
         self.method.remember(step, learner)
         if self.method.memory is None:
-            super().remember(step, learner)
+            super().remember(self._asked or step, learner)
 
     def forget(self) -> None:
         self.method.forget()

@@ -40,13 +40,18 @@ def gathered(model: Any, rows: Rows, most: int | None = None) -> Iterator[list[T
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode inside the block (no dropout), the former mode after it."""
-    was_training = model.training
+    """Evaluation mode inside the block (no dropout), the former mode after it, of each module its own.
+
+    Blocks nest, also where one is of a model and the other of PEFT's wrapper around it: whoever put the whole
+    wrapper back into its mode would end the evaluation of the model inside.
+    """
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
 
 
 def last_hidden(model: Any, rows: Rows) -> Tensor:

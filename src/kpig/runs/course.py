@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kpig.config import PORTIONS, SUITE, RunConfig, StreamSection, build, differing_keys, load_resolved
+from kpig.config.data import READING
 from kpig.errors import ConfigError, DataError, RunError, clause, some
 from kpig.methods import chosen
 from kpig.records import Stream, Task
@@ -146,7 +147,7 @@ def _going_on(
     common = {key: value for key, value in begun.stream.metrics.items() if key == stream.EVERY}
     beginning = StreamSection().model_dump(mode="json")
     caps = ("train_per_task", "test_per_task", "validation_per_task", "tasks_per_step", "max_tasks_per_step")
-    reading = ("columns", "train_on", "bad_rows") if tasks != SUITE else ()
+    reading = READING if tasks != SUITE else ()
     inherited = {key: table["stream"][key] for key in (*caps, *reading)}
     table["stream"] = beginning | inherited | {"path": tasks, "metrics": {**common, **metrics}}
     if tasks != SUITE:

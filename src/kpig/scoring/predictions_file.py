@@ -318,7 +318,7 @@ def _hint(word: str, known: Mapping[str, object]) -> str:
 def _coverage(found: Mapping[Key, _Line], tasks: Sequence[Task]) -> Coverage:
     reworded = {task for task, _, wording in found if wording == NEW_WORDING}
     missing: dict[str, int] = {}
-    num_examples = 0
+    num_examples = num_scored = 0
     for task in tasks:
         wordings = (SEED_WORDING, NEW_WORDING) if task.name in reworded else (SEED_WORDING,)
         expected = [
@@ -329,9 +329,10 @@ def _coverage(found: Mapping[Key, _Line], tasks: Sequence[Task]) -> Coverage:
         ]
         num_examples += len(expected)
         absent = sum(key not in found for key in expected)
+        num_scored += len(expected) - absent
         if absent:
             missing[task.name] = absent
-    return Coverage(len(found), num_examples, missing)
+    return Coverage(num_scored, num_examples, missing)
 
 
 def _judged(found: Mapping[Key, _Line], tasks: Sequence[Task], held_out: Collection[str]) -> list[Prediction]:

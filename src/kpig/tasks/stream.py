@@ -160,17 +160,19 @@ def load_tasks(
     train_on: str = "last",
     bad_rows: str = "refuse",
     unanswered: bool = False,
+    borrowed: bool = False,
 ) -> tuple[Task, ...]:
     """All tasks at `path`, those of all steps in order, to be evaluated; none needs training examples.
 
     Examples that state no split are all test examples; with `split_by_rule` they are split as `load` does.
     `variants`, `metrics`, `columns`, `train_on` and `bad_rows` are as for `load`. With `unanswered` rows may
-    lack the response, and have a stand-in for it: such tasks are to be asked, not scored.
+    lack the response, and have a stand-in for it: such tasks are to be asked, not scored. `borrowed`: the
+    columns are those of other data, so that these may lack them.
     Raises ConfigError and DataError as `load` does.
     """
     limits = {"train_per_task": train_per_task, "test_per_task": test_per_task, "max_tasks": max_tasks}
     _check_limits(limits)
-    problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on, unanswered)
+    problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on, unanswered, borrowed)
     wordings = _wordings(variants, problems)
     drafts = _read(path, kind, problems, wordings, reading)
     _check_wordings(wordings, drafts, problems)

@@ -28,7 +28,7 @@ def write(folder: Path, steps: Sequence[Sequence[Task]]) -> None:
     RunError where the disk does not take them.
     """
     tasks = [task for step in steps for task in step]
-    _refuse_systems(tasks)
+    check(tasks)
     beside: dict[str, dict[str, Any]] = {
         KEY_PARTS_FILE: {task.name: _annotation(task) for task in tasks},
         CONSTRAINTS_FILE: {task.name: list(map(constraints.stated, _demands(task))) for task in tasks},
@@ -152,7 +152,8 @@ def _plain(found: Iterable[Constraint]) -> Iterator[str]:
     return (json.dumps(constraints.stated(one), sort_keys=True, allow_nan=False) for one in found)
 
 
-def _refuse_systems(tasks: Iterable[Task]) -> None:
+def check(tasks: Iterable[Task]) -> None:
+    """Raise DataError where `write` would for these tasks."""
     found = [task.name for task in tasks if any(example.as_system for example in _examples(task))]
     if found:
         raise DataError(

@@ -81,6 +81,6 @@ QUALITY: Mapping[str, Meaning] = {
         "0 to 100",
         LOWER,
         "docs/method.md, section 7",
-        ("half", "half-listening rate"),
+        ("half", "half-listening rate", "half-listens"),
     ),
 }

@@ -23,7 +23,7 @@ STEPS: Mapping[str, Meaning] = {
         "0 to 100",
         LOWER,
         "docs/method.md, section 7; variants in the literature differ",
-        ("for- get", "forget"),
+        ("for- get", "forget", "forgets"),
     ),
     "backward_transfer": Meaning(
         "Backward transfer",

@@ -4,7 +4,7 @@ import gzip
 import json
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -15,12 +15,17 @@ from kpig.tasks.problems import Problems
 from kpig.tasks.readers.annotations import annotation_path
 from kpig.tasks.readers.files import CONSTRAINTS_FILE, KEY_PARTS_FILE, NO_TASK_FILES, STREAM_FILE, missing
 from kpig.tasks.readers.reading import Reading
-from kpig.tasks.readers.superni import read_superni, task_files
+from kpig.tasks.readers.superni import name_of, read_superni, task_files
 from kpig.tasks.readers.tables import ENDINGS, Rows, read_files, read_hf
 from kpig.tasks.readers.variants import Wordings, read_wordings, reworded, wordings_beside
 
 KINDS = ("auto", "superni", *ENDINGS, "hf")
 JSON_KINDS = ("jsonl", "json")
+DATA_SUFFIXES = frozenset(
+    {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".xlsx", ".xls"}
+)
+"""Of the name of a file that looks like one of tasks."""
+
 MOST_SNIFFED = 2**20
 """Bytes of a line that are looked at to tell the kind of a file."""
 
@@ -57,17 +62,25 @@ def read(
         raise ConfigError(f"'{kind}' is not a kind of task data; expected one of {', '.join(KINDS)}")
     if not path.exists():
         raise missing(path)
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(
+            f"{path}: is neither a file nor a folder, but a pipe or a device; save it to a file first: it "
+            "is read more than once"
+        )
     found, reading = detect(path) if kind == "auto" else kind, reading or Reading()
     if found == "superni":
         drafts = read_superni(path, problems)
-        if reading.columns:
+        if reading.columns and not reading.borrowed:
             log.warning(
                 "%s: [stream.columns] is for files of rows; these are task files, it has no effect", path
             )
     elif found == "hf":
         drafts = read_hf(path, reading, problems)
     else:
-        drafts = read_files(_files(path, kind), path, reading, problems)
+        files = _files(path, kind)
+        if path.is_dir():
+            _tell_unread(path, files)
+        drafts = read_files(files, path, reading, problems)
     if wordings is None:
         wordings = wordings_beside(_folder(path, found), problems)
         if path.is_dir() and not problems.found:
@@ -77,7 +90,7 @@ def read(
 
 def _names(drafts: list[Draft], path: Path) -> set[str]:
     """The tasks of a folder, with those that its stream file leaves out."""
-    return {draft.name for draft in drafts} | {file.stem for file in task_files(path)}
+    return {draft.name for draft in drafts} | {name_of(file) for file in task_files(path)}
 
 
 def detect(path: Path) -> str:
@@ -109,10 +122,32 @@ def detect(path: Path) -> str:
 def row_files(folder: Path, kind: str = "auto") -> list[Path]:
     """The files of rows in a folder, by name; those of one kind unless it is "auto"."""
     kinds = ENDINGS if kind == "auto" else {kind: ENDINGS[kind]}
-    found = [
-        file for endings, _ in kinds.values() for ending in endings for file in folder.glob(f"*{ending}")
-    ]
-    return sorted(file for file in found if file.name not in NO_TASK_FILES and file.is_file())
+    ends = tuple(ending for endings, _ in kinds.values() for ending in endings)
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.name.casefold().endswith(ends)
+        and file.name not in NO_TASK_FILES
+        and not file.name.startswith(".")
+        and file.is_file()
+    )
+
+
+def _tell_unread(folder: Path, read: Iterable[Path]) -> None:
+    """Log what else of the folder looks like data: packed otherwise, a broken link, a folder of files."""
+    found = sorted(
+        one.name + "/" * one.is_dir()
+        for one in set(folder.iterdir()) - set(read)
+        if one.name not in NO_TASK_FILES
+        and not one.name.startswith(".")
+        and (bool(row_files(one)) if one.is_dir() else _looks_like_data(one))
+    )
+    if found:
+        log.warning("%s: not read: %s; give them alone, or put them beside the others", folder, some(found))
+
+
+def _looks_like_data(file: Path) -> bool:
+    return not DATA_SUFFIXES.isdisjoint(suffix.casefold() for suffix in file.suffixes)
 
 
 def _files(path: Path, kind: str) -> Mapping[Path, Rows]:
@@ -137,7 +172,8 @@ def _kind_of(file: Path) -> str:
 
     Raises DataError for JSONL whose first line is no object of its own.
     """
-    named = next((kind for kind, (endings, _) in ENDINGS.items() if file.name.endswith(endings)), "")
+    name = file.name.casefold()
+    named = next((kind for kind, (endings, _) in ENDINGS.items() if name.endswith(endings)), "")
     if named and named not in JSON_KINDS:
         return named
     first, *further = _first_lines(file)
@@ -156,7 +192,7 @@ def _kind_of(file: Path) -> str:
 def _first_lines(file: Path) -> list[str]:
     """The first lines that are not empty, two at most, each as far as MOST_SNIFFED; at least one text."""
     try:
-        with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as content:
+        with gzip.open(file, "rb") if file.suffix.casefold() == ".gz" else file.open("rb") as content:
             texts = (line.decode("utf-8-sig", "replace").strip() for line in _lines(content))
             return list(islice(filter(None, texts), 2)) or [""]
     except (OSError, EOFError, zlib.error):

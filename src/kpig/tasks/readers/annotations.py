@@ -46,7 +46,7 @@ class Annotations:
         if entry.get("definition", text) != text:
             raise DataError(
                 f"{where}: 'definition' differs from the task's instruction {text[:60]!r}; "
-                "annotate that wording"
+                "annotate that wording, or name the config whose [stream.columns] read it as annotated"
             )
         return locate(text, entry.get("key_parts"), where)
 

@@ -25,6 +25,9 @@ TOOL_ROLES = ("tool", "function", "observation", "function_call", "function_resp
 KEYS = (("role", "content"), ("from", "value"))
 """Names of a message's role and text."""
 
+READ = frozenset({*(key for keys in KEYS for key in keys), "weight", "tool_calls", "function_call"})
+"""The keys of a message that are read, were it to refuse it."""
+
 
 @dataclass(frozen=True)
 class Spoken:
@@ -84,16 +87,25 @@ def _turn(raw: object, where: str) -> _Turn:
     role = _role(entry.get(role_key), where)
     if entry.get("tool_calls") or entry.get("function_call"):
         raise DataError(f"{where}: calls a tool, which kpig does not learn; write the call out as text")
+    weight = entry.get("weight")
+    if not (weight is None or isinstance(weight, int | float)):
+        raise DataError(f"{where}: 'weight' is {weight!r:.40}; expected 0, for a turn not to learn, or 1")
     text = _text(entry.get(text_key), where)
     if not text.strip() and role != "system":
         raise DataError(f"{where}: the {role}'s turn is empty; write it out or remove the conversation")
-    return _Turn(Message(role, text), entry.get("weight") != 0)
+    return _Turn(Message(role, text), weight != 0)
+
+
+def unused_keys(entries: object) -> set[str]:
+    """The keys of messages of which nothing is made, such as a reasoning beside the content."""
+    messages = [one for one in entries if isinstance(one, Mapping)] if isinstance(entries, list) else []
+    return {key for one in messages for key, value in one.items() if key not in READ and value}
 
 
 def _keys(entry: Mapping[str, Any], where: str) -> tuple[str, str]:
-    for keys in KEYS:
-        if keys[0] in entry:
-            return keys
+    for role, _ in KEYS:
+        if role in entry:
+            return role, next((text for _, text in KEYS if text in entry), "content")
     raise DataError(
         f"{where}: has the keys {', '.join(map(repr, entry)) or 'none'}; expected 'role' and 'content' "
         "(chat), or 'from' and 'value' (ShareGPT)"
@@ -174,16 +186,18 @@ def examples(
     for turn in spoken(entries, reading.train_on, where, system, start):
         fields = {**row, "output": turn.answer}
         context = turn.context
-        if reading.instructs_by_system:
-            if not context or context[0].role != "system":
+        has_system = bool(context) and context[0].role == "system"
+        by_system = reading.instructs_by_system and (has_system or not reading.borrowed)
+        if by_system:
+            if not has_system:
                 raise DataError(
                     f"{where}: has no system message, which [stream.columns] says is the instruction"
                 )
             fields |= {"instruction": context[0].text, "input": turn.user}
             context = context[1:]
-        elif "instruction" in reading.columns:
+        elif "instruction" in reading.columns and not reading.instructs_by_system:
             fields["input"] = turn.user
         else:
             fields |= {"instruction": turn.user, "input": ""}
-        found.append(Stated(fields, context, reading.instructs_by_system, turn.number))
+        found.append(Stated(fields, context, by_system, turn.number))
     return found

@@ -130,6 +130,14 @@ def tell_unknown(fields: Mapping[str, Any], known: frozenset[str], row: RawRow, 
         problems.unused.setdefault(row.file, Counter())[key] += 1
 
 
+def tell_hidden(row: RawRow, reading: Reading, problems: Problems) -> None:
+    """Count the columns that have the name of a field for which [stream.columns] names another one."""
+    used = {column for column in reading.columns.values() if column in row.fields}
+    for name, column in reading.columns.items():
+        if column in used and name in row.fields and name not in used:
+            problems.unused.setdefault(row.file, Counter())[name] += 1
+
+
 def tell_lists(fields: Mapping[str, Any], row: RawRow, problems: Problems) -> None:
     """Note an output in a table of texts that looks like several: it is one text, which JSON answers need."""
     for key in KEPT_WHEN_NULL:

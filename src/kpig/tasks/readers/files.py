@@ -135,7 +135,7 @@ def read_records(path: Path) -> Iterator[str]:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked where its name ends in .gz; DataError where it cannot be read."""
-    opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else Path.open
+    opened: Callable[..., Any] = gzip.open if path.suffix.casefold() == ".gz" else Path.open
     try:
         _refuse_other_kinds(path)
         with opened(path, "rb") as file:
@@ -154,7 +154,7 @@ def _refuse_other_kinds(path: Path) -> None:
     with path.open("rb") as file:
         content = file.read(MOST_SIGNATURE_BYTES)
     for beginning, (what, ending) in NOT_TEXT.items():
-        if content.startswith(beginning) and path.suffix != ending:
+        if content.startswith(beginning) and path.suffix.casefold() != ending:
             raise DataError(f"{path}: holds {what}, not text as its name says; name it *{ending}")
 
 
@@ -169,7 +169,7 @@ def _decoded(content: bytes, path: Path, position: int) -> str:
 
 def _most_bytes(path: Path) -> int | None:
     """The bytes that a .gz may hold: what UNPACKED_LIMIT says, else by its size. None for other files."""
-    if path.suffix != ".gz":
+    if path.suffix.casefold() != ".gz":
         return None
     stated = os.environ.get(UNPACKED_LIMIT, "")
     if not stated:

@@ -1,5 +1,6 @@
 """What a row's columns mean: in which of the known formats it is, and its examples as that has them."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,16 @@ from typing import Any
 from kpig.errors import DataError, nearest, some
 from kpig.tasks.problems import Problems
 from kpig.tasks.readers import alpaca, chat, completion, dolly, prompts
-from kpig.tasks.readers.columns import FIELDS, SHARED, by_field, tell_lists, tell_unknown, with_context
+from kpig.tasks.readers.columns import (
+    CONTENTS,
+    FIELDS,
+    SHARED,
+    by_field,
+    tell_hidden,
+    tell_lists,
+    tell_unknown,
+    with_context,
+)
 from kpig.tasks.readers.reading import RawRow, Reading, Stated
 
 Examples = Callable[[Mapping[str, Any], Reading, str], Sequence[Stated]]
@@ -71,6 +81,10 @@ def examples_of(row: RawRow, reading: Reading, problems: Problems) -> Sequence[S
     if "input" in known:
         fields = with_context(fields, row, problems)
     tell_unknown(fields, known, row, problems)
+    tell_hidden(row, reading, problems)
+    for column in CONTENTS:
+        for key in sorted(chat.unused_keys(fields.get(column))):
+            problems.unused.setdefault(row.file, Counter())[f"{column}: {key}"] += 1
     tell_lists(fields, row, problems)
     return found.examples({key: value for key, value in fields.items() if key in known}, reading, row.where)
 

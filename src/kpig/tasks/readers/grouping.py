@@ -25,8 +25,11 @@ ROWS_PER_INSTRUCTION = 2
 instruction. [D] With fewer most of them could not be both trained and tested; such a file is one task."""
 
 
-def by_name(records: Sequence[Record], problems: Problems) -> dict[str, list[Record]]:
-    """The records by task: as they state it, else by file, or by instruction where these repeat."""
+def by_name(records: Sequence[Record], problems: Problems, splits: bool = True) -> dict[str, list[Record]]:
+    """The records by task: as they state it, else by file, or by instruction where these repeat.
+
+    Without `splits` a file whose rows name no task is one, in the order of its rows.
+    """
     wordings: dict[str, set[str]] = {}
     sizes: dict[str, int] = {}
     for record in records:
@@ -36,7 +39,8 @@ def by_name(records: Sequence[Record], problems: Problems) -> dict[str, list[Rec
     groups: dict[str, list[Record]] = {}
     for record in records:
         name, source = record.fields.get("task", record.source), record.source
-        if "task" not in record.fields and 1 < len(wordings[source]) <= sizes[source] / ROWS_PER_INSTRUCTION:
+        repeats = splits and "task" not in record.fields
+        if repeats and 1 < len(wordings[source]) <= sizes[source] / ROWS_PER_INSTRUCTION:
             name += "-" + hashlib.sha256(seed_of(record).encode()).hexdigest()[:8]
         groups.setdefault(name, []).append(record)
     for name in list(groups):

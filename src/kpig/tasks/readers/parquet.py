@@ -1,6 +1,8 @@
 """Parquet files, through pyarrow."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,14 +34,47 @@ def rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
-            features = _features(file.schema_arrow.metadata or {})
+            schema = file.schema_arrow
+            features, kinds = _features(schema.metadata or {}), narrow(schema)
+            if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
+                raise DataError(f"{path}: has the column {twice[0]!r} several times; rename all but one")
             for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
                 for fields in batch.to_pylist():
                     number += 1
                     with problems.rows.collected():
-                        yield RawRow(f"{path}: row {number}", str(path), source, named(fields, features))
-    except (pyarrow.ArrowException, OSError) as error:
+                        found = named(as_written(fields, kinds), features)
+                        yield RawRow(f"{path}: row {number}", str(path), source, found)
+    except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
         raise DataError(f"{path}: not a whole Parquet file ({str(error)[:200]}); write it again") from error
+
+
+def narrow(schema: Any) -> dict[str, Any]:
+    """The columns of a schema of pyarrow that hold numbers of 16 or 32 bits, with their types."""
+    names = {"float", "halffloat"}
+    return {one.name: one.type for one in schema if not names.isdisjoint(re.findall(r"\w+", str(one.type)))}
+
+
+def as_written(fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with numbers of 16 and 32 bits as they were meant: 0.1, and not 0.10000000149011612.
+
+    `kinds` are those of `narrow`. Of all numbers that such a one may stand for it is the shortest.
+    """
+    return {key: _shortest(value, kinds[key]) if key in kinds else value for key, value in fields.items()}
+
+
+def _shortest(value: Any, kind: Any) -> Any:
+    import numpy
+    from pyarrow import types
+
+    if isinstance(value, float) and types.is_float32(kind):
+        return float(str(numpy.float32(value)))
+    if isinstance(value, float) and types.is_float16(kind):
+        return float(str(numpy.float16(value)))
+    if isinstance(value, list) and (types.is_list(kind) or types.is_large_list(kind)):
+        return [_shortest(one, kind.value_type) for one in value]
+    if isinstance(value, dict) and types.is_struct(kind):
+        return {key: _shortest(one, kind.field(key).type) for key, one in value.items()}
+    return value
 
 
 def named(fields: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def answered(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _answered(entries: Any, role: str, text: str) -> Any:
     last = entries[-1] if isinstance(entries, list) and entries else None
-    if isinstance(last, Mapping) and last.get(role) in ASKING:
+    if isinstance(last, Mapping) and (last.get("role") in ASKING or last.get("from") in ASKING):
         return [*entries, {role: "assistant" if role == "role" else "gpt", text: STAND_IN}]
     return entries
 

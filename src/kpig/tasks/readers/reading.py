@@ -15,11 +15,13 @@ class Reading:
 
     `columns` maps what kpig calls a field to what the file calls it. `train_on` "all" makes an example of
     every assistant turn of a conversation, "last" of the last one. `unanswered`: rows may only ask.
+    `borrowed`: this is how other data are read, so that columns may be absent here.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     train_on: str = "last"
     unanswered: bool = False
+    borrowed: bool = False
 
     @property
     def instructs_by_system(self) -> bool:

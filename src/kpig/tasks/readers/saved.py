@@ -6,7 +6,7 @@ from typing import Any
 
 from kpig.errors import DataError
 from kpig.tasks.problems import Problems
-from kpig.tasks.readers.parquet import named
+from kpig.tasks.readers.parquet import as_written, named, narrow
 from kpig.tasks.readers.reading import RawRow
 from kpig.tasks.readers.splits import SPLIT_NAMES, split_of
 
@@ -17,10 +17,10 @@ def rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
     Raises DataError without the package, for a folder that it cannot read, and where no split is known.
     """
     for split, table in _tables(path, problems):
-        features = table.features.to_dict()
+        features, kinds = table.features.to_dict(), narrow(table.features.arrow_schema)
         for number, fields in enumerate(table, start=1):
             where = f"{path}: {split + ' ' if split else ''}row {number}"
-            yield RawRow(where, str(path), source, named(fields, features), split)
+            yield RawRow(where, str(path), source, named(as_written(fields, kinds), features), split)
 
 
 def _tables(path: Path, problems: Problems) -> Sequence[tuple[str | None, Any]]:

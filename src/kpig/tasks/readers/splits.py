@@ -42,7 +42,7 @@ def split_files(names: Sequence[str]) -> dict[str, str]:
     kinds = {split for _, split in found.values()}
     if "" in kinds or "train" not in kinds or len(kinds) == 1:
         return {}
-    if len({rest for rest, _ in found.values()}) > 1 and not all(split_of(_stem(name)) for name in names):
+    if len({rest for rest, _ in found.values()}) > 1 and not all(split_of(stem_of(name)) for name in names):
         return {}
     return {name: split for name, (_, split) in found.items()}
 
@@ -79,7 +79,7 @@ def _numbers(present: Mapping[int, str], total: int) -> range:
     return range(first, first + total)
 
 
-def _stem(name: str) -> str:
+def stem_of(name: str) -> str:
     """The name without the number of a shard."""
     match = SHARD.fullmatch(name)
     return match[1] if match else name
@@ -87,7 +87,7 @@ def _stem(name: str) -> str:
 
 def _parts(name: str) -> tuple[str, str]:
     """What the name says beside a split, and the split that a word of it names; "" where not one does."""
-    stem = _stem(name)
+    stem = stem_of(name)
     if split := split_of(stem):
         return "", split
     words = [match for match in WORD.finditer(stem) if split_of(match[0])]
@@ -99,7 +99,7 @@ def _parts(name: str) -> tuple[str, str]:
 
 def _word(name: str) -> str:
     """The word of the name that names a split."""
-    return next(match[0] for match in WORD.finditer(_stem(name)) if split_of(match[0]))
+    return next(match[0] for match in WORD.finditer(stem_of(name)) if split_of(match[0]))
 
 
 def _without_numbers(rest: str) -> str:

@@ -21,6 +21,7 @@ from kpig.tasks.readers.files import (
 )
 from kpig.tasks.readers.values import checked_metric, kept_rows, read_row, texts_of
 
+ENDINGS = (".json", ".json.gz")
 STREAM_KEYS = (
     *("steps", "tasks", "stream", "heldout", "name", "seed", "format", "licence", "license"),
     *("instances_per_task", "split_rule", "published_orders", "absent_tasks"),
@@ -60,7 +61,7 @@ def read_superni(path: Path, problems: Problems) -> list[Draft]:
     else:
         entries = _file_entries([path] if path.is_file() else task_files(path), problems)
     if path.is_dir():
-        known = {entry.name for entry in entries} | {file.stem for file in task_files(path)}
+        known = {entry.name for entry in entries} | {name_of(file) for file in task_files(path)}
         annotations.refuse_strangers(known, problems)
     if not entries and not problems.found:
         raise DataError(f"{path}: no task files; expected {STREAM_FILE}, tasks/*.json or *.json")
@@ -81,15 +82,20 @@ def _is_stream_file(path: Path) -> bool:
 def task_files(folder: Path) -> list[Path]:
     """The task files of `folder/tasks`, else of the folder itself, by name."""
     inner = folder / "tasks"
-    files = sorted((inner if inner.is_dir() else folder).glob("*.json"))
-    return [file for file in files if file.name not in NO_TASK_FILES]
+    found = (file for end in ENDINGS for file in (inner if inner.is_dir() else folder).glob(f"*{end}"))
+    return sorted(file for file in found if file.name not in NO_TASK_FILES)
+
+
+def name_of(file: Path) -> str:
+    """The name of the task in a file: that of the file without what tells its kind."""
+    return file.name.removesuffix(".gz").removesuffix(".json")
 
 
 def _file_entries(paths: Sequence[Path], problems: Problems) -> list[_Entry]:
     entries = []
     for path in paths:
         with problems.collected():
-            entries.append(_Entry(check_name(path.stem, str(path)), path))
+            entries.append(_Entry(check_name(name_of(path), str(path)), path))
     return entries
 
 

@@ -8,17 +8,17 @@ from kpig.errors import DataError, nearest, some
 from kpig.tasks.drafts import Draft
 from kpig.tasks.problems import Problems
 from kpig.tasks.readers import arrays, delimited, jsonl, parquet, saved
-from kpig.tasks.readers.annotations import read_annotations
+from kpig.tasks.readers.annotations import Annotations, read_annotations
 from kpig.tasks.readers.formats import examples_of
 from kpig.tasks.readers.grouping import by_name, record_draft
 from kpig.tasks.readers.reading import RawRow, Reading
 from kpig.tasks.readers.record import Record, checked_record
-from kpig.tasks.readers.splits import misread, missing_shards, split_files
+from kpig.tasks.readers.splits import misread, missing_shards, split_files, stem_of
 
 Rows = Callable[[Path, str, Problems], Iterator[RawRow]]
 
 ENDINGS: Mapping[str, tuple[tuple[str, ...], Rows]] = {
-    "jsonl": ((".jsonl", ".jsonl.gz", ".ndjson"), jsonl.rows),
+    "jsonl": ((".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"), jsonl.rows),
     "json": ((".json", ".json.gz"), arrays.rows),
     "csv": ((".csv", ".csv.gz"), delimited.comma_rows),
     "tsv": ((".tsv", ".tsv.gz"), delimited.tab_rows),
@@ -35,6 +35,7 @@ def read_files(files: Mapping[Path, Rows], path: Path, reading: Reading, problem
     names = [source_of(file) for file in files]
     if path.is_dir():
         _refuse_missing_shards(path, names, problems)
+        _refuse_same_names(path, files, problems)
     splits, words = split_files(names), misread(names)
     rows = (
         row
@@ -54,6 +55,19 @@ def _refuse_missing_shards(path: Path, names: Sequence[str], problems: Problems)
     """Collect a problem where shards of a data set are there without the others."""
     if absent := missing_shards(names):
         problems.add(f"{path}: shards are missing ({some(absent)}); add them, or name the files otherwise")
+
+
+def _refuse_same_names(path: Path, files: Iterable[Path], problems: Problems) -> None:
+    """Collect a problem for each name that several files have: they would be one task, some rows twice."""
+    found: dict[str, list[str]] = {}
+    for file in files:
+        found.setdefault(source_of(file), []).append(file.name)
+    for same in found.values():
+        if len(same) > 1:
+            problems.add(
+                f"{path}: {' and '.join(same)} have the same name, which is that of a task; rename all but "
+                "one, or remove what is there twice"
+            )
 
 
 def _told_apart(
@@ -87,7 +101,7 @@ def _rows_of_file(
     """The rows of a file; one that is named after its split belongs to a task named after the folder."""
     split = splits.get(source_of(file))
     if split is None:
-        return rows_of(file, source_of(file), problems)
+        return rows_of(file, stem_of(source_of(file)) if path.is_dir() else source_of(file), problems)
     return (replace(row, split=split) for row in rows_of(file, path.name, problems))
 
 
@@ -104,7 +118,7 @@ def _guarded(rows: Iterator[RawRow], problems: Problems) -> Iterator[RawRow]:
 
 def source_of(file: Path) -> str:
     """The file's name without what tells its kind."""
-    name = file.name.removesuffix(".gz")
+    name = file.name[: -len(".gz")] if file.suffix.casefold() == ".gz" else file.name
     return name.removesuffix(Path(name).suffix)
 
 
@@ -121,13 +135,14 @@ def _drafts(
                 checked_record(row, stated, number, problems)
                 for stated in examples_of(row, reading, problems)
             ]
-    _check_columns(reading, columns, path, problems)
+    if not reading.borrowed:
+        _check_columns(reading, columns, path, problems)
     if not records and not problems.found:
         problems.rows.check()
         raise DataError(f"{path}: has no examples; expected at least one")
-    annotations = read_annotations(folder, problems)
+    annotations = Annotations() if reading.unanswered else read_annotations(folder, problems)
     drafts = []
-    groups = by_name(records, problems)
+    groups = by_name(records, problems, splits=not reading.unanswered)
     if path.is_dir() and folder == path:
         annotations.refuse_strangers(groups, problems)
     del records  # each task's are let go of when its draft is made

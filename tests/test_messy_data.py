@@ -171,6 +171,19 @@ def test_a_run_reads_further_data_as_it_reads_its_own_and_says_so(command, run):
     assert other.returncode == 1 and "[stream.columns]" in other.stderr
 
 
+def test_key_parts_of_further_data_are_found_as_the_run_reads_them(run, tmp_path):
+    said = "Name the team: billing or shipping."
+    rows = [{"messages": [{"role": "system", "content": said}, *row["messages"][1:]]} for row in CHAT]
+    data = write_rows(tmp_path / "june.jsonl", rows)
+    result = kpig("annotate", data, "--like", run, "--by", "rules", "--no-constraints")
+    assert result.returncode == 0 and f"kpig show {data} --like {run}" in " ".join(result.stdout.split())
+    assert json.loads((tmp_path / "keyparts.json").read_text())["june"]["definition"] == said
+    shown = kpig("show", data, "--like", run)
+    assert shown.returncode == 0 and "shipping" in shown.stdout
+    other = kpig("show", data, "--like", data)
+    assert other.returncode == 2 and "is no run; give the folder of one" in other.stderr
+
+
 def test_data_that_lack_the_columns_of_the_run_are_read_by_their_own(run, tmp_path):
     plain = write_rows(tmp_path / "plain.jsonl", some_rows("a", 3))
     chat = write_rows(tmp_path / "chat.jsonl", [{"messages": row["messages"][1:]} for row in CHAT])

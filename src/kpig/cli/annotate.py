@@ -17,6 +17,7 @@ from kpig.cli.app import (
     DeviceOption,
     Dtype,
     DtypeOption,
+    LikeOption,
     MaxLengthOption,
     Overwrite,
     TasksPath,
@@ -24,6 +25,7 @@ from kpig.cli.app import (
     config_of,
     print_counts,
     read_tasks,
+    run_at,
     served_model,
 )
 from kpig.cli.chat_model import ChatModel, takes_chat_model
@@ -73,6 +75,7 @@ def annotate_tasks(
         typer.Option("--constraints/--no-constraints", help="Propose constraints from the instruction, too."),
     ] = True,
     overwrite: Overwrite = False,
+    like: LikeOption = "",
     device: DeviceOption = Device.AUTO,
     dtype: DtypeOption = None,
     max_length: MaxLengthOption = None,
@@ -96,7 +99,7 @@ def annotate_tasks(
         )
     place, constraints_path = _places(tasks, out)
     kept = frozenset() if overwrite else ranks.by_main(lambda: keyparts.by_hand(place))
-    every = read_tasks(tasks, for_training=True)
+    every = read_tasks(tasks, for_training=True, like=run_at(like))
     chosen = [task for task in every if task.name not in kept or task.own_instructions]
     backend = chat.backend(device) if by == Way.LLM else None
     learner = ranks.everywhere(lambda: _learner(model, tasks, device, dtype, max_length))
@@ -112,7 +115,7 @@ def annotate_tasks(
         say(f"gain read {found.cost.forward_tokens} tokens in {found.cost.seconds:.1f} s")
     say(
         f"key parts of {len(entries)} tasks: {place} ({len(kept)} made by hand were kept); "
-        f"look: kpig show {tasks}"
+        f"look: kpig show {tasks}" + (f" --like {like}" if like else "")
     )
     if found.own:
         count = sum(map(len, found.own.values()))

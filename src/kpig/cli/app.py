@@ -134,6 +134,14 @@ MaxNewTokensOption = Annotated[
 ]
 
 
+LikeOption = Annotated[
+    str,
+    typer.Option(
+        "--like", help="A run: read TASKS as it reads its own, its [stream.columns] too.", show_default=False
+    ),
+]
+
+
 def served_model(path: str, tasks: str, dtype: Dtype | None, max_length: int | None) -> "Served":
     """The model that a path names, held and cut as the options say.
 
@@ -278,6 +286,15 @@ def _tasks_at(
         **reading,
     )
     return {SEEN: alone}
+
+
+def run_at(path: str) -> str:
+    """The path, of a run or its step, or ""; UsageError for anything else."""
+    from kpig.runs.served import step_at
+
+    if path and step_at(path) is None:
+        raise UsageError(f"--like {path}: is no run; give the folder of one, or leave it out")
+    return path
 
 
 def _reading_of(path: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kpig.cli.app import TasksPath, app, model_of, read_tasks
+from kpig.cli.app import LikeOption, TasksPath, app, model_of, read_tasks, run_at
 from kpig.cli.screen import say
 from kpig.errors import UsageError, nearest
 from kpig.files import name_for, publish
@@ -29,6 +29,7 @@ def show_tasks(
             "config, that of its model is shown anyway.",
         ),
     ] = "",
+    like: LikeOption = "",
     html: Annotated[
         Path | None, typer.Option("--html", help="Write one page per task into this folder.")
     ] = None,
@@ -42,7 +43,7 @@ def show_tasks(
     from kpig.progress import Screen
     from kpig.tasks import show
 
-    chosen = {one.name: one for one in read_tasks(tasks, for_training=True)}
+    chosen = {one.name: one for one in read_tasks(tasks, for_training=True, like=run_at(like))}
     if task and task not in chosen:
         near = nearest(task, chosen)
         raise UsageError(

@@ -22,7 +22,7 @@ from kpig.tasks.readers.variants import Wordings, read_wordings, reworded, wordi
 KINDS = ("auto", "superni", *ENDINGS, "hf")
 JSON_KINDS = ("jsonl", "json")
 DATA_SUFFIXES = frozenset(
-    {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".xlsx", ".xls"}
+    {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".xlsx", ".xls"}
 )
 """Of the name of a file that looks like one of tasks."""
 
@@ -125,7 +125,7 @@ def row_files(folder: Path, kind: str = "auto") -> list[Path]:
     ends = tuple(ending for endings, _ in kinds.values() for ending in endings)
     return sorted(
         file
-        for file in folder.iterdir()
+        for file in _within(folder)
         if file.name.casefold().endswith(ends)
         and file.name not in NO_TASK_FILES
         and not file.name.startswith(".")
@@ -137,13 +137,21 @@ def _tell_unread(folder: Path, read: Iterable[Path]) -> None:
     """Log what else of the folder looks like data: packed otherwise, a broken link, a folder of files."""
     found = sorted(
         one.name + "/" * one.is_dir()
-        for one in set(folder.iterdir()) - set(read)
+        for one in set(_within(folder)) - set(read)
         if one.name not in NO_TASK_FILES
         and not one.name.startswith(".")
         and (bool(row_files(one)) if one.is_dir() else _looks_like_data(one))
     )
     if found:
         log.warning("%s: not read: %s; give them alone, or put them beside the others", folder, some(found))
+
+
+def _within(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where it cannot be looked into."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _looks_like_data(file: Path) -> bool:

@@ -137,7 +137,9 @@ MaxNewTokensOption = Annotated[
 LikeOption = Annotated[
     str,
     typer.Option(
-        "--like", help="A run: read TASKS as it reads its own, with the columns that it names.", show_default=False
+        "--like",
+        help="A run: read TASKS as it reads its own, with the columns that it names.",
+        show_default=False,
     ),
 ]
 

@@ -10,7 +10,7 @@ from kpig import config
 from kpig.errors import DataError
 from kpig.runs import gate, job
 from kpig.scoring.meanings import find
-from kpig.tasks import stream, written
+from kpig.tasks import readers, stream, written
 from test_cli import kpig
 from test_found_reading import some_rows, write_rows
 
@@ -27,6 +27,15 @@ def test_shards_of_a_training_split_alone_are_one_task(tmp_path):
         write_rows(tmp_path / "d" / f"train-0000{number}-of-00002.jsonl", some_rows(f"a{number}", 5))
     (task,) = stream.load(tmp_path / "d").tasks
     assert (task.name, len(task.train) + len(task.test)) == ("train", 10)
+
+
+@pytest.mark.parametrize("ending", ["json", "JSON", "json.gz", "Json.GZ"])
+def test_task_files_go_by_the_same_name_alone_and_in_a_folder(ending, tmp_path):
+    task = {"Definition": ["Say it."], "Instances": [{"input": f"i{n}", "output": ["o"]} for n in range(6)]}
+    path, content = tmp_path / "d" / f"task1.{ending}", json.dumps(task).encode()
+    path.parent.mkdir()
+    path.write_bytes(gzip.compress(content) if ending.casefold().endswith("gz") else content)
+    assert names(path) == names(path.parent) == ["task1"]
 
 
 @pytest.mark.parametrize("ending", ["JSONL", "ndjson.gz", "Jsonl.GZ"])
@@ -59,18 +68,12 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         stream.load(tmp_path / "d")
 
 
-def test_packed_task_files_go_by_the_same_name_alone_and_in_a_folder(tmp_path):
-    task = {"Definition": ["Say it."], "Instances": [{"input": f"i{n}", "output": ["o"]} for n in range(6)]}
-    path = tmp_path / "d" / "task1.json.gz"
-    path.parent.mkdir()
-    path.write_bytes(gzip.compress(json.dumps(task).encode()))
-    assert names(path) == names(path.parent) == ["task1"]
-
-
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jsonl")
     with pytest.raises(DataError, match="a pipe or a device; save it to a file"):
         stream.load_tasks(tmp_path / "pipe.jsonl")
+    with pytest.raises(DataError, match="a pipe or a device"):
+        readers.annotation_paths(tmp_path / "pipe.jsonl")
 
 
 # Rows
@@ -99,7 +102,7 @@ def test_a_table_that_cannot_be_is_told_in_a_sentence(tmp_path):
 
     texts, far = pyarrow.array(["a"]), pyarrow.array([2**60], pyarrow.timestamp("us"))
     for columns, name, said in (
-        ([texts, texts, far], "when", "not a whole Parquet file"),
+        ([texts, texts, far], "when", "after row 0 stands a value that cannot be read"),
         ([texts, texts, texts], "output", "has the column 'output' several times"),
     ):
         table = pyarrow.Table.from_arrays(columns, names=["instruction", "output", name])
@@ -182,6 +185,11 @@ def test_key_parts_of_further_data_are_found_as_the_run_reads_them(run, tmp_path
     assert shown.returncode == 0 and "shipping" in shown.stdout
     other = kpig("show", data, "--like", data)
     assert other.returncode == 2 and "is no run; give the folder of one" in other.stderr
+    for tasks in ("suite", run.parent / "my.toml", run):
+        other = kpig("annotate", tasks, "--like", run, "--by", "rules", "--out", tmp_path / "k.json")
+        assert other.returncode == 2 and "says itself how its tasks are read" in " ".join(
+            other.stderr.split()
+        )
 
 
 def test_data_that_lack_the_columns_of_the_run_are_read_by_their_own(run, tmp_path):

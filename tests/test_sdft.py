@@ -12,11 +12,11 @@ from kpig import config
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Step
 from kpig.methods.chosen import create
-from kpig.model import objective
+from kpig.model import loading, objective
 from kpig.model.generation import Sampling
-from kpig.tasks import suite
+from kpig.tasks import stream, suite
 from kpig.testing.models import scatter
-from kpig.training import loop
+from kpig.training import checkpoint, loop
 
 TASKS = tuple(suite.task(pair, 9, 2, seed=0) for pair in (("reverse", "upper"), ("count", "period")))
 
@@ -194,3 +194,28 @@ def test_the_teacher_is_gone_when_the_step_has_ended(rate, make_learner):
     loop.fit_step(learner, method, Step(1, TASKS, 2), every, lambda _: None, saved.append)
     assert method.state_dict() == {"teacher": {}, "without_room": {}}
     assert [bool(one.method["teacher"]) for one in saved] == [0 < rate < 1] * 2
+
+
+def test_a_resumed_step_shares_what_prompts_begin_with_as_the_straight_one(tmp_path):
+    """With dropout in a LoRA, and so many prompts that the proof for shared rows is made in an update."""
+    sizes = {"num_steps": 1, "tasks_per_step": 1, "num_train": 70, "num_test": 4}
+    train = {"updates_per_step": 2, "batch_size": 64, "learning_rate": 3e-3, "checkpoint_every": 1}
+    chosen = config.build(
+        {
+            "model": {"path": "tiny", "adapter": "lora", "lora_rank": 4, "lora_dropout": 0.1},
+            "suite": sizes,
+            "train": train | {"device": "cpu"},
+            "method": {"name": "sdft", "sdft": {"temperature": 0.0, "max_new_tokens": 6}},
+        }
+    )
+    step = Step(1, stream.configured(chosen).steps[0], 2)
+
+    def learned(kept=None, keep=lambda state: None):
+        method = create(chosen)
+        learner = loading.load(chosen.model, method.needs_initial, "cpu", 0, None)
+        loop.fit_step(learner, method, step, chosen, lambda event: None, keep, kept)
+        return learner.weights()
+
+    straight = learned(keep=lambda state: checkpoint.publish(state, tmp_path / str(state.update)))
+    resumed = learned(checkpoint.read(checkpoint.find(tmp_path / "1")))
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)

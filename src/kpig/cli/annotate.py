@@ -99,7 +99,7 @@ def annotate_tasks(
         )
     place, constraints_path = _places(tasks, out)
     kept = frozenset() if overwrite else ranks.by_main(lambda: keyparts.by_hand(place))
-    every = read_tasks(tasks, for_training=True, like=run_at(like))
+    every = read_tasks(tasks, for_training=True, like=run_at(like, tasks))
     chosen = [task for task in every if task.name not in kept or task.own_instructions]
     backend = chat.backend(device) if by == Way.LLM else None
     learner = ranks.everywhere(lambda: _learner(model, tasks, device, dtype, max_length))

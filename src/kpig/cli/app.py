@@ -290,12 +290,20 @@ def _tasks_at(
     return {SEEN: alone}
 
 
-def run_at(path: str) -> str:
-    """The path, of a run or its step, or ""; UsageError for anything else."""
+def run_at(path: str, tasks: str) -> str:
+    """The path of a run or its step that `--like` names, or "".
+
+    UsageError for anything else, and where the tasks say themselves how they are read.
+    """
+    from kpig.config import GENERAL, SUITE
     from kpig.runs.served import step_at
 
     if path and step_at(path) is None:
         raise UsageError(f"--like {path}: is no run; give the folder of one, or leave it out")
+    if path and (tasks in (SUITE, GENERAL) or Path(tasks).suffix == ".toml" or step_at(tasks) is not None):
+        raise UsageError(
+            f"{tasks} says itself how its tasks are read; leave --like out, which is for files of tasks"
+        )
     return path
 
 

@@ -43,7 +43,7 @@ def show_tasks(
     from kpig.progress import Screen
     from kpig.tasks import show
 
-    chosen = {one.name: one for one in read_tasks(tasks, for_training=True, like=run_at(like))}
+    chosen = {one.name: one for one in read_tasks(tasks, for_training=True, like=run_at(like, tasks))}
     if task and task not in chosen:
         near = nearest(task, chosen)
         raise UsageError(

@@ -13,9 +13,18 @@ from kpig.errors import ConfigError, DataError, some
 from kpig.tasks.drafts import Draft
 from kpig.tasks.problems import Problems
 from kpig.tasks.readers.annotations import annotation_path
-from kpig.tasks.readers.files import CONSTRAINTS_FILE, KEY_PARTS_FILE, NO_TASK_FILES, STREAM_FILE, missing
+from kpig.tasks.readers.files import (
+    CONSTRAINTS_FILE,
+    KEY_PARTS_FILE,
+    NO_TASK_FILES,
+    STREAM_FILE,
+    missing,
+    name_of,
+    require_at_rest,
+    within,
+)
 from kpig.tasks.readers.reading import Reading
-from kpig.tasks.readers.superni import name_of, read_superni, task_files
+from kpig.tasks.readers.superni import read_superni, task_files
 from kpig.tasks.readers.tables import ENDINGS, Rows, read_files, read_hf
 from kpig.tasks.readers.variants import Wordings, read_wordings, reworded, wordings_beside
 
@@ -62,11 +71,7 @@ def read(
         raise ConfigError(f"'{kind}' is not a kind of task data; expected one of {', '.join(KINDS)}")
     if not path.exists():
         raise missing(path)
-    if not (path.is_file() or path.is_dir()):
-        raise DataError(
-            f"{path}: is neither a file nor a folder, but a pipe or a device; save it to a file first: it "
-            "is read more than once"
-        )
+    require_at_rest(path)
     found, reading = detect(path) if kind == "auto" else kind, reading or Reading()
     if found == "superni":
         drafts = read_superni(path, problems)
@@ -98,6 +103,7 @@ def detect(path: Path) -> str:
 
     A folder of files of rows is of the kind of the first.
     """
+    require_at_rest(path)
     if path.is_dir():
         if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
             return "hf"
@@ -123,35 +129,23 @@ def row_files(folder: Path, kind: str = "auto") -> list[Path]:
     """The files of rows in a folder, by name; those of one kind unless it is "auto"."""
     kinds = ENDINGS if kind == "auto" else {kind: ENDINGS[kind]}
     ends = tuple(ending for endings, _ in kinds.values() for ending in endings)
-    return sorted(
+    return [
         file
-        for file in _within(folder)
-        if file.name.casefold().endswith(ends)
-        and file.name not in NO_TASK_FILES
-        and not file.name.startswith(".")
-        and file.is_file()
-    )
+        for file in within(folder)
+        if file.name.casefold().endswith(ends) and file.name not in NO_TASK_FILES and file.is_file()
+    ]
 
 
 def _tell_unread(folder: Path, read: Iterable[Path]) -> None:
     """Log what else of the folder looks like data: packed otherwise, a broken link, a folder of files."""
-    found = sorted(
+    known = {*read, *(folder / name for name in NO_TASK_FILES)}
+    found = [
         one.name + "/" * one.is_dir()
-        for one in set(_within(folder)) - set(read)
-        if one.name not in NO_TASK_FILES
-        and not one.name.startswith(".")
-        and (bool(row_files(one)) if one.is_dir() else _looks_like_data(one))
-    )
+        for one in within(folder)
+        if one not in known and (bool(row_files(one)) if one.is_dir() else _looks_like_data(one))
+    ]
     if found:
         log.warning("%s: not read: %s; give them alone, or put them beside the others", folder, some(found))
-
-
-def _within(folder: Path) -> list[Path]:
-    """What lies in a folder; nothing where it cannot be looked into."""
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
 
 
 def _looks_like_data(file: Path) -> bool:

@@ -26,7 +26,7 @@ KEYS = (("role", "content"), ("from", "value"))
 """Names of a message's role and text."""
 
 READ = frozenset({*(key for keys in KEYS for key in keys), "weight", "tool_calls", "function_call"})
-"""The keys of a message that are read, were it to refuse it."""
+"""The keys of a message that are read, or of which the message is refused."""
 
 
 @dataclass(frozen=True)

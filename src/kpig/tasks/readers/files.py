@@ -71,6 +71,29 @@ def place(path: str | Path) -> Path:
     return found
 
 
+def name_of(file: Path) -> str:
+    """The file's name without what tells its kind."""
+    name = file.name[: -len(".gz")] if file.suffix.casefold() == ".gz" else file.name
+    return name.removesuffix(Path(name).suffix)
+
+
+def within(folder: Path) -> list[Path]:
+    """What lies in a folder, but for hidden files, by name; nothing where it cannot be looked into."""
+    try:
+        return sorted(one for one in folder.iterdir() if not one.name.startswith("."))
+    except OSError:
+        return []
+
+
+def require_at_rest(path: Path) -> None:
+    """Raise DataError for a pipe or a device: it would be waited for, and what is read from it is gone."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(
+            f"{path}: is neither a file nor a folder, but a pipe or a device; save it to a file first: it "
+            "is read more than once"
+        )
+
+
 def missing(path: Path) -> DataError:
     """The error for a path where nothing is, naming the sibling whose name is nearest."""
     near: str | None = None

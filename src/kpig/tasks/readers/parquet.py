@@ -44,8 +44,13 @@ def rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
                     with problems.rows.collected():
                         found = named(as_written(fields, kinds), features)
                         yield RawRow(f"{path}: row {number}", str(path), source, found)
-    except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a whole Parquet file ({str(error)[:200]}); write it again") from error
+    except (OverflowError, ValueError) as error:
+        raise DataError(
+            f"{path}: after row {number} stands a value that cannot be read ({str(error)[:200]}), such as a "
+            "date after the year 9999; write its column as texts, or leave it out"
+        ) from error
 
 
 def narrow(schema: Any) -> dict[str, Any]:

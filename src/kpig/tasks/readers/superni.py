@@ -14,14 +14,18 @@ from kpig.tasks.readers.annotations import Annotations, read_annotations
 from kpig.tasks.readers.files import (
     NO_TASK_FILES,
     STREAM_FILE,
+    name_of,
     parse_object,
     read_text,
     refuse_unknown,
     typed,
+    within,
 )
 from kpig.tasks.readers.values import checked_metric, kept_rows, read_row, texts_of
 
 ENDINGS = (".json", ".json.gz")
+"""How task files are named, in any case."""
+
 STREAM_KEYS = (
     *("steps", "tasks", "stream", "heldout", "name", "seed", "format", "licence", "license"),
     *("instances_per_task", "split_rule", "published_orders", "absent_tasks"),
@@ -82,13 +86,8 @@ def _is_stream_file(path: Path) -> bool:
 def task_files(folder: Path) -> list[Path]:
     """The task files of `folder/tasks`, else of the folder itself, by name."""
     inner = folder / "tasks"
-    found = (file for end in ENDINGS for file in (inner if inner.is_dir() else folder).glob(f"*{end}"))
-    return sorted(file for file in found if file.name not in NO_TASK_FILES)
-
-
-def name_of(file: Path) -> str:
-    """The name of the task in a file: that of the file without what tells its kind."""
-    return file.name.removesuffix(".gz").removesuffix(".json")
+    files = within(inner if inner.is_dir() else folder)
+    return [one for one in files if one.name.casefold().endswith(ENDINGS) and one.name not in NO_TASK_FILES]
 
 
 def _file_entries(paths: Sequence[Path], problems: Problems) -> list[_Entry]:

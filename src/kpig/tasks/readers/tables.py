@@ -9,6 +9,7 @@ from kpig.tasks.drafts import Draft
 from kpig.tasks.problems import Problems
 from kpig.tasks.readers import arrays, delimited, jsonl, parquet, saved
 from kpig.tasks.readers.annotations import Annotations, read_annotations
+from kpig.tasks.readers.files import name_of
 from kpig.tasks.readers.formats import examples_of
 from kpig.tasks.readers.grouping import by_name, record_draft
 from kpig.tasks.readers.reading import RawRow, Reading
@@ -32,7 +33,7 @@ def read_files(files: Mapping[Path, Rows], path: Path, reading: Reading, problem
 
     Raises DataError where there is no example.
     """
-    names = [source_of(file) for file in files]
+    names = [name_of(file) for file in files]
     if path.is_dir():
         _refuse_missing_shards(path, names, problems)
         _refuse_same_names(path, files, problems)
@@ -43,7 +44,7 @@ def read_files(files: Mapping[Path, Rows], path: Path, reading: Reading, problem
         for row in _told_apart(
             file,
             _guarded(_rows_of_file(file, rows_of, path, splits, problems), problems),
-            words.get(source_of(file)),
+            words.get(name_of(file)),
             reading,
             problems,
         )
@@ -61,7 +62,7 @@ def _refuse_same_names(path: Path, files: Iterable[Path], problems: Problems) ->
     """Collect a problem for each name that several files have: they would be one task, some rows twice."""
     found: dict[str, list[str]] = {}
     for file in files:
-        found.setdefault(source_of(file), []).append(file.name)
+        found.setdefault(name_of(file), []).append(file.name)
     for same in found.values():
         if len(same) > 1:
             problems.add(
@@ -99,9 +100,9 @@ def _rows_of_file(
     file: Path, rows_of: Rows, path: Path, splits: Mapping[str, str], problems: Problems
 ) -> Iterator[RawRow]:
     """The rows of a file; one that is named after its split belongs to a task named after the folder."""
-    split = splits.get(source_of(file))
+    split = splits.get(name_of(file))
     if split is None:
-        return rows_of(file, stem_of(source_of(file)) if path.is_dir() else source_of(file), problems)
+        return rows_of(file, stem_of(name_of(file)) if path.is_dir() else name_of(file), problems)
     return (replace(row, split=split) for row in rows_of(file, path.name, problems))
 
 
@@ -114,12 +115,6 @@ def _guarded(rows: Iterator[RawRow], problems: Problems) -> Iterator[RawRow]:
     """The rows of a file as far as it can be read, so that the next file is read too."""
     with problems.collected():
         yield from rows
-
-
-def source_of(file: Path) -> str:
-    """The file's name without what tells its kind."""
-    name = file.name[: -len(".gz")] if file.suffix.casefold() == ".gz" else file.name
-    return name.removesuffix(Path(name).suffix)
 
 
 def _drafts(

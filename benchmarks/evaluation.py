@@ -23,7 +23,7 @@ from kpig.config import EvaluateSection, ModelSection
 from kpig.model.learner import Learner
 from kpig.model.loading import load
 from kpig.records import HELD_OUT, Prediction, Task
-from kpig.scoring import answers
+from kpig.scoring import answers, probing
 from kpig.tasks import stream
 
 ROOT = Path(__file__).parents[1]
@@ -81,7 +81,7 @@ def evaluated(
     learner: Learner, tasks: Sequence[Task], settings: EvaluateSection
 ) -> tuple[float, list[Prediction]]:
     """CPU seconds of an evaluation, and its predictions."""
-    probes = answers.probes({HELD_OUT: tasks}, settings)
+    probes = probing.probes({HELD_OUT: tasks}, settings)
     start = time.process_time()
     found = answers.score(learner, probes, settings)
     return time.process_time() - start, found

@@ -9,7 +9,7 @@ import torch
 from kpig import config
 from kpig.errors import ConfigError
 from kpig.records import NEW_WORDING, SEED_WORDING, SEEN, Constraint, Task
-from kpig.scoring import answers, choice
+from kpig.scoring import answers, choice, probing
 
 LABELS = ("yes", "no", "not at all sure about it", "7")
 
@@ -27,7 +27,7 @@ def task_of(make_example, constraints=(), count=5, name="answer"):
 
 def scored(learner, tasks, **settings):
     given = config.EvaluateSection(max_new_tokens=12, gain=False, **settings)
-    probes = answers.probes({SEEN: tasks}, given)
+    probes = probing.probes({SEEN: tasks}, given)
     done = []
     found = answers.score(learner, probes, given, done.append)
     assert sum(done) == answers.num_answers(probes, given)

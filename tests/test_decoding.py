@@ -18,7 +18,7 @@ from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
 from kpig.model.packing import COSTS
 from kpig.records import SEEN, Task
-from kpig.scoring import answers
+from kpig.scoring import answers, probing
 from kpig.testing import models
 
 MODELS = ("llama", "qwen3", "gpt2", "gemma")
@@ -304,7 +304,7 @@ def test_sharing_can_be_turned_off_and_changes_no_answer(make_example, monkeypat
     for row_tokens in (0, "auto"):
         chosen = config.EvaluateSection(row_tokens=row_tokens, max_new_tokens=5, num_gain_examples=4)
         ways.clear()
-        found[row_tokens] = answers.score(learner, answers.probes({SEEN: [task]}, chosen), chosen)
+        found[row_tokens] = answers.score(learner, probing.probes({SEEN: [task]}, chosen), chosen)
         assert bool(ways) == (row_tokens == "auto")
     for plain, shared in zip(found[0], found["auto"], strict=True):
         assert (shared.response, shared.masked_response) == (plain.response, plain.masked_response)

@@ -27,7 +27,7 @@ from kpig.model import chat
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
 from kpig.records import SEEN, Example, Instruction, KeySpan, Task
-from kpig.scoring import answers
+from kpig.scoring import answers, probing
 from kpig.tasks import suite
 from kpig.testing.models import scatter
 
@@ -278,7 +278,7 @@ def test_a_copy_with_another_eos_answers_scores_and_gains_as_the_original(style:
             head = learner.model.lm_head.weight
             head[row] = 1.01 * head[predicted]
     task = Task("say", (EXAMPLES[0].instruction,), EXAMPLES, EXAMPLES, "rougeL")
-    probes = answers.probes({SEEN: [task]}, EvaluateSection())
+    probes = probing.probes({SEEN: [task]}, EvaluateSection())
     original, copied = (answers.score(one, probes, EvaluateSection(max_new_tokens=5)) for one in learners)
     assert original == copied
     assert {one.finished for one in original} == {True, False}

@@ -19,7 +19,7 @@ from kpig.methods.parts.memory import Memory, reworded
 from kpig.methods.ssr import Ssr
 from kpig.records import KeySpan, Task
 from kpig.runs.check import cautions, own_instruction_cautions
-from kpig.scoring.answers import probes
+from kpig.scoring.probing import probes
 from kpig.tasks import stream
 from kpig.tasks.show import html
 from kpig.training.loop import current_examples

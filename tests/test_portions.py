@@ -6,7 +6,7 @@ import torch
 from kpig.config import EvaluateSection
 from kpig.model import portions
 from kpig.records import Task
-from kpig.scoring import answers
+from kpig.scoring import answers, probing
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -27,7 +27,7 @@ def test_answers_do_not_depend_on_the_portions(make_learner, mixed_examples):
     found = []
     for budget in (1, 0, 100_000):
         settings = EvaluateSection(max_new_tokens=4, tokens_per_batch=budget)
-        chosen = answers.probes({"seen": [task]}, settings)
+        chosen = probing.probes({"seen": [task]}, settings)
         found.append([one.response for one in answers.score(learner, chosen, settings)])
     assert found[0] == found[1] == found[2]
     assert len(set(found[0])) > 1, "else nothing is compared"

@@ -17,7 +17,7 @@ from kpig.model.loading import load
 from kpig.records import SEEN, Stream
 from kpig.runs import check, job, machine
 from kpig.runs.folder import RunDir
-from kpig.scoring import answers
+from kpig.scoring import answers, probing
 from kpig.tasks import suite
 from kpig.training import precision as chosen
 from kpig.training.precision import FEWEST_WEIGHTS, precision
@@ -198,7 +198,7 @@ def test_an_evaluation_has_its_own(given, outside, make_learner, monkeypatch):
     task = suite.task(("reverse", "upper"), 2, 3, seed=0)
     settings = config.EvaluateSection(precision=given, max_new_tokens=3)
     with learner.computing(outside):
-        answers.score(learner, answers.probes({SEEN: [task]}, settings), settings)
+        answers.score(learner, probing.probes({SEEN: [task]}, settings), settings)
     assert seen == {(name, given == "bfloat16") for name in ("answers", "per_batch")}
 
 

@@ -23,7 +23,7 @@ from kpig.progress import Watcher
 from kpig.records import SEEN
 from kpig.runs import diagnose, job, schedule
 from kpig.runs.folder import RunDir
-from kpig.scoring import answers
+from kpig.scoring import answers, probing
 from kpig.tasks import suite
 from kpig.training import loop
 
@@ -203,7 +203,7 @@ def test_the_logged_prompt_is_the_one_that_was_answered_also_where_the_input_was
     learner.generate = lambda given, *more: seen.extend(given) or generate(given, *more)  # type: ignore
     chosen = EvaluateSection(max_new_tokens=3, half_listening=False, gain=False)
     long = replace(TASK, test=tuple(replace(one, input=one.input * 20) for one in TASK.test))
-    found = answers.score(learner, answers.probes({SEEN: [long]}, chosen), chosen)
+    found = answers.score(learner, probing.probes({SEEN: [long]}, chosen), chosen)
     assert all(one.num_cut for one in (learner.encoder.encode(one, 3) for one in long.test))
     logged = [tuple(learner.tokenizer.encode(one.prompt, add_special_tokens=False)) for one in found[:3]]
     assert set(logged) <= set(seen)

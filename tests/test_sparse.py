@@ -13,7 +13,7 @@ from kpig.report.answered import Answered
 from kpig.report.record import read_begun, read_run
 from kpig.runs import course, forecast, gate, job, schedule
 from kpig.runs.folder import RunDir
-from kpig.scoring import answers, metrics, scores
+from kpig.scoring import answers, metrics, probing, scores
 from test_continue import MEASURED, write_months
 
 EVERY = ("step", "last", 2, 3)
@@ -208,8 +208,8 @@ def probes_of(make_example, counts):
             for number in range(count)
         ]
         task = Task(name, (), (), tuple(examples), "exact")
-        found += [answers.Probe(task, one, SEEN, SEED_WORDING) for one in examples]
-        found += [answers.Probe(task, one, SEEN, NEW_WORDING) for one in examples[:2]]
+        found += [probing.Probe(task, one, SEEN, SEED_WORDING) for one in examples]
+        found += [probing.Probe(task, one, SEEN, NEW_WORDING) for one in examples[:2]]
     return found
 
 

@@ -266,11 +266,12 @@ def _tasks_at(
     path: str, test_per_task: int, for_training: bool, unanswered: bool, like: str
 ) -> dict[str, Sequence[Task]]:
     from kpig.config import GENERAL, SUITE
+    from kpig.runs import fitting
     from kpig.runs.folder import RunDir, is_run
     from kpig.tasks import stream, suite
 
     if config := config_of(path):
-        return _capped(stream.configured(config), test_per_task)
+        return _capped(fitting.stream_of(config), test_per_task)
 
     if path == SUITE:
         return _capped(suite.stream(num_train=16, num_test=test_per_task or 20), 0)
@@ -323,13 +324,13 @@ def _reading_of(path: str) -> dict[str, Any]:
 
 def _tasks_of_run(run: "RunDir", test_per_task: int) -> dict[str, Sequence[Task]]:
     """All tasks of a run; with `test_per_task` only so many test examples of each."""
-    from kpig.runs import course
+    from kpig.runs import course, fitting
     from kpig.tasks import stream
 
     if course.growth_of(run.path):
         found = course.whole(run.path)
     else:
-        found = stream.configured(course.configuration(run.path))
+        found = fitting.stream_of(course.configuration(run.path))
         if run.read("stream.json").get("digest") != stream.digest(found):
             raise RunError(
                 f"{run.path}: its task data have changed since it began; restore them, or name the tasks"

@@ -89,10 +89,11 @@ def select_examples(
 def _stream(tasks: str) -> Stream:
     """The stream at a path, of a config, or of the built-in suite as other commands read it."""
     from kpig.config import SUITE
+    from kpig.runs import fitting
     from kpig.tasks import stream, suite
 
     if config := config_of(tasks):
-        return stream.configured(config)
+        return fitting.stream_of(config)
     return suite.stream(num_train=16, num_test=20) if tasks == SUITE else stream.load(tasks)
 
 

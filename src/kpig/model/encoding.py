@@ -133,6 +133,15 @@ class Encoder:
             return whole
         return self._cache.get((key, num_reserved))
 
+    def num_tokens_apart(self, example: Example, num_reserved: int = 0) -> int:
+        """Tokens that the longer twin of an example needs without its input, which alone may be cut.
+
+        With the response, or `num_reserved` tokens where that is more.
+        """
+        response = self.response_ids(example.response)
+        least = self._with_cut([example], [response], len(example.input))[0]
+        return _longest_prompt(least) + max(len(response), num_reserved)
+
     def prompt_text(self, example: Example, masked: bool = False, num_cut: int = 0) -> str:
         """The prompt as the model sees it, or that of its masked twin.
 
@@ -296,11 +305,14 @@ class Encoder:
         if _longest_prompt(best) > room:
             needed = self.max_length + _longest_prompt(best) - room
             before = "system prompt, earlier turns, " if len(self.messages(example)) > 1 else ""
+            asks = num_reserved > len(response)
+            answer = f"room for an answer of {num_reserved} tokens" if asks else "response"
             raise DataError(
-                f"task {example.task!r}, example {example.id!r}: {before}instruction and response need "
+                f"task {example.task!r}, example {example.id!r}: {before}instruction and {answer} need "
                 f"{needed} tokens even without the input; the limit is {self.max_length}: model.max_length, "
-                f"or the model's own where that is lower. Raise it to at least {needed}; where the model "
-                "cannot, shorten the instruction or take another model."
+                f"or the model's own where that is lower. Raise it to at least {needed}"
+                f"{', or ask for shorter answers' if asks else ''}; where the model cannot, shorten the "
+                "instruction or take another model."
             )
         while enough - too_little > 1:
             middle = (too_little + enough) // 2

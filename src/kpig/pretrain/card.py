@@ -10,17 +10,17 @@ from kpig.files import publish, publish_json
 from kpig.pretrain import predictors, speed
 from kpig.pretrain.shapes import Shape
 from kpig.records import Task
+from kpig.runs import fitting
 from kpig.runs.folder import RunDir
 from kpig.scoring import scores
 from kpig.scoring.records import Cost, TaskScore
-from kpig.tasks import stream
 
 
 def facts(prepared: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """All numbers of the card, read from a finished run; the matrix rate is measured now."""
     folder = RunDir(run)
     settings = load_resolved(run / "config.toml")
-    tasks = stream.configured(settings)
+    tasks = fitting.stream_of(settings)
     found = scores.read_run(run / "scores.json")
     events = folder.updates()
     curve = {

@@ -19,7 +19,7 @@ from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
 from kpig.model.folder import adapter_problem, check_folder, resolve
 from kpig.records import Example, Stream, Task
-from kpig.runs import machine, trackers, validation
+from kpig.runs import fitting, machine, trackers, validation
 from kpig.tasks import coverage, own_answers, stream
 from kpig.tasks.matching import collisions, normalize
 from kpig.tasks.metric_choice import share_unread
@@ -65,6 +65,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     else:
         problems += [f"[stream] {one}" for one in own_answers.problems((*found.tasks, *found.held_out))]
     if not problems:
+        found = fitting.fitted(config, found)
         problems = [*_arrangement_problems(config, found), *validation.problems(config, found)]
     if problems:
         raise ConfigError(listed(str(path), problems))

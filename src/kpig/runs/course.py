@@ -10,7 +10,7 @@ from kpig.config.data import READING
 from kpig.errors import ConfigError, DataError, RunError, clause, some
 from kpig.methods import chosen
 from kpig.records import Stream, Task
-from kpig.runs import kept, restart
+from kpig.runs import fitting, kept, restart
 from kpig.runs.folder import RunDir
 from kpig.scoring import scores
 from kpig.scoring.typed_json import Misfit, parse
@@ -75,15 +75,16 @@ def read(path: Path, config: RunConfig, tasks: Stream | None = None) -> Course:
 
     `config` has every setting of its method written out. Of a run that went on with further steps it may be
     that of the very first start. `tasks` is its stream, where the caller has read it. Raises RunError where
-    task data have changed or what the folder keeps of them is damaged, and as `stream.configured`.
+    task data have changed or what the folder keeps of them is damaged, and as
+    `fitting.stream_of`.
     """
     grown = growth_of(path)
     if not grown:
-        tasks = tasks or stream.configured(config)
+        tasks = tasks or fitting.stream_of(config)
         return Course(config, tasks, tasks, stream.summary(tasks))
     going_on = restart.going_on(path, config)
     is_same = (going_on.stream, going_on.suite) == (config.stream, config.suite)
-    return _joined(path, going_on, (is_same and tasks) or stream.configured(going_on), grown)
+    return _joined(path, going_on, (is_same and tasks) or fitting.stream_of(going_on), grown)
 
 
 def extended(
@@ -99,7 +100,7 @@ def extended(
     known = _summary(path)
     ended = scores.read_run(path / "scores.json")
     grown = Grown(len(known.steps), ended.shortened_examples, ended.notes)
-    return _joined(path, config, stream.configured(config), (*known.grown, grown))
+    return _joined(path, config, fitting.stream_of(config), (*known.grown, grown))
 
 
 def forgetful(course: Course, told: str) -> Course:
@@ -217,7 +218,7 @@ def _tasks(step_dir: Path, names: Sequence[str]) -> tuple[Task, ...]:
 
 
 def _from_files(path: Path, known: _Summary) -> Stream:
-    found = stream.configured(configuration(path))
+    found = fitting.stream_of(configuration(path))
     if known.grown or stream.digest(found) != known.digest:
         raise RunError(
             f"{path}: the run lacks some of the tasks that it keeps in steps/NN/tasks/, and cannot go on "

@@ -11,7 +11,7 @@ from kpig.model import gain, loading
 from kpig.model.readings import reading
 from kpig.progress import Watcher
 from kpig.records import Example, Gain, Prediction, Task
-from kpig.scoring import answers, scores
+from kpig.scoring import answers, probing, scores
 from kpig.scoring.records import Evaluation
 
 
@@ -28,7 +28,7 @@ def evaluate_model(
     `groups` are tasks under SEEN, HELD_OUT or both.
     """
     learner = ranks.everywhere(lambda: loading.load(section, device=device, clock=clock))
-    probes = answers.probes(groups, settings)
+    probes = probing.probes(groups, settings)
     with watch.phase("evaluate", answers.num_answers(probes, settings)):
         predictions = answers.score(learner, probes, settings, watch.advance)
     tasks = [task for chosen in groups.values() for task in chosen]

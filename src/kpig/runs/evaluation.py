@@ -10,7 +10,7 @@ from kpig.records import SEEN, Prediction, Stream, Task
 from kpig.runs import forecast, kept, untuned
 from kpig.runs.folder import RunDir
 from kpig.runs.voice import Voice
-from kpig.scoring import answers, predictions, scores
+from kpig.scoring import answers, predictions, probing, scores
 from kpig.scoring.records import Cost
 
 
@@ -19,7 +19,7 @@ def of_untuned(
 ) -> None:
     """Step 0: ask the model before it learns, or take the answers of a run beside this one that did."""
     groups = forecast.groups(0, steps, tasks, config.evaluate)
-    probes = answers.probes(groups, config.evaluate)
+    probes = probing.probes(groups, config.evaluate)
     found = untuned.beside(folder, learner, probes, config)
     if found is None:
         after_step(folder, 0, learner, groups, config, voice)
@@ -44,7 +44,7 @@ def after_step(
     voice: Voice,
 ) -> None:
     """Score the groups after a step, and write that down; without any, what the run has cost by then."""
-    probes = answers.probes(groups, config.evaluate)
+    probes = probing.probes(groups, config.evaluate)
     answered: list[Prediction] = []
     if groups:
         with voice.evaluating(number, answers.num_answers(probes, config.evaluate)) as advance:
@@ -54,7 +54,7 @@ def after_step(
 
 def num_answers(settings: EvaluateSection, task: Task) -> int:
     """How many responses are generated to score a task."""
-    return answers.num_answers(answers.probes({SEEN: [task]}, settings), settings)
+    return answers.num_answers(probing.probes({SEEN: [task]}, settings), settings)
 
 
 def _keep(

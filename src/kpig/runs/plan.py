@@ -11,13 +11,12 @@ from kpig.errors import UsageError
 from kpig.methods import chosen
 from kpig.model import portions
 from kpig.model.folder import is_adapter, is_local, resolve
-from kpig.runs import disk, load, memory, operations, shapes
+from kpig.runs import disk, fitting, load, memory, operations, shapes
 from kpig.runs.disk import Disk
 from kpig.runs.load import Data, Length, Measured, Place
 from kpig.runs.memory import Phases
 from kpig.runs.operations import Work
 from kpig.runs.shapes import Shape
-from kpig.tasks import stream
 from kpig.training.precision import BFLOAT16, precision
 
 GIGABYTE = 10**9
@@ -158,7 +157,7 @@ def _data(config: RunConfig, told: Told) -> Data:
             f"model.path {config.model.path!r} is no folder here, so that its tokenizer cannot count; tell "
             "the data: --examples N --tokens T --response-tokens R"
         )
-    tasks = stream.configured(config)
+    tasks = fitting.stream_of(config)
     return Data(
         lengths=tuple(load.sampled(config, tasks)),
         examples=told.examples or sum(len(task.train) for task in tasks.tasks),

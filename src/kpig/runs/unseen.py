@@ -10,16 +10,10 @@ from kpig.model import vocabulary
 from kpig.model.encoding import Encoded, Encoder
 from kpig.model.folder import is_adapter, is_local, resolve
 from kpig.records import Example, Stream, Task
+from kpig.runs import fitting
 
 MOST_ENCODED = 2_000
 """Examples that `cautions` encodes of those that may not fit, the longest first. Chosen: it takes seconds."""
-
-ROOM_FOR_MASKS = 64
-"""Tokens by which a masked twin, and what stands between the parts of a prompt, may be longer. Chosen."""
-
-
-ROOM_FOR_A_TURN = 16
-"""Tokens that a chat template may put around one turn. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +53,13 @@ class Cut:
 def cautions(config: RunConfig, tasks: Stream) -> list[str]:
     """Sentences about what is cut and what LoRA leaves out, for a model that lies in a folder.
 
-    Its weights are not read, and of examples that may not fit the longest are looked at. Raises DataError
-    for one that does not fit even without its input.
+    Its weights are not read, and of examples that may be cut the longest are looked at. Raises DataError
+    as `fitting.require` does.
     """
     if not is_local(resolve(config.model.path)):
         return []
     encoder = vocabulary.encoder_of(config.model)
+    fitting.require(encoder, tasks, config)
     chosen, left = _longest(encoder, tasks, config)
     found = replace(_counted(encoder, chosen, config), at_least=left > 0)
     sizes = replace(found, num_examples=_num_examples(tasks), num_test=sum(map(_num_test, _all(tasks))))
@@ -72,22 +67,9 @@ def cautions(config: RunConfig, tasks: Stream) -> list[str]:
 
 
 def cut(encoder: Encoder, tasks: Stream, config: RunConfig) -> Cut:
-    """What is cut of all examples. Raises DataError for one that does not fit even without its input.
-
-    Longer wordings that an example may be trained under are tried too.
-    """
-    for _ in encoder.encode_all(_under_longest_wordings(tasks)):
-        pass
+    """What is cut of all examples. Raises DataError as `fitting.require` does."""
+    fitting.require(encoder, tasks, config)
     return _counted(encoder, _learned_and_tested(tasks), config)
-
-
-def _under_longest_wordings(tasks: Stream) -> Iterator[Example]:
-    """The training examples under the longest wording that they may be trained under, if it is another."""
-    for task in tasks.tasks:
-        for example in task.train:
-            longest = task.longest_wording(example)
-            if longest != example.instruction:
-                yield replace(example, instruction=longest)
 
 
 def _left_out(config: RunConfig) -> list[str]:
@@ -136,27 +118,19 @@ def _learned_and_tested(tasks: Stream) -> Iterator[tuple[Example, bool]]:
 
 
 def _longest(encoder: Encoder, tasks: Stream, config: RunConfig) -> tuple[list[tuple[Example, bool]], int]:
-    """The examples that may not fit, the longest first, and how many of them are left out.
+    """The examples that may be cut, the longest first, and how many of them are left out."""
+    room, most = fitting.room_of(encoder), config.evaluate.max_new_tokens
 
-    A token is at least a byte of text, so that most examples need not be encoded to be known to fit.
-    """
-    room = encoder.max_length - len(encoder.text_ids("x")) - ROOM_FOR_MASKS - len(encoder.system.encode())
-    most = config.evaluate.max_new_tokens
+    def num_bytes(example: Example, is_test: bool = False) -> int:
+        return fitting.num_bytes_apart(encoder, example, most * is_test) + len(example.input.encode())
+
     doubtful = [
         (example, is_test)
         for example, is_test in _learned_and_tested(tasks)
-        if _num_bytes(example) + (most if is_test else 0) > room
-        or (is_test and len(example.response.encode()) >= most)
+        if num_bytes(example, is_test) > room or (is_test and len(example.response.encode()) >= most)
     ]
-    doubtful.sort(key=lambda one: _num_bytes(one[0]), reverse=True)
+    doubtful.sort(key=lambda one: num_bytes(one[0]), reverse=True)
     return doubtful[:MOST_ENCODED], len(doubtful[MOST_ENCODED:])
-
-
-def _num_bytes(example: Example) -> int:
-    """Of all the texts, with room for what a template puts around each earlier turn."""
-    texts = (example.instruction.text, example.input, example.response)
-    said = sum(len(message.text.encode()) + ROOM_FOR_A_TURN for message in example.context)
-    return said + sum(len(text.encode()) for text in texts)
 
 
 def _all(tasks: Stream) -> tuple[Task, ...]:

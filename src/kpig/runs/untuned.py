@@ -19,7 +19,7 @@ from kpig.scoring import predictions
 
 if TYPE_CHECKING:
     from kpig.model.learner import Learner
-    from kpig.scoring.answers import Probe
+    from kpig.scoring.probing import Probe
 
 MACHINE = ("packages", "python", "platform", "cpu", "commit", "device", "threads", *identity.NAMES)
 """Of environment.json, what decides the bits of an answer. The time that a chat template is told is seen in

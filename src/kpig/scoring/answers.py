@@ -1,7 +1,6 @@
 """Answer test examples and score each answer: the one evaluation loop of every method."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 from kpig.config import EvaluateSection
@@ -9,31 +8,11 @@ from kpig.model import gain
 from kpig.model.encoding import Encoded
 from kpig.model.generation import Answer
 from kpig.model.learner import Learner
-from kpig.records import NEW_WORDING, SEED_WORDING, Example, Gain, Prediction, Task
+from kpig.records import SEED_WORDING, Gain, Prediction
 from kpig.scoring import choice
 from kpig.scoring.choice import Question
 from kpig.scoring.judge import judge
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One test example to answer: its task, the group the task is in, and the kind of its wording."""
-
-    task: Task
-    example: Example
-    group: str
-    wording: str
-
-
-def probes(groups: Mapping[str, Sequence[Task]], settings: EvaluateSection) -> list[Probe]:
-    """Every test example of every group, and again under a wording never trained on where there is one."""
-    chosen = []
-    for group, tasks in groups.items():
-        for task in tasks:
-            chosen += [Probe(task, example, group, SEED_WORDING) for example in task.test]
-            if settings.new_wordings:
-                chosen += [Probe(task, example, group, NEW_WORDING) for example in _in_new_words(task)]
-    return chosen
+from kpig.scoring.probing import Probe
 
 
 def score(
@@ -148,12 +127,3 @@ def _prediction(
         masked_response=masked,
         gain=measured,
     )
-
-
-def _in_new_words(task: Task) -> list[Example]:
-    """The test examples under the evaluation wordings in turn, but those with an instruction of their own."""
-    found = []
-    for number, example in enumerate(task.test):
-        if wordings := task.new_wordings(example):
-            found.append(replace(example, instruction=wordings[number % len(wordings)]))
-    return found

@@ -36,12 +36,19 @@ def by_name(records: Sequence[Record], problems: Problems, splits: bool = True) 
         if "task" not in record.fields:
             wordings.setdefault(record.source, set()).add(seed_of(record))
             sizes[record.source] = sizes.get(record.source, 0) + 1
+    stated = {record.fields["task"] for record in records if "task" in record.fields}
     groups: dict[str, list[Record]] = {}
     for record in records:
         name, source = record.fields.get("task", record.source), record.source
         repeats = splits and "task" not in record.fields
         if repeats and 1 < len(wordings[source]) <= sizes[source] / ROWS_PER_INSTRUCTION:
             name += "-" + hashlib.sha256(seed_of(record).encode()).hexdigest()[:8]
+        if "task" not in record.fields and name in stated:
+            problems.note(
+                f"{record.file}: rows that name no task are of task '{name}', which other rows name: it is "
+                "called as their file is",
+                record.where,
+            )
         groups.setdefault(name, []).append(record)
     for name in list(groups):
         with problems.collected():
@@ -82,7 +89,7 @@ def record_draft(name: str, records: list[Record], annotations: Annotations, pro
         name=name,
         where=first,
         instructions=tuple(one for one in instructions.values() if one.origin != OWN),
-        rows=kept_rows(rows, where, skipped),
+        rows=kept_rows(rows, where, skipped, problems),
         categories=_categories(categories, where),
         constraints=shared or demands,
         metric=checked_metric(_single(metrics, "metric"), where),

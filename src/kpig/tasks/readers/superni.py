@@ -222,7 +222,7 @@ def _superni_rows(instances: object, entry: _Entry, where: str, problems: Proble
                 f"{where}: {len(absent)} ids of the stream file are absent from the task file "
                 f"({', '.join(map(repr, absent[:3]))}); both must be of the same version"
             )
-    return kept_rows(rows, where, skipped)
+    return kept_rows(rows, where, skipped, problems)
 
 
 def id_of(instance: Mapping[str, Any], otherwise: str) -> str:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -80,22 +79,31 @@ def _is_void(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def kept_rows(kept: Sequence[Row], where: str, skipped: Sequence[str] = ()) -> tuple[Row, ...]:
+def kept_rows(
+    kept: Sequence[Row], where: str, skipped: Sequence[str] = (), problems: Problems | None = None
+) -> tuple[Row, ...]:
     """The rows of a task; those that `read_row` gave none for are told, at the places `skipped`.
 
-    Raises DataError where no row is left or two have the same id.
+    Of rows with the same id the first is kept where `problems` skips rows, if all are of one split. Raises
+    DataError where no row is left or two have the same id.
     """
     if skipped:
         count = "1 example has" if len(skipped) == 1 else f"{len(skipped)} examples have"
         log.warning("%s: %s NaN or null for output, or NaN for input; skipped", some(skipped), count)
     if not kept:
         raise DataError(f"{where}: has no examples; expected at least one")
-    ids = [row.id for row in kept]
-    if len(set(ids)) < len(ids):
-        counts = Counter(ids)
-        repeated = next(example_id for example_id in ids if counts[example_id] > 1)
-        raise DataError(f"{where}: the id '{repeated}' stands for several examples; ids must differ")
-    return tuple(kept)
+    first: dict[str, Row] = {}
+    repeated = [row for row in kept if first.setdefault(row.id, row) is not row]
+    if not repeated:
+        return tuple(kept)
+    ids = list(dict.fromkeys(row.id for row in repeated))
+    across = any(row.split != first[row.id].split for row in repeated)
+    if problems is None or problems.rows is problems or across:
+        more = f" (and {len(ids) - 1} more ids do)" if len(ids) > 1 else ""
+        raise DataError(f"{where}: the id '{ids[0]}' stands for several examples{more}; ids must differ")
+    problems.rows.num_skipped += len(repeated)
+    problems.rows.add(f"{where}: {len(repeated)} examples have the id of an earlier one ({some(ids)})")
+    return tuple(first.values())
 
 
 def texts_of(value: object, what: str) -> tuple[str, ...]:

@@ -125,7 +125,7 @@ def test_a_wording_for_evaluation_is_counted_before_the_run(skipping):
 def test_room_for_an_answer_names_what_asks_for_it():
     encoder = loading.load_encoder(build({"model": {"path": "tiny", "max_length": 128}}).model)
     example = Example("t-1", "t", Instruction("Repeat."), "a", ("b",))
-    with pytest.raises(DataError, match="room for an answer of 400 tokens.*ask for shorter answers"):
+    with pytest.raises(DataError, match=r"room for an answer of 400 tokens.*ask for shorter answers"):
         encoder.encode(example, 400)
 
 

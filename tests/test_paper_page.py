@@ -31,6 +31,16 @@ RUNS = {
             "twins and choice": "kpig-both",
         },
     ),
+    "Replay amounts": (
+        "smollm2-amounts",
+        {
+            "M = 1, N = 50": "kpig-M1-N50",
+            "M = 2, N = 50": "kpig-M2-N50",
+            "M = 4, N = 50": "kpig-M4-N50",
+            "M = 2, N = 20": "kpig-M2-N20",
+            "M = 2, N = 5": "kpig-M2-N5",
+        },
+    ),
     "With full tuning": (
         "smollm2-full",
         {"sequential": "sequential", "replay": "replay", "kpig": "kpig"},
@@ -85,6 +95,10 @@ def test_the_tables_are_those_of_the_rows(name):
         ("Masked parts on and off", "kpig-twins", "kpig-both", "held-out"),
         ("Masked parts on and off", "kpig-twins", "kpig-neither", "seen"),
         ("Masked parts on and off", "kpig-twins-unweighted", "kpig-twins", "seen"),
+        ("Replay amounts", "kpig-M2-N5", "kpig-M2-N50", "seen"),
+        ("Replay amounts", "kpig-M2-N20", "kpig-M2-N50", "seen"),
+        ("Replay amounts", "kpig-M2-N20", "kpig-M2-N50", "held-out"),
+        ("Replay amounts", "kpig-M4-N50", "kpig-M1-N50", "seen"),
         ("With full tuning", "replay", "kpig", "seen"),
         ("With full tuning", "replay", "kpig", "held-out"),
         ("With full tuning", "sequential", "kpig", "seen"),

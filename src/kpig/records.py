@@ -189,6 +189,14 @@ class Gain:
     num_annotated: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class OwnScore:
+    """What a metric of the user's own, a `module:function`, gave for an answer; within [0, 1]."""
+
+    metric: str
+    value: float
+
+
 @dataclass(frozen=True)
 class Prediction:
     """One test example as the model answered it, with everything the metrics need.
@@ -199,6 +207,7 @@ class Prediction:
     greedy response to the masked twin, None where the example has no key parts.
     `violations` are the kinds of the constraints the response breaks; "undecided" among them is none, it
     stands for a constraint that got no verdict in its time.
+    `own_score` is there where the task's metric is a function of the user's: who reads it need not import it.
     """
 
     task: str
@@ -215,3 +224,4 @@ class Prediction:
     num_constraints: int
     masked_response: str | None = None
     gain: Gain | None = None
+    own_score: OwnScore | None = None

@@ -8,9 +8,11 @@ from typing import Any
 from kpig.compare.lines import Line
 from kpig.compare.runs import Cell, Run, cell_name
 from kpig.records import NEW_WORDING, Prediction
+from kpig.report import answered
 from kpig.report.text import shortened
 from kpig.runs.folder import RunDir
-from kpig.scoring import metrics, predictions
+from kpig.scoring import predictions
+from kpig.tasks.constraints import UNDECIDED
 
 MOST_READ = 200_000
 """Answers whose scores a page holds at most. Chosen: their scores are about 1 MB of the page, and they are
@@ -52,6 +54,8 @@ class Answers:
 
     examples: Sequence[Asked]
     cells_left_out: tuple[Cell, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Which answers have no score here, and why."""
 
 
 def cells_of(lines: Sequence[Line]) -> list[Cell]:
@@ -62,21 +66,22 @@ def cells_of(lines: Sequence[Line]) -> list[Cell]:
 def read(lines: Sequence[Line]) -> Answers:
     """The answers of the runs that keep them, cell by cell up to MOST_READ. RunError for a damaged file."""
     found: dict[Key, Asked] = {}
+    notes: dict[str, None] = {}
     cells = cells_of(lines)
     num_read = 0
     for place, cell in enumerate(cells):
         if num_read >= MOST_READ:
-            return Answers(list(found.values()), tuple(cells[place:]))
+            return Answers(list(found.values()), tuple(cells[place:]), tuple(notes))
         for number, line in enumerate(lines):
             if cell in line.runs:
-                num_read += _add(found, place, number, line.runs[cell])
-    return Answers(list(found.values()))
+                num_read += _add(found, place, number, line.runs[cell], notes)
+    return Answers(list(found.values()), (), tuple(notes))
 
 
-def _add(found: dict[Key, Asked], cell: int, line: int, run: Run) -> int:
+def _add(found: dict[Key, Asked], cell: int, line: int, run: Run, notes: dict[str, None]) -> int:
     """Join the answers of a run to those of others to the same examples; how many it has."""
     named: Counter[tuple[str, str, str]] = Counter()
-    for prediction, score in _scored(run):
+    for prediction, score in _scored(run, notes):
         name = (prediction.task, prediction.example, prediction.wording)
         asked = found.setdefault((cell, *name, named[name]), Asked(cell, prediction))
         asked.answers[line], asked.scores[line] = prediction, score
@@ -84,7 +89,8 @@ def _add(found: dict[Key, Asked], cell: int, line: int, run: Run) -> int:
     return named.total()
 
 
-def _scored(run: Run) -> Iterator[tuple[Prediction, float | None]]:
+def _scored(run: Run, notes: dict[str, None]) -> Iterator[tuple[Prediction, float | None]]:
+    """Each answer with its score; `notes` get why some have none."""
     last = run.record.scores.steps[-1]
     for path in sorted((RunDir(run.path).step(last.step) / "predictions").glob("*.jsonl")):
         by_task: dict[str, list[Prediction]] = {}
@@ -92,7 +98,9 @@ def _scored(run: Run) -> Iterator[tuple[Prediction, float | None]]:
             by_task.setdefault(one.task, []).append(one)
         for name, rows in by_task.items():
             metric = last.tasks[name].metric if name in last.tasks else "rougeL"
-            yield from zip(rows, metrics.shown_scores(rows, metric), strict=True)
+            scores, note = answered.shown(rows, metric)
+            notes |= {note: None} if note else {}
+            yield from zip(rows, scores, strict=True)
 
 
 def as_data(answers: Answers, lines: Sequence[Line]) -> dict[str, Any]:
@@ -107,6 +115,7 @@ def as_data(answers: Answers, lines: Sequence[Line]) -> dict[str, Any]:
     kept = [texts.of(answers.examples[place], len(lines)) for place in shown]
     return {
         "cells": [cell_name(cell) for cell in cells_of(lines)],
+        "notes": answers.notes,
         "left_out": [cell_name(cell) for cell in answers.cells_left_out],
         "tasks": list(tasks),
         "examples": [
@@ -179,7 +188,8 @@ def _answer(one: Prediction | None) -> Mapping[str, Any] | None:
         "masked": None
         if one.masked_response in (None, one.response)
         else shortened(one.masked_response or ""),
-        "violations": [kind.replace("_", " ") for kind in dict.fromkeys(one.violations)],
+        "violations": [kind.replace("_", " ") for kind in dict.fromkeys(one.violations) if kind != UNDECIDED],
+        "undecided": UNDECIDED in one.violations,
         "cut": not one.finished,
     }
     return {name: value for name, value in found.items() if name == "response" or value}

@@ -9,7 +9,6 @@ from kpig.records import Prediction
 from kpig.report.record import RunRecord
 from kpig.runs.folder import RunDir
 from kpig.scoring import metrics, predictions
-from kpig.tasks.measures import is_own
 
 
 class Answer(NamedTuple):
@@ -38,17 +37,19 @@ def read(run: RunRecord) -> Answered:
             for one in predictions.read(path):
                 of_task.setdefault(one.task, []).append(one)
         for name, rows in of_task.items():
-            scores, note = _scores(rows, step.tasks[name].metric if name in step.tasks else "rougeL")
+            scores, note = shown(rows, step.tasks[name].metric if name in step.tasks else "rougeL")
             notes |= {note: None} if note else {}
             found[step.step, name] = [Answer(step.step, *pair) for pair in zip(rows, scores, strict=True)]
     return Answered(found, tuple(notes))
 
 
-def _scores(rows: Sequence[Prediction], metric: str) -> tuple[Sequence[float | None], str]:
-    """The metric of each answer, and why there is none where there is none."""
-    why = f"no page imports {metric}, a metric of your own" if is_own(metric) else ""
+def shown(rows: Sequence[Prediction], metric: str) -> tuple[Sequence[float | None], str]:
+    """The metric of each answer to one task, None where none can be had, and a sentence on why."""
+    why = ""
     try:
         scores = metrics.shown_scores(rows, metric)
+        if None in scores:
+            why = f"no page imports {metric}, a metric of your own, and the predictions keep no score of it"
     except ConfigError as error:
         scores, why = [None] * len(rows), str(error)
     return scores, f"answers to {rows[0].task} have no score of their own here: {why}" if why else ""

@@ -18,6 +18,7 @@ from kpig.errors import KpigError, RunError, clause, some
 from kpig.records import SEED_WORDING, Prediction
 from kpig.runs.folder import RunDir, is_run
 from kpig.scoring import metrics, predictions, scores, significance
+from kpig.scoring.records import TaskScore
 
 MAX_DROP = 5.0
 """Points of P-score that a task may lose. Chosen: fewer are seldom told from noise by 200 test examples."""
@@ -140,6 +141,7 @@ def judge(path: Path, max_drop: float = MAX_DROP, step: int | None = None) -> Ve
     """The verdict on a finished step of the run in a folder; the last one where no step is given.
 
     Raises RunError where there is no such step, and where predictions or scores are missing or damaged.
+    Nothing is imported that the run names: a metric of the user's own has the scores that were kept.
     """
     run = RunDir(path)
     if not is_run(path):
@@ -151,24 +153,17 @@ def judge(path: Path, max_drop: float = MAX_DROP, step: int | None = None) -> Ve
             f"{path}: step {number} cannot be judged: the run has finished {last or 'none'} of its steps; "
             "give one from 1 on that is finished"
         )
-    found, _ = scores.read_step(run.step(number) / "scores.json")
-    if not found.tasks:
+    told = _told(run, number)
+    if not told:
         raise RunError(
             f"{path}: step {number} cannot be judged: no task was scored after it (evaluate.every); give a "
             "step that was scored"
         )
     now = _answers(run, number)
     earlier = {since: _answers(run, since) for since in dict.fromkeys((_scored_before(run, number), 0))}
-    pairs = [
-        (since, name)
-        for since, answers in earlier.items()
-        for name in found.tasks
-        if name in answers and name in now
-    ]
+    pairs = [(since, name) for since, answers in earlier.items() for name in told if name in answers]
     changes = [
-        _measured(
-            name, found.tasks[name].group, since, found.tasks[name].metric, earlier[since][name], now[name]
-        )
+        _measured(name, told[name].group, since, told[name].metric, earlier[since][name], now[name])
         for since, name in pairs
     ]
     gone = {name for answers in earlier.values() for name in answers} - now.keys()
@@ -225,19 +220,35 @@ class _Measured:
 def _scored_before(run: RunDir, number: int) -> int:
     """The last step before one after which tasks were scored; 0 is the untuned model."""
     earlier = range(number - 1, 0, -1)
-    return next((one for one in earlier if scores.read_step(run.step(one) / "scores.json")[0].tasks), 0)
+    return next((one for one in earlier if _told(run, one)), 0)
+
+
+def _told(run: RunDir, number: int) -> Mapping[str, TaskScore]:
+    """The scores of a step by task."""
+    return scores.read_step(run.step(number) / "scores.json")[0].tasks
 
 
 def _answers(run: RunDir, number: int) -> dict[str, list[Prediction]]:
-    """What was answered after a step, by task, in the task's own wording."""
+    """What was answered after a step, by task, in the task's own wording: all that the step was scored on.
+
+    RunError where one of these is not there, for a task that is lost must not count as one that held.
+    """
     found: dict[str, list[Prediction]] = {}
-    for path in sorted((run.step(number) / "predictions").glob("*.jsonl")):
+    folder = run.step(number) / "predictions"
+    for path in sorted(folder.glob("*.jsonl")):
         for one in predictions.read(path):
             if one.wording == SEED_WORDING:
                 found.setdefault(one.task, []).append(one)
-    if not found:
+    told = _told(run, number)
+    if not found and told:
         raise RunError(f"{run.step(number)} keeps no predictions; restore them, or give another step")
-    return found
+    for name, score in told.items():
+        if len(found.get(name, ())) != score.n:
+            raise RunError(
+                f"{folder}: task '{name}' was scored on {score.n} answers, and {len(found.get(name, ()))} "
+                "are there; restore its file, or give another step"
+            )
+    return {name: found[name] for name in told}
 
 
 def _measured(
@@ -249,8 +260,19 @@ def _measured(
     is_paired = len(before) == len(now) and known.keys() == set(asked)
     if is_paired:
         before = [known[key] for key in asked]
-    old, new = ([100 * one for one in metrics.example_scores(side, metric)] for side in (before, now))
+    old, new = (_percent(task, side, metric) for side in (before, now))
     return _Measured(task, group, since, old, new, is_paired)
+
+
+def _percent(task: str, answered: Sequence[Prediction], metric: str) -> list[float]:
+    """The score of each answer. RunError where a metric of the user's own has none that was kept."""
+    known = [one for one in metrics.shown_scores(answered, metric) if one is not None]
+    if len(known) < len(answered):
+        raise RunError(
+            f"task '{task}' is scored by {metric}, a metric of your own, and the run's predictions keep no "
+            "score of it: an earlier version ran it. Run it again; nothing that it names is imported"
+        )
+    return [100 * one for one in known]
 
 
 def _corrected(changes: Sequence[_Measured]) -> list[Change]:

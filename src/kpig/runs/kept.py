@@ -14,7 +14,7 @@ from kpig.files import name_for, publish_json
 from kpig.records import Example, Instruction, Message, Task
 from kpig.scoring.typed_json import Misfit, parse
 from kpig.tasks import constraints, digests
-from kpig.tasks.measures import measure
+from kpig.tasks.measures import require_known
 
 FOLDER = "tasks"
 
@@ -63,7 +63,7 @@ def read(step_dir: Path, name: str) -> Task:
     try:
         found = parse(path.read_bytes(), _Task)
         task = _task(found, str(path))
-        measure(task.metric)
+        require_known(task.metric)
     except (OSError, Misfit, KpigError) as error:
         raise _damaged(path, clause(error)) from error
     if task.name != name or digests.of_task(task) != found.digest:

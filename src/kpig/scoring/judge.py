@@ -1,6 +1,7 @@
 """One response held against its test example: the one judge of every prediction. No torch."""
 
 from kpig.records import Example, Gain, Prediction, Task
+from kpig.scoring import metrics
 from kpig.tasks import constraints, matching
 
 
@@ -16,10 +17,13 @@ def judge(
     masked_response: str | None = None,
     gain: Gain | None = None,
 ) -> Prediction:
-    """The response with its exact match, ROUGE-L and violations (docs/method.md, section 7)."""
+    """The response with its exact match, ROUGE-L and violations (docs/method.md, section 7).
+
+    And with the score of the task's metric where that is the user's own. Raises ConfigError where it fails.
+    """
     demands = (*task.constraints, *example.constraints)
     broken = constraints.violations(demands, example.input, response, prompt=prompt, finished=finished)
-    return Prediction(
+    judged = Prediction(
         task=task.name,
         example=example.id,
         group=group,
@@ -35,3 +39,4 @@ def judge(
         masked_response=masked_response,
         gain=gain,
     )
+    return metrics.with_own_score(judged, task.metric)

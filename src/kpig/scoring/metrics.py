@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from kpig.errors import ConfigError
-from kpig.records import Prediction
+from kpig.records import OwnScore, Prediction
 from kpig.scoring.records import Cost, GroupScore, TaskScore
 from kpig.tasks.constraints import KINDS, UNDECIDED
 from kpig.tasks.matching import refuse_empty
@@ -29,17 +30,36 @@ def p_score(predictions: Sequence[Prediction], metric: str) -> float:
 
 def example_scores(predictions: Sequence[Prediction], metric: str) -> list[float]:
     """The metric of each prediction, within [0, 1]: their mean is the P-score / 100. ConfigError as there."""
+    stored = [_stored(prediction, metric) for prediction in predictions]
+    known = [one for one in stored if one is not None]
+    if known and len(known) == len(stored):
+        return known
     measured = _kept(metric) or _computed(metric)
     return [measured(prediction) for prediction in predictions]
 
 
-def shown_scores(predictions: Sequence[Prediction], metric: str) -> Sequence[float | None]:
-    """As `example_scores`, for pages made from a run's files; None throughout for a metric of the user's own.
+def with_own_score(prediction: Prediction, metric: str) -> Prediction:
+    """The prediction with what a metric of the user's own gives it; as it is for any other metric."""
+    if not is_own(metric):
+        return prediction
+    return replace(prediction, own_score=OwnScore(metric, _computed(metric)(prediction)))
 
-    The name of such a metric says what is imported. A run that comes from someone else may not choose that.
-    ConfigError for a metric that there is not.
+
+def shown_scores(predictions: Sequence[Prediction], metric: str) -> Sequence[float | None]:
+    """As `example_scores`, of what a run's files say: nothing is imported that they name.
+
+    A metric of the user's own has the score that came with the prediction, None where none did. A run that
+    comes from someone else may not choose what is run. ConfigError for a metric that there is not.
     """
-    return [None] * len(predictions) if is_own(metric) else example_scores(predictions, metric)
+    if is_own(metric):
+        return [_stored(prediction, metric) for prediction in predictions]
+    return example_scores(predictions, metric)
+
+
+def _stored(prediction: Prediction, metric: str) -> float | None:
+    """The score by a metric of the user's own that a prediction came with."""
+    own = prediction.own_score
+    return own.value if own is not None and own.metric == metric and 0 <= own.value <= 1 else None
 
 
 def _kept(metric: str) -> Callable[[Prediction], float] | None:

@@ -6,6 +6,7 @@ A file from another tool is read by `predictions_file`.
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from kpig.errors import RunError, clause
 from kpig.files import as_line, name_for, publish
@@ -15,7 +16,7 @@ from kpig.scoring.typed_json import Misfit, parse
 
 def write(path: Path, predictions: Sequence[Prediction]) -> None:
     """The predictions in one file, published whole."""
-    publish(path, "".join(as_line(asdict(one)) for one in predictions))
+    publish(path, "".join(as_line(_plain(one)) for one in predictions))
 
 
 def write_by_task(folder: Path, predictions: Sequence[Prediction]) -> None:
@@ -43,6 +44,14 @@ def read(path: Path) -> Iterator[Prediction]:
         raise RunError(
             f"{path}: cannot be read as predictions ({error.strerror or error}); restore or remove it"
         ) from error
+
+
+def _plain(prediction: Prediction) -> dict[str, Any]:
+    """Its fields, without the score that nearly no prediction has."""
+    fields = asdict(prediction)
+    if fields["own_score"] is None:
+        del fields["own_score"]
+    return fields
 
 
 def _prediction(path: Path, number: int, line: bytes) -> Prediction:

@@ -36,13 +36,18 @@ def measure(name: str) -> Measure:
     """The metric of that name. Raises ConfigError where there is none, or its function cannot be imported."""
     if is_own(name):
         return _own(name)
-    if name not in MEASURES:
+    require_known(name)
+    return MEASURES[name]
+
+
+def require_known(name: str) -> None:
+    """ConfigError for a name that is none of METRICS and no `module:function`; imports nothing."""
+    if not is_own(name) and name not in MEASURES:
         near = nearest(name, METRICS)
         raise ConfigError(
             f"there is no metric {name!r:.80}{f'; did you mean {near!r}?' if near else '.'} Expected one of "
             f"{', '.join(METRICS)}, or a module:function of your own"
         )
-    return MEASURES[name]
 
 
 @cache

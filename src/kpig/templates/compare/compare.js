@@ -187,6 +187,7 @@
     const facts = [];
     if (answer) {
       if (answer.violations) facts.push(element("p", { class: "note bad" }, `breaks: ${answer.violations.join(", ")}`));
+      if (answer.undecided) facts.push(element("p", { class: "note" }, "a rule without a verdict, which is none that is broken"));
       if (answer.cut) facts.push(element("p", { class: "note" }, "cut off at the token limit"));
       if (answer.same) facts.push(element("p", { class: "note warn" }, "the same without the key parts"));
       if (answer.masked !== undefined) facts.push(element("details", null, element("summary", null, "without the key parts"), element("p", { class: "words" }, answer.masked || "(empty)")));
@@ -235,7 +236,8 @@
     ? "The runs keep no answers."
     : `After the last step. This page has the scores of ${answers.examples.length.toLocaleString("en")} examples and the texts of ${numTexts.toLocaleString("en")}`
       + (numTexts < answers.examples.length ? ", first those on which methods differ, as many of each task; the rest is in the runs' predictions." : ".")
-      + (answers.left_out.length ? ` Not read, for there are too many: ${answers.left_out.join("; ")}.` : "");
+      + (answers.left_out.length ? ` Not read, for there are too many: ${answers.left_out.join("; ")}.` : "")
+      + answers.notes.map((one) => ` ${one}.`).join("");
   function show() {
     listCells();
     const now = pair();

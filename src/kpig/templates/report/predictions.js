@@ -21,6 +21,7 @@ const predictions = (() => {
   }
   const isRight = (answer) => answer.score !== undefined && answer.score >= 0.9995;
   const kindsOf = (answer) => answer.violations || [];
+  const brokenOf = (answer) => kindsOf(answer).filter((kind) => kind !== "undecided");
   const TESTS = {
     result: {
       right: (row) => isRight(row.answer),
@@ -109,7 +110,7 @@ const predictions = (() => {
       const tests = [];
       if (value("task")) tests.push((row) => row.example.task === tasks[Number(value("task"))]);
       if (value("step")) tests.push((row) => String(row.answer.step) === value("step"));
-      if (value("rule") === "*") tests.push((row) => kindsOf(row.answer).some((kind) => kind !== "undecided"));
+      if (value("rule") === "*") tests.push((row) => brokenOf(row.answer).length > 0);
       else if (value("rule")) tests.push((row) => kindsOf(row.answer).includes(value("rule")));
       if (value("wording")) tests.push((row) => Boolean(row.example.new) === (value("wording") === "new"));
       for (const key of Object.keys(TESTS)) if (value(key)) tests.push(TESTS[key][value(key)]);
@@ -166,7 +167,7 @@ const predictions = (() => {
           element("span", { class: "name" }, `${example.task} · ${example.id}`),
           element("span", { class: "end" },
             moved ? element("span", { class: moved === "▲" ? "good" : "bad", title: "against the step before" }, moved) : null,
-            kindsOf(answer).length ? element("span", { class: "bad", title: kindsOf(answer).map(spoken).join(", ") }, `${kindsOf(answer).length} broken`) : null,
+            brokenOf(answer).length ? element("span", { class: "bad", title: brokenOf(answer).map(spoken).join(", ") }, `${brokenOf(answer).length} broken`) : null,
             answer.same ? element("span", { class: "warn", title: "the same answer without the key parts" }, "half") : null,
             element("span", null, stepName(answer.step)))),
         element("div", { class: "said" }, (answer.response || "").trim() || "(empty)"));
@@ -248,7 +249,7 @@ const predictions = (() => {
           broken.has(place) && broken.get(place) ? element("span", { class: "bad" }, `; ${broken.get(place)}`) : null,
           broken.has(place) ? element("span", { class: "soft" }, ` (${spoken(kind)})`) : null)));
       if (answer.degenerate) items.push(element("li", null, element("span", { class: "sign bad" }, "✗"), element("span", null, `degenerate: ${answer.degenerate}`)));
-      const untold = kindsOf(answer).filter((kind) => kind !== "degenerate" && !(example.rules || []).length);
+      const untold = brokenOf(answer).filter((kind) => kind !== "degenerate" && !(example.rules || []).length);
       if (untold.length) items.push(element("li", null, element("span", { class: "sign bad" }, "✗"), element("span", null, `${untold.map(spoken).join(", ")}: the run keeps no rules of this task`)));
       if (kindsOf(answer).includes("undecided")) items.push(element("li", null, element("span", { class: "sign soft" }, "?"), element("span", null, "a rule got no verdict")));
       return items.length ? element("div", null, element("h4", null, "Rules"), element("ul", { class: "rules" }, items)) : null;

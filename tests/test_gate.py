@@ -169,8 +169,25 @@ def test_a_single_example_has_no_error_and_shuts_nothing(tmp_path):
 def test_a_task_that_is_scored_no_more_is_named(tmp_path):
     run = write(tmp_path / "run", {"a": [[1.0] * 5] * 2, "gone": [[1.0] * 5] * 2}, [["a"]])
     (run / "steps/01/predictions/gone.jsonl").unlink()
+    told = json.loads((run / "steps/01/scores.json").read_text())
+    del told["tasks"]["gone"]
+    (run / "steps/01/scores.json").write_text(json.dumps(told))
     assert gate.judge(run).unscored == ("gone",)
     assert "1 tasks are not scored any more: gone" in kpig("gate", run).stdout
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("left", [None, 0, 4])
+def test_a_gate_never_opens_on_answers_that_are_lost(tmp_path, step, left):
+    rights = {"held": [[1.0] * 20] * 2, "fell": [[1.0] * 20, [1.0] * 4 + [0.0] * 16]}
+    run = write(tmp_path / "run", rights, [["held", "fell"]])
+    assert not gate.judge(run).is_open
+    file = run / f"steps/0{step}/predictions/fell.jsonl"
+    if left is None:
+        file.unlink()
+    else:
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:left]))
+    assert f"'fell' was scored on 20 answers, and {left or 0} are there" in refused("gate", run)
 
 
 def test_runs_that_cannot_be_judged_are_refused_by_name(fell, tmp_path):

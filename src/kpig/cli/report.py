@@ -57,4 +57,4 @@ def _runs(path: Path) -> list[Path]:
     """The runs at or under a folder; the path itself where there are none, to be refused by its reader."""
     from kpig.runs.places import runs_at
 
-    return runs_at(path) or [path]
+    return runs_at(path, links=True) or [path]

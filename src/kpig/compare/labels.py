@@ -55,14 +55,30 @@ def _defaults(run: Run) -> dict[str, str]:
 
 
 def _labelled(runs: Sequence[Run], texts: Sequence[Mapping[str, str]]) -> list[str]:
-    by_method: dict[str, list[Mapping[str, str]]] = {}
+    by_method: dict[str, list[tuple[Run, Mapping[str, str]]]] = {}
     for run, text in zip(runs, texts, strict=True):
-        by_method.setdefault(run.method, []).append(text)
-    names = {method: _names(of_method) for method, of_method in by_method.items()}
+        by_method.setdefault(run.method, []).append((run, text))
+    names = {method: _names([text for _, text in found]) for method, found in by_method.items()}
+    defaults = {
+        method: _agreed([run for run, _ in found]) if names[method] else {}
+        for method, found in by_method.items()
+    }
     return [
-        " ".join([run.method, ", ".join(_changed(run, text, names[run.method]))]).strip()
+        " ".join([run.method, ", ".join(_changed(text, names[run.method], defaults[run.method]))]).strip()
         for run, text in zip(runs, texts, strict=True)
     ]
+
+
+def _agreed(runs: Sequence[Run]) -> dict[str, str]:
+    """The defaults that are the same wherever runs of one method have them.
+
+    A setting whose default was changed has none: a run at the old one is no repetition of one at the new.
+    """
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for key, value in _defaults(run).items():
+            found.setdefault(key, set()).add(value)
+    return {key: next(iter(values)) for key, values in found.items() if len(values) == 1}
 
 
 def _names(texts: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -80,8 +96,7 @@ def _last(key: str) -> str:
     return key.rsplit(".", 1)[-1]
 
 
-def _changed(run: Run, text: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
+def _changed(text: Mapping[str, str], names: Mapping[str, str], defaults: Mapping[str, str]) -> list[str]:
     """`key=value` for those of the named keys in which a run differs from its method's defaults."""
-    defaults = _defaults(run) if names else {}
     found = {key: text.get(key, "unset") for key in names}
     return [f"{name}={found[key]}" for key, name in names.items() if found[key] != defaults.get(key)]

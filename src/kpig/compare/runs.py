@@ -98,7 +98,7 @@ def _folders(path: Path) -> list[Path]:
     """Run folders at or under a path; RunError where there are none."""
     if not path.is_dir():
         raise RunError(f"{path}: there is no such folder; give run folders, or folders that hold some")
-    found = runs_at(path)
+    found = runs_at(path, links=True)
     if not found:
         raise RunError(f"{path}: holds no run of kpig; give run folders, or folders that hold some")
     return found

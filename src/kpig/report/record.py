@@ -65,11 +65,21 @@ def read_begun(path: Path) -> RunRecord:
         raise RunError(f"{why} There is nothing to show yet: the untuned model is not scored.")
     done = [scores.read_step(run.step(number) / "scores.json") for number in range(run.current)]
     steps = [step for step, _ in done]
-    config = _read_config(run.path / "config.toml")
-    method, seed = config.get("method", {}).get("name", "?"), config.get("seed", 0)
+    method, seed = _method_and_seed(run.path / "config.toml")
     learned = _learned(steps, run.read("stream.json"))
-    result = scores.run_scores(str(method), int(seed), steps, learned, done[-1][1]) if learned else None
-    return _record(run, result or _untuned(str(method), int(seed), steps, done[-1][1]), why)
+    result = scores.run_scores(method, seed, steps, learned, done[-1][1]) if learned else None
+    return _record(run, result or _untuned(method, seed, steps, done[-1][1]), why)
+
+
+def _method_and_seed(path: Path) -> tuple[str, int]:
+    """What a run's config names; RunError where one of them is of another type."""
+    config = _read_config(path)
+    section, seed = config.get("method", {}), config.get("seed", 0)
+    if not isinstance(section, Mapping) or type(seed) is not int:
+        raise RunError(
+            f"{path}: cannot be read: expected a table [method], and a whole number as seed; restore it"
+        )
+    return str(section.get("name", "?")), seed
 
 
 def _learned(steps: Sequence[StepScores], stream: Mapping[str, Any]) -> list[list[str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kpig.report.record import why_unfinished
 from kpig.report.table import p_score, v_score
-from kpig.runs.folder import RunDir
+from kpig.runs.folder import RunDir, is_number
 from kpig.scoring import scores
 from kpig.scoring.records import StepScores
 
@@ -31,7 +31,7 @@ class Unfinished:
         last = self.last_update
         if last is None:
             return f"{self.why}; no update was done yet"
-        seconds = max(0, round(time.time() - last["t"])) if isinstance(last.get("t"), int | float) else None
+        seconds = max(0, round(time.time() - last["t"])) if is_number(last.get("t")) else None
         ago = "" if seconds is None else f", {seconds} s ago"
         return f"{self.why}; last update: {last['update']} of step {last['step']}{ago}"
 

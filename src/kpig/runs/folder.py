@@ -175,10 +175,15 @@ def is_update(event: Mapping[str, Any]) -> bool:
     return (
         _is_count(event.get("step"))
         and _is_count(event.get("update"))
-        and all(type(one) in (int, float) and abs(one) < MOST for one in numbers)
+        and all(map(is_number, numbers))
         and isinstance(replayed, dict)
         and all(_is_count(one) for one in replayed.values())
     )
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of an event can be drawn and added up: a number, not NaN, and not beyond MOST."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
 
 
 def _is_count(value: object) -> bool:

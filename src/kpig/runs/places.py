@@ -7,15 +7,25 @@ from kpig.errors import nearest
 from kpig.runs.folder import is_run
 
 
-def runs_at(path: Path) -> list[Path]:
-    """Run folders at or under a path, by name; a run folder is not searched for others. Maybe none."""
-    found = []
+def runs_at(path: Path, links: bool = False) -> list[Path]:
+    """Run folders at or under a path, by name; a run folder is not searched for others. Maybe none.
+
+    With `links` one to a run is that run, unless it is there itself. Other links are not followed.
+    """
+    found, linked = [], []
     for folder, below, _ in os.walk(path):
-        below.sort()
         if is_run(Path(folder)):
             below.clear()
             found.append(Path(folder))
-    return found
+        elif links:
+            places = [Path(folder, name) for name in below]
+            linked += [one for one in places if one.is_symlink() and is_run(one)]
+    known = {one.resolve() for one in found}
+    for link in sorted(linked):
+        if link.resolve() not in known:
+            known.add(link.resolve())
+            found.append(link)
+    return sorted(found)
 
 
 def told_new(path: Path, name: str = "") -> str:

@@ -10,7 +10,7 @@ The last two name no example of ours. It is found by its instruction and input, 
 and by the label, which must be one of its references.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kpig.errors import DataError
@@ -19,13 +19,16 @@ from kpig.tasks.composition import composed
 
 Fields = Mapping[str, Any]
 
+Asked = tuple[str, object]
+"""A prompt, and the label or the labels of a line."""
+
 
 def ours(fields: Fields) -> Fields:
     """The line in our fields; the same line where no tool above has written it. Raises DataError."""
     if "Prediction" in fields and "Instance" in fields:
         return _tk_instruct(fields)
     if "predict" in fields and "label" in fields:
-        return {"prompt": fields.get("prompt"), "response": fields["predict"], "label": fields["label"]}
+        return {**fields, "response": fields["predict"]}
     if "doc" in fields and ("resps" in fields or "filtered_resps" in fields):
         return _lm_eval(fields)
     return fields
@@ -63,8 +66,9 @@ def _first_text(arguments: object) -> str | None:
 class ByPrompt:
     """The test examples by their references, to be found by what a prompt holds.
 
-    Files keep the order of the data as a rule, so the example behind the last one that was found is tried
-    first: a file of many lines under few labels is read in one pass.
+    A file that asks every example, each line the next one, is taken to be in the order of the data
+    (`in_order`): so one of many lines under few labels is read in one pass, and the same question may be
+    asked twice. In any other file a short input may stand in the prompt of a longer one.
     """
 
     def __init__(self, examples: Sequence[Example]):
@@ -74,16 +78,22 @@ class ByPrompt:
             for reference in dict.fromkeys(map(plain, example.references)):
                 self.by_label.setdefault(reference, []).append(place)
         self.texts: dict[str, str] = {}
+        self.in_order = False
         self.next = 0
+
+    def are_in_order(self, asked: Iterable[Asked | None]) -> bool:
+        """Whether these prompts and labels ask all examples, one after the other."""
+        number = 0
+        for number, one in enumerate(asked, start=1):
+            if one is None or number > len(self.examples):
+                return False
+            if not self._asks(plain(one[0]), _labels(one[1]), number - 1):
+                return False
+        return number == len(self.examples)
 
     def find(self, prompt: str, label: object) -> Example:
         """The example that the prompt asks; DataError where there is none, or no telling which."""
-        text = plain(prompt)
-        labels = {plain(str(one)) for one in (label if isinstance(label, list) else [label])}
-        if self.next < len(self.examples) and self._asks(text, labels, self.next):
-            place = self.next
-        else:
-            place = self._only(text, labels, label)
+        place = self.next if self.in_order else self._only(plain(prompt), _labels(label), label)
         self.next = place + 1
         return self.examples[place]
 
@@ -98,14 +108,14 @@ class ByPrompt:
             )
         longest = max(map(self._length, found))
         rivals = [place for place in found if self._length(place) == longest]
-        if len(rivals) > 1:
+        if len(rivals) > 1 and self.next not in rivals:
             named = " and ".join(
                 f"{self.examples[one].task!r}, {self.examples[one].id!r}" for one in rivals[:2]
             )
             raise DataError(
                 f"the prompt {_short(text)} asks several test examples ({named}); state 'example'"
             )
-        return rivals[0]
+        return self.next if self.next in rivals else rivals[0]
 
     def _asks(self, text: str, labels: set[str], place: int) -> bool:
         example = self.examples[place]
@@ -122,6 +132,10 @@ class ByPrompt:
         if text not in self.texts:
             self.texts[text] = plain(text)
         return self.texts[text]
+
+
+def _labels(label: object) -> set[str]:
+    return {plain(str(one)) for one in (label if isinstance(label, list) else [label])}
 
 
 def plain(text: str) -> str:

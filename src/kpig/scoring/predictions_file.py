@@ -21,7 +21,7 @@ from typing import Any
 from kpig.errors import DataError, nearest, some
 from kpig.records import HELD_OUT, NEW_WORDING, SEED_WORDING, SEEN, Example, Prediction, Task
 from kpig.scoring import scores
-from kpig.scoring.foreign import ByPrompt, ours, plain
+from kpig.scoring.foreign import Asked, ByPrompt, ours, plain
 from kpig.scoring.judge import judge
 from kpig.scoring.records import Coverage, Evaluation
 from kpig.tasks.problems import MOST_PROBLEMS_SHOWN
@@ -113,9 +113,9 @@ class _Index:
         name = fields.get("task")
         if name is not None and typed(name, str, "'task'", "a text") not in self.by_task:
             raise DataError(f"there is no task {_short(name)}{_hint(name, self.by_task)}")
-        key = next((key for key in ID_KEYS if fields.get(key) is not None), None)
-        if key is None and "label" in fields and isinstance(fields.get("prompt"), str):
-            return self.by_prompt.find(fields["prompt"], fields["label"])
+        key = _id_key(fields)
+        if asked := _asked(fields):
+            return self.by_prompt.find(*asked)
         if key is None:
             return self._with_input(name, fields.get("input"))
         example_id = fields[key]
@@ -153,6 +153,27 @@ class _Index:
                 f"task {name!r} has several test examples with this input ({ids}); state 'example'"
             )
         return found[0]
+
+
+def _id_key(fields: Fields) -> str | None:
+    """Under which key a line names its example; None where it does not."""
+    return next((key for key in ID_KEYS if fields.get(key) is not None), None)
+
+
+def _asked(fields: Fields) -> Asked | None:
+    """The prompt and the label that tell what a line answers, where it names no example."""
+    if _id_key(fields) is None and "label" in fields and isinstance(fields.get("prompt"), str):
+        return fields["prompt"], fields["label"]
+    return None
+
+
+def _all_asked(path: Path) -> Iterator[Asked | None]:
+    """`_asked` of every line of a file, None of one that cannot be read."""
+    for number, text in _lines(path):
+        try:
+            yield _asked(ours(parse_object(text, str(path), first_line=number)))
+        except DataError:
+            yield None
 
 
 def _check_same(example: Example, fields: Fields) -> None:
@@ -214,6 +235,7 @@ def _read(path: Path, tasks: Sequence[Task]) -> dict[Key, _Line]:
     """The predictions by what they are for; DataError naming lines that cannot be used, up to a number."""
     index, wrong = _Index(tasks), _Wrong(path)
     found: dict[Key, _Line] = {}
+    index.by_prompt.in_order = index.by_prompt.are_in_order(_all_asked(path))
     for number, text in _lines(path):
         try:
             given = parse_object(text, str(path), first_line=number)

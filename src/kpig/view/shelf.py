@@ -12,7 +12,7 @@ from pathlib import Path
 from kpig.errors import KpigError, RunError
 from kpig.files import true_path
 from kpig.runs import lock
-from kpig.runs.folder import RunDir
+from kpig.runs.folder import RunDir, is_number, is_update
 from kpig.runs.places import runs_at
 from kpig.scoring import scores
 from kpig.scoring.records import GroupScore
@@ -205,12 +205,10 @@ def _update(line: bytes) -> Update | None:
         event = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    numbers = [event.get(name) for name in ("t", "step", "update")] if isinstance(event, dict) else [None]
-    if not all(type(one) in (int, float) for one in numbers):
+    if not isinstance(event, dict) or not is_update(event) or not is_number(event.get("t")):
         return None
-    loss = event.get("loss")
     age = max(0, round(time.time() - event["t"]))
-    return Update(event["step"], event["update"], loss if type(loss) in (int, float) else None, age)
+    return Update(event["step"], event["update"], event.get("loss"), age)
 
 
 def _file_stamps(paths: Sequence[Path]) -> Iterator[tuple[str, int, int]]:

@@ -423,6 +423,80 @@ def test_forgotten_data_leave_instructions_and_the_scores_say_so(method, months,
     assert note in again.notes
 
 
+def test_data_are_forgotten_however_often_that_is_killed(months, finished, monkeypatch, tmp_path):
+    write([read_run(finished)], finished)
+    inputs = {row["input"] for kind in KINDS[:3] for row in task_rows(kind, 1)} - {
+        row["input"] for kind in KINDS[3:] for row in task_rows(kind, 1)
+    }
+    rename = Path.rename
+    for count in range(7):  # two renames for each of three states, and one that is not reached
+        run, calls = tmp_path / f"killed{count}", []
+        shutil.copytree(finished, run)
+
+        def killed(path, target, calls=calls, count=count):
+            if Path(path).parent.parent.name == "steps" and len(calls) == count:
+                raise KeyboardInterrupt
+            calls.append(path)
+            return rename(path, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "rename", killed)
+            patched.setattr(job.loop, "fit_step", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                job.extend(run, str(months["new"]), forget=True)
+        assert not (run / "report.html").exists()
+        going_on = (run / "scores.json").is_file()
+        further.learn(run, str(months["new"]), forget=going_on, resume=not going_on)
+        assert not [*run.glob("steps/*/state.*")]
+        left = [path for path, found in contents(run).items() if any(one.encode() in found for one in inputs)]
+        assert not left
+
+
+def test_a_run_that_went_on_meanwhile_is_left_as_it_is(months, finished, monkeypatch, tmp_path):
+    other = write_rows(tmp_path / "five.jsonl", task_rows("fifth", None))
+    loaded = job._loaded
+
+    def slowly(*given):
+        monkeypatch.setattr(job, "_loaded", loaded)
+        job.extend(finished, str(other))
+        return loaded(*given)
+
+    monkeypatch.setattr(job, "_loaded", slowly)
+    with pytest.raises(RunError, match="went on in another process meanwhile"):
+        job.extend(finished, str(months["new"]))
+    assert read_run(finished).scores.final.seen.num_tasks == 4
+    assert [path.stem for path in (finished / "steps/04/tasks").iterdir()] == ["fifth"]
+
+
+@pytest.mark.parametrize("part", ["model", "state"])
+def test_without_the_last_model_nothing_is_changed_and_no_folder_is_to_be_deleted(months, finished, part):
+    shutil.rmtree(finished / "steps/03" / part)
+    before = contents(finished)
+    for forget in (False, True):
+        with pytest.raises(RunError, match="cannot be gone on from.*Restore it") as told:
+            job.extend(finished, str(months["new"]), forget=forget)
+        assert "delete" not in str(told.value) and contents(finished) == before
+
+
+def test_a_damaged_model_of_an_earlier_start_is_to_be_restored_not_deleted(months, finished):
+    (weights_file,) = (finished / "steps/03/model").glob("*.safetensors")
+    weights_file.write_bytes(b"damaged")
+    with pytest.raises(RunError, match="keeps no training data of it") as told:
+        job.extend(finished, str(months["new"]))
+    assert "delete the folder" not in str(told.value)
+
+
+def test_what_run_and_check_refuse_is_refused_before_anything_changes(months, finished, tmp_path):
+    before = contents(finished)
+    with pytest.raises(ConfigError, match="patience = 2 needs validation examples"):
+        job.extend(finished, str(months["new"]), ["train.patience=2"])
+    demands = [{"type": "min_words", "n": 5}, {"type": "max_words", "n": 2}]
+    rows = [row | {"constraints": demands} for row in task_rows("fifth", None)]
+    with pytest.raises(ConfigError, match="task 'fifth'"):
+        job.extend(finished, str(write_rows(tmp_path / "five.jsonl", rows)))
+    assert contents(finished) == before
+
+
 PAGE = (ROOT / "docs/continue.md").read_text(encoding="utf-8")
 
 

@@ -72,6 +72,14 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     return config, found
 
 
+def require(config: RunConfig, tasks: Stream) -> None:
+    """ConfigError where a stream cannot be learned as a config asks, which `check` refuses too."""
+    every = (*tasks.tasks, *tasks.held_out)
+    problems = [f"[stream] {one}" for one in own_answers.problems(every)]
+    if problems := [*problems, *validation.problems(config, tasks)]:
+        raise ConfigError("\n".join(problems))
+
+
 def _first_words(path: Path, config: RunConfig) -> list[str]:
     """The comment that a config begins with, where task files that it names are missing: it may tell why."""
     held_out = config.stream.held_out

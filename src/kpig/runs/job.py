@@ -35,7 +35,6 @@ from kpig.runs import (
     starts,
     tracking,
     unseen,
-    validation,
 )
 from kpig.runs.course import Course
 from kpig.runs.folder import GROWN_AT, TRACKERS, RunDir, begun_at, check_free, check_same_model, open_run
@@ -74,7 +73,7 @@ def run(
 
     def planned() -> Course:
         plan = course.read(path, chosen.complete(tracking.asked(config, track)), tasks)
-        validation.require(plan.config, plan.new)
+        check.require(plan.config, plan.new)
         return plan
 
     def checked() -> tuple[dict[str, str | None], RunScores | None]:
@@ -132,30 +131,44 @@ def extend(
             raise RunError(f"{path} holds no finished run; only such a run can go on with further steps")
         refuse_links(path, others=path / TRACKERS)
         plan = course.extended(path, tasks, [*overrides, *tracking.overrides(track)], metrics)
+        check.require(plan.config, plan.new)
         tracking.wanted(path, plan.config)
         return plan
 
+    told = ranks.by_main(lambda: _text(path / "stream.json"))
     plan = ranks.everywhere(planned)
     ranks.agree(plan.summary["digest"], "the task data")
-    learned = plan.tasks.steps[: plan.grown[-1].num_steps]
+    num_learned = plan.grown[-1].num_steps
+    learned = plan.tasks.steps[:num_learned]
     if forget:
         plan = course.forgetful(plan, forgetting.sentence(learned))
     model = ranks.by_main(lambda: _same_model(path, plan.config))
 
     def opened(ours: Claim, now: dict[str, Any]) -> RunDir:
+        if _text(path / "stream.json") != told or not (path / "scores.json").is_file():
+            raise RunError(
+                f"{path} went on in another process meanwhile, and nothing was changed by this one; see what "
+                "it has learned (kpig report), then give the command again"
+            )
         drop_unpublished(path)
         folder = RunDir(path, ours)
+        saved.require(folder.step(num_learned))
         course.keep_missing(path, plan)
         if forget:
             forgetting.forget(folder, plan.config, learned)
             watch.say(f"note: {forgetting.sentence(learned)}")
-        first = {GROWN_AT: plan.grown[-1].num_steps + 1}
+        first = {GROWN_AT: num_learned + 1}
         files = {"stream.json": as_json(plan.summary), "environment.json": as_json({**now, **first})}
         starts.renew(folder, {**files, "config.toml": dump(plan.config)})
         folder.log({"step": first[GROWN_AT], "grown": len(plan.new.steps)})
         return folder
 
     return _carry_out(path, plan, model, opened, watch)
+
+
+def _text(path: Path) -> str:
+    """What a file says; "" where it is not there."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _own(watch: Watcher | None) -> Watcher:
@@ -168,6 +181,7 @@ def _settle(path: Path, claim: Claim | None = None) -> None:
     if claim is None:
         lock.check_idle(path)
     starts.settle(path, claim)
+    forgetting.settle(path, claim)
 
 
 def _same_model(path: Path, config: RunConfig) -> dict[str, str | None]:
@@ -260,7 +274,8 @@ def _stream(
     if not _is_done(folder, 0):
         evaluation.of_untuned(folder, learner, steps, tasks, config, voice)
     for step in steps:
-        _learn(folder, learner, method, step, steps, tasks, config, voice)
+        is_kept = bool(plan.grown) and step.number <= plan.grown[-1].num_steps
+        _learn(folder, learner, method, step, steps, tasks, config, voice, is_kept)
         ranks.by_main(lambda: folder.drop_models(disk.num_kept(config, len(steps))))
     notes = method.notes()
     for note in notes:
@@ -297,13 +312,17 @@ def _learn(
     tasks: Stream,
     config: RunConfig,
     voice: Voice,
+    is_kept: bool,
 ) -> None:
-    """Train one step, save the model, score it; or take over what an earlier session finished."""
+    """Train one step, save the model, score it; or take over what an earlier session finished.
+
+    `is_kept`: it is a step of an earlier start, whose training data the run has no more.
+    """
     step_dir = folder.step(step.number)
     if _is_done(folder, step.number):
         ranks.by_main(lambda: folder.drop_checkpoints(step.number))
         if step.number == len(plan) or not _is_done(folder, step.number + 1):
-            ranks.everywhere(lambda: saved.take_over(step_dir, learner, method))
+            ranks.everywhere(lambda: saved.take_over(step_dir, learner, method, not is_kept))
         return
 
     def keep(weights: Weights | None) -> None:

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from kpig.errors import KpigError, RunError
+from kpig.errors import KpigError, RunError, clause
 from kpig.files import sync_folder, writing
 from kpig.methods.base import Method
 from kpig.model.learner import Learner, Weights
@@ -26,8 +26,23 @@ def write(step_dir: Path, learner: Learner, weights: Weights | None, method: Met
             sync_folder(folder)
 
 
-def take_over(step_dir: Path, learner: Learner, method: Method) -> None:
-    """Go on from a finished step; RunError that names the file where one of its files is damaged."""
+def require(step_dir: Path) -> None:
+    """RunError where what is to be gone on from is not there; the weights themselves are not read."""
+    try:
+        if not any((step_dir / name).is_dir() for name in ("adapter", "model")):
+            raise RunError(f"{step_dir} has neither model nor adapter")
+        checkpoint.read_state(step_dir / "state")
+    except RunError as error:
+        raise RunError(
+            f"{step_dir} cannot be gone on from: {clause(error)}. Restore it; nothing was changed"
+        ) from error
+
+
+def take_over(step_dir: Path, learner: Learner, method: Method, can_be_learned: bool = True) -> None:
+    """Go on from a finished step; RunError that names the file where one of its files is damaged.
+
+    `can_be_learned`: the run still has the data of the step, so that it may be learned again.
+    """
     target = step_dir / ("adapter" if learner.is_adapter else "model")
     try:
         if not target.is_dir():
@@ -37,8 +52,11 @@ def take_over(step_dir: Path, learner: Learner, method: Method) -> None:
         checkpoint.restore_method(method, state["method"])
         _, cost = scores.read_step(step_dir / "scores.json")
     except KpigError as error:
-        raise RunError(
-            f"{step_dir} cannot be gone on from: {error}\nRestore it, or delete the folder {step_dir} and "
-            "give the command again with --resume: that step is learned again, to the same numbers on a CPU."
-        ) from error
+        again = (
+            f", or delete the folder {step_dir} and give the command again with --resume: that step is "
+            "learned again, to the same numbers on a CPU."
+            if can_be_learned
+            else ": the run keeps no training data of it, so that it cannot be learned again."
+        )
+        raise RunError(f"{step_dir} cannot be gone on from: {error}\nRestore it{again}") from error
     learner.ledger.restore(asdict(cost))

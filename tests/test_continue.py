@@ -473,7 +473,7 @@ def test_without_the_last_model_nothing_is_changed_and_no_folder_is_to_be_delete
     shutil.rmtree(finished / "steps/03" / part)
     before = contents(finished)
     for forget in (False, True):
-        with pytest.raises(RunError, match="cannot be gone on from.*Restore it") as told:
+        with pytest.raises(RunError, match=r"cannot be gone on from.*Restore it") as told:
             job.extend(finished, str(months["new"]), forget=forget)
         assert "delete" not in str(told.value) and contents(finished) == before
 

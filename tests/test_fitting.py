@@ -102,13 +102,67 @@ def test_a_run_that_skips_them_is_read_again_by_the_commands_that_follow(skippin
     assert run(load(skipping), out, resume=True).steps
 
 
+def test_they_are_left_out_before_split_metric_and_caps(skipping):
+    """The stream is that of files without them."""
+    file = skipping.parent / "d.jsonl"
+    short = [one for number, one in enumerate(rows()) if number not in (3, 7, 9)]
+    numbered = [one | {"id": f"n{number}"} for number, one in enumerate(rows())]
+    found = {}
+    for name, given in (
+        ("skipped", numbered),
+        ("absent", [one for number, one in enumerate(numbered) if number not in (3, 7, 9)]),
+    ):
+        file.write_text("".join(json.dumps(one) + "\n" for one in given))
+        caps = ["stream.train_per_task=8", "stream.test_per_task=2"]
+        found[name] = [fitting.stream_of(load(skipping, sets)) for sets in ([], caps)]
+    assert len(short) == 17 and found["skipped"] == found["absent"]
+    assert len(found["skipped"][1].tasks[0].train) == 8
+
+
+def test_further_data_of_such_a_run_are_read_as_it_reads_its_own(skipping, tmp_path):
+    out = skipping.parent / "run"
+    run(load(skipping), out)
+    more = tmp_path / "more.jsonl"
+    more.write_text((skipping.parent / "d.jsonl").read_text())
+    for command in (["eval", str(out), "--tasks", str(more)], ["gain", str(out), "--tasks", str(more)]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["predict", str(out), str(more), "--out", str(tmp_path / "p.jsonl")])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_run_without_its_first_model_is_read_with_the_tokenizer_it_has_saved(skipping, model_folder):
+    folder = model_folder()
+    config = load(skipping, [f"model.path={folder}"])
+    run(config, skipping.parent / "run")
+    expected = fitting.stream_of(config)
+    folder.rename(folder.with_name("away"))
+    assert fitting.stream_of(config, skipping.parent / "run") == expected
+
+
 def test_a_task_of_which_nothing_fits_is_named(skipping):
     file = skipping.parent / "d.jsonl"
     every = [*rows(4, long=range(4)), *rows(8, long=())]
     named = [one | {"task": "long" if number < 4 else "short"} for number, one in enumerate(every)]
     file.write_text("".join(json.dumps(one) + "\n" for one in named))
-    with pytest.raises(DataError, match="'long': none of its training examples fits the model"):
+    with pytest.raises(DataError, match="'long': none of its 4 examples fits the model"):
         fitting.stream_of(load(skipping))
+
+
+def test_what_does_not_fit_for_the_room_of_an_answer_or_a_wording_says_so(skipping):
+    seed, long = Instruction("Repeat."), Instruction("言う" * 60)
+    assert len(long.text) < 128
+    examples = tuple(Example(f"t-{n}", "t", seed, "a", ("b",)) for n in range(3))
+    for instructions, sets, words in (
+        ((seed,), ["evaluate.max_new_tokens=127"], "lower evaluate.max_new_tokens"),
+        ((seed, long), [], "leave that wording out of the variants"),
+    ):
+        task = Task("t", instructions, examples[1:], examples[:1], "exact")
+        for settings in ("skip", "refuse"):
+            with pytest.raises(DataError, match=words):
+                unseen.cautions(
+                    load(skipping, [*sets, f"stream.bad_rows={settings}"]), Stream("s", ((task,),))
+                )
 
 
 def test_a_wording_for_evaluation_is_counted_before_the_run(skipping):

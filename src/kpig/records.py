@@ -128,7 +128,7 @@ class Task:
         return self.instructions if example.instruction in self._shared else (example.instruction,)
 
     def longest_wording(self, example: Example) -> Instruction:
-        """The longest of the `wordings` of an example, in characters; of equal ones the first."""
+        """The longest of the `wordings` of an example, in bytes of UTF-8; of equal ones the first."""
         return self._longest if example.instruction in self._shared else example.instruction
 
     def new_wordings(self, example: Example) -> tuple[Instruction, ...]:
@@ -148,7 +148,7 @@ class Task:
 
     @cached_property
     def _longest(self) -> Instruction:
-        return max(self.instructions, key=lambda one: len(one.text))
+        return max(self.instructions, key=lambda one: len(one.text.encode()))
 
 
 def wordings(example: Example, instructions: tuple[Instruction, ...]) -> tuple[Instruction, ...]:

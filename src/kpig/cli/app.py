@@ -17,6 +17,7 @@ from kpig.records import HELD_OUT, SEEN, Stream, Task
 if TYPE_CHECKING:
     from kpig.config import ModelSection, RunConfig
     from kpig.report import RunRecord
+    from kpig.runs.fitting import Fitter
     from kpig.runs.folder import RunDir
     from kpig.runs.served import Served
 
@@ -271,8 +272,8 @@ def _tasks_at(
     from kpig.tasks import stream, suite
 
     if config := config_of(path):
-        return _capped(fitting.stream_of(config), test_per_task)
-
+        found = stream.configured(config) if for_training else fitting.stream_of(config)
+        return _capped(found, test_per_task)
     if path == SUITE:
         return _capped(suite.stream(num_train=16, num_test=test_per_task or 20), 0)
     if path != GENERAL and is_run(Path(path)):
@@ -280,14 +281,18 @@ def _tasks_at(
     reading = {} if path == GENERAL else _reading_of(like)
     if reading:
         say(f"note: {path} is read as {like} reads its tasks: {', '.join(reading)}", file=sys.stderr)
+    fitter = _fitter_of(like) if reading.get("bad_rows") == "skip" and not for_training else None
     alone = stream.load_tasks(
         path,
         test_per_task=test_per_task,
         split_by_rule=for_training,
         unanswered=unanswered,
         borrowed=bool(reading),
+        fits=fitter,
         **reading,
     )
+    if fitter:
+        fitter.tell()
     return {SEEN: alone}
 
 
@@ -306,6 +311,17 @@ def run_at(path: str, tasks: str) -> str:
             f"{tasks} says itself how its tasks are read; leave --like out, which is for files of tasks"
         )
     return path
+
+
+def _fitter_of(path: str) -> "Fitter":
+    """What leaves out the rows that do not fit the run of a model, as that run does."""
+    from kpig.runs import course
+    from kpig.runs.fitting import Fitter
+    from kpig.runs.served import step_at
+
+    step = step_at(path)
+    assert step is not None  # only a run reads otherwise than by default
+    return Fitter(course.configuration(step.run.path), step.run.path)
 
 
 def _reading_of(path: str) -> dict[str, Any]:
@@ -330,7 +346,7 @@ def _tasks_of_run(run: "RunDir", test_per_task: int) -> dict[str, Sequence[Task]
     if course.growth_of(run.path):
         found = course.whole(run.path)
     else:
-        found = fitting.stream_of(course.configuration(run.path))
+        found = fitting.stream_of(course.configuration(run.path), run.path)
         if run.read("stream.json").get("digest") != stream.digest(found):
             raise RunError(
                 f"{run.path}: its task data have changed since it began; restore them, or name the tasks"

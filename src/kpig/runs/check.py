@@ -59,13 +59,12 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     if problem := model_problem(config.model) or machine.model_problem(config.model):
         problems.append(f"[model] {problem}")
     try:
-        found = stream.configured(config)
+        found = stream.configured(config) if problems else fitting.stream_of(config)
     except KpigError as error:
         problems += [f"[stream] {error}", *_first_words(path, config)]
     else:
         problems += [f"[stream] {one}" for one in own_answers.problems((*found.tasks, *found.held_out))]
     if not problems:
-        found = fitting.fitted(config, found)
         problems = [*_arrangement_problems(config, found), *validation.problems(config, found)]
     if problems:
         raise ConfigError(listed(str(path), problems))

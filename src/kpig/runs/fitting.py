@@ -4,14 +4,17 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 from kpig.config import SUITE, RunConfig
-from kpig.errors import DataError, some
+from kpig.errors import DataError, ModelError, some
 from kpig.model import vocabulary
 from kpig.model.encoding import Encoder
 from kpig.records import Example, Instruction, Stream, Task
 from kpig.scoring import probing
 from kpig.tasks import stream
+from kpig.tasks.drafts import Draft, example_of
+from kpig.tasks.problems import brief
 
 CLOCK = "2026-01-01T12:00:00"
 """What a chat template that asks for the date is told: what is left out must be the same tomorrow."""
@@ -30,69 +33,120 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TooLong:
-    """An example that does not fit, and the tokens that it needs without its input."""
+    """An example that does not fit, and the tokens that it needs without its input.
+
+    `answer` are tokens of room for an answer, 0 where the response needs more; `wording` is the text under
+    which it does not fit, "" where that is its own instruction.
+    """
 
     example: Example
     num_tokens: int
+    answer: int = 0
+    wording: str = ""
 
 
-def stream_of(config: RunConfig) -> Stream:
+class Fitter:
+    """Leaves out of each task the rows that do not fit, before it is split, and counts them."""
+
+    def __init__(self, config: RunConfig, run: Path | None = None):
+        self.encoder = _encoder(config, run)
+        self.room = room_of(self.encoder)
+        self.most = config.evaluate.max_new_tokens
+        self.found: list[TooLong] = []
+        self.num_rows = 0
+
+    def __call__(self, draft: Draft) -> Draft:
+        """The task with the rows that fit. DataError where none does.
+
+        A row that may become a test example, because it states no split, needs room for an answer too.
+        """
+        kept = []
+        self.num_rows += len(draft.rows)
+        for row in draft.rows:
+            reserved = self.most if row.split in (None, "test") else 0
+            if found := _too_long(self.encoder, self.room, example_of(draft, row), reserved):
+                self.found.append(found)
+            else:
+                kept.append(row)
+        if not kept:
+            last = self.found[-1]
+            raise DataError(
+                f"{draft.where}: task '{draft.name}': none of its {len(draft.rows)} examples fits the model: "
+                f"{_needs(self.encoder, last)}. {_cure(last)}, or leave the task out"
+            )
+        return draft if len(kept) == len(draft.rows) else replace(draft, rows=tuple(kept))
+
+    def tell(self) -> None:
+        """Log how many rows were left out, if there are any."""
+        if self.found:
+            log.warning("%s; skipped", _sentence(self.encoder, self.found, self.num_rows))
+
+
+def stream_of(config: RunConfig, run: Path | None = None) -> Stream:
     """The stream that a run of the config learns: without what its model cannot read, where that is skipped.
 
-    Raises as `stream.configured` does, and as `fitted`.
+    `run` is the folder of such a run, whose models have the tokenizer too where the one it began with is
+    gone. Raises as `stream.configured` does, and ModelError where the tokenizer cannot be loaded.
     """
-    return fitted(config, stream.configured(config))
+    if not _skips(config):
+        return stream.configured(config)
+    fitter = Fitter(config, run)
+    found = stream.configured(config, fitter)
+    fitter.tell()
+    return found
 
 
-def fitted(config: RunConfig, tasks: Stream) -> Stream:
-    """The stream without the examples that do not fit, where the config skips rows that cannot be used.
+def _skips(config: RunConfig) -> bool:
+    return config.stream.bad_rows == "skip" and config.stream.path != SUITE
 
-    How many these are is logged. Raises DataError where a task has no training or test example left, and
-    ModelError where the tokenizer cannot be loaded.
-    """
-    if config.stream.bad_rows != "skip" or config.stream.path == SUITE:
-        return tasks
-    encoder = vocabulary.encoder_of(config.model, CLOCK)
-    found = too_long(encoder, tasks, config)
-    if not found:
-        return tasks
-    log.warning("%s; skipped", _sentence(encoder, found, tasks))
-    gone = {(one.example.task, one.example.id) for one in found}
-    learned = {task.name for task in tasks.tasks}
-    kept = {task.name: _without(task, gone, task.name in learned) for task in _all(tasks)}
-    return replace(
-        tasks,
-        steps=tuple(tuple(kept[task.name] for task in step) for step in tasks.steps),
-        held_out=tuple(kept[task.name] for task in tasks.held_out),
-    )
+
+def _encoder(config: RunConfig, run: Path | None) -> Encoder:
+    """That of the model that a config names, or else of the last one that the run has saved."""
+    try:
+        return vocabulary.encoder_of(config.model, CLOCK)
+    except ModelError:
+        saved = sorted(run.glob("steps/*/model")) if run else []
+        if not saved:
+            raise
+        return vocabulary.encoder_of(config.model.model_copy(update={"path": str(saved[-1])}), CLOCK)
 
 
 def require(encoder: Encoder, tasks: Stream, config: RunConfig) -> None:
     """DataError that tells how many examples do not fit and what the longest needs, if there are any."""
     if found := too_long(encoder, tasks, config):
-        needed = max(one.num_tokens for one in found)
-        skip = "" if config.stream.path == SUITE else ', or leave them out with stream.bad_rows = "skip"'
-        raise DataError(
-            f"{_sentence(encoder, found, tasks)}. Raise it to at least {needed}; where the model cannot, "
-            f"shorten them or take another model{skip}."
-        )
+        longest = max(found, key=lambda one: one.num_tokens)
+        skip = "" if _skips(config) or longest.wording else ', or leave them out: stream.bad_rows = "skip"'
+        num_examples = sum(len(one.train) + len(one.validation) + len(one.test) for one in _all(tasks))
+        raise DataError(f"{_sentence(encoder, found, num_examples)}. {_cure(longest)}{skip}.")
 
 
 def too_long(encoder: Encoder, tasks: Stream, config: RunConfig) -> list[TooLong]:
     """The examples that do not fit, in the order of the stream, each once.
 
-    They are tried under every wording that decides: the longest to be trained under, and those of tests. A
-    test example needs room for an answer of evaluate.max_new_tokens.
+    They are tried under every wording that they may be trained under or are tested under. A test example
+    needs room for an answer of evaluate.max_new_tokens.
     """
     room = room_of(encoder)
     found: dict[tuple[str, str], TooLong] = {}
-    for example, num_reserved in _read_and_asked(tasks, config):
-        if num_bytes_apart(encoder, example, num_reserved) > room:
-            needed = encoder.num_tokens_apart(example, num_reserved)
-            key = (example.task, example.id)
-            if needed > encoder.max_length and (key not in found or needed > found[key].num_tokens):
-                found[key] = TooLong(example, needed)
+    for example, stated, num_reserved in _read_and_asked(tasks, config):
+        one = _too_long(encoder, room, example, num_reserved)
+        key = (example.task, example.id)
+        if one and (key not in found or one.num_tokens > found[key].num_tokens):
+            found[key] = (
+                one if example.instruction == stated else replace(one, wording=example.instruction.text)
+            )
     return list(found.values())
+
+
+def _too_long(encoder: Encoder, room: int, example: Example, num_reserved: int) -> TooLong | None:
+    """What an example needs, where that is more than fits; `room` as `room_of`."""
+    if num_bytes_apart(encoder, example, num_reserved) <= room:
+        return None
+    needed = encoder.num_tokens_apart(example, num_reserved)
+    if needed <= encoder.max_length:
+        return None
+    is_short = len(encoder.response_ids(example.response)) < num_reserved
+    return TooLong(example, needed, num_reserved if is_short else 0)
 
 
 def room_of(encoder: Encoder) -> int:
@@ -119,50 +173,52 @@ def _num_bytes_of(instruction: Instruction, mask_text: str) -> int:
     return max(len(text.encode()) for text in (instruction.text, instruction.masked(mask_text)))
 
 
-def _read_and_asked(tasks: Stream, config: RunConfig) -> Iterator[tuple[Example, int]]:
-    """Every example that is learned or tested, with the room for an answer that it needs at least."""
+def _read_and_asked(tasks: Stream, config: RunConfig) -> Iterator[tuple[Example, Instruction, int]]:
+    """Every example as it is learned or tested: with its own instruction, and the room for an answer."""
     for task in tasks.tasks:
         for example in (*task.train, *task.validation):
-            yield example, 0
+            yield example, example.instruction, 0
         for example in task.train:
-            longest = task.longest_wording(example)
-            if longest != example.instruction:
-                yield replace(example, instruction=longest), 0
-    for probe in probing.probes({"": _all(tasks)}, config.evaluate):
-        yield probe.example, config.evaluate.max_new_tokens
+            for wording in task.wordings(example):
+                if wording != example.instruction:
+                    yield replace(example, instruction=wording), example.instruction, 0
+    for task in _all(tasks):
+        stated = {example.id: example.instruction for example in task.test}
+        for probe in probing.probes({"": [task]}, config.evaluate):
+            yield probe.example, stated[probe.example.id], config.evaluate.max_new_tokens
 
 
-def _sentence(encoder: Encoder, found: Sequence[TooLong], tasks: Stream) -> str:
+def _sentence(encoder: Encoder, found: Sequence[TooLong], num_examples: int) -> str:
     """How many examples do not fit, which of them needs most, and the limit; with no full stop."""
     longest = max(found, key=lambda one: one.num_tokens)
-    example, ids = longest.example, [f"{one.example.task}: {one.example.id}" for one in found]
-    parts = "the system prompt, earlier turns, " if len(encoder.messages(example)) > 1 else ""
+    ids = [f"{one.example.task}: {one.example.id}" for one in found]
     count = "1 example does" if len(found) == 1 else f"{len(found)} examples do"
     return (
-        f"{count} not fit the model even without the input ({some(ids, MOST_NAMED)}), of "
-        f"{_num_examples(tasks)}: example {example.id!r} of task {example.task!r} needs most, "
-        f"{longest.num_tokens} tokens for {parts}the instruction and the response, or room for an answer; "
-        f"the limit is {encoder.max_length}: model.max_length, or the model's own where that is lower"
+        f"{count} not fit the model even without the input ({some(ids, MOST_NAMED)}), of {num_examples}: "
+        f"{_needs(encoder, longest)}"
     )
 
 
-def _without(task: Task, gone: set[tuple[str, str]], is_learned: bool) -> Task:
-    def left(examples: Sequence[Example]) -> tuple[Example, ...]:
-        return tuple(one for one in examples if (one.task, one.id) not in gone)
+def _needs(encoder: Encoder, one: TooLong) -> str:
+    before = "the system prompt, earlier turns, " if len(encoder.messages(one.example)) > 1 else ""
+    under = f" under the wording {brief(one.wording)}" if one.wording else ""
+    answer = f"room for an answer of {one.answer}" if one.answer else "the response"
+    return (
+        f"example {one.example.id!r} of task {one.example.task!r} needs {one.num_tokens} tokens for {before}"
+        f"the instruction{under} and {answer}; the limit is {encoder.max_length}: model.max_length, or the "
+        "model's own where that is lower"
+    )
 
-    kept = replace(task, train=left(task.train), test=left(task.test), validation=left(task.validation))
-    for split, examples in (("training", kept.train if is_learned else (0,)), ("test", kept.test)):
-        if not examples:
-            raise DataError(
-                f"task '{task.name}': none of its {split} examples fits the model, so that skipping what "
-                "cannot be used leaves none; raise model.max_length, or leave the task out"
-            )
-    return kept
+
+def _cure(one: TooLong) -> str:
+    """What to do about the example that needs most, as the beginning of a sentence."""
+    where = "shorten the instruction"
+    if one.wording:
+        where = "leave that wording out of the variants"
+    elif one.answer:
+        where = "lower evaluate.max_new_tokens"
+    return f"Raise it to at least {one.num_tokens}; where the model cannot, {where} or take another model"
 
 
 def _all(tasks: Stream) -> tuple[Task, ...]:
     return (*tasks.tasks, *tasks.held_out)
-
-
-def _num_examples(tasks: Stream) -> int:
-    return sum(len(task.train) + len(task.validation) + len(task.test) for task in _all(tasks))

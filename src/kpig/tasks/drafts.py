@@ -83,17 +83,18 @@ def build(
     return Task(
         name=draft.name,
         instructions=draft.instructions,
-        train=tuple(_example(draft, row) for row in train[: train_per_task or None]),
-        test=tuple(_example(draft, row) for row in test[: test_per_task or None]),
+        train=tuple(example_of(draft, row) for row in train[: train_per_task or None]),
+        test=tuple(example_of(draft, row) for row in test[: test_per_task or None]),
         metric=draft.metric or chosen_metric(references, draft.constraints, draft.published),
         categories=draft.categories,
         constraints=draft.constraints,
         evaluation_instructions=draft.evaluation_instructions,
-        validation=tuple(_example(draft, row) for row in validation[: validation_per_task or None]),
+        validation=tuple(example_of(draft, row) for row in validation[: validation_per_task or None]),
     )
 
 
-def _example(draft: Draft, row: Row) -> Example:
+def example_of(draft: Draft, row: Row) -> Example:
+    """A row as an example of its task."""
     instruction = row.instruction or draft.instructions[0]
     return Example(
         id=row.id,

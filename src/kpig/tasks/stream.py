@@ -1,7 +1,7 @@
 """Load a stream of tasks: read, check, split, cap, put in order, and give it a digest."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -47,13 +47,15 @@ def load(
     columns: Mapping[str, str] | None = None,
     train_on: str = "last",
     bad_rows: str = "refuse",
+    fits: Callable[[Draft], Draft] | None = None,
 ) -> Stream:
     """The stream at `path` (kinds: readers.KINDS), and the held-out tasks at `held_out` (any kind).
 
     `held_out` is a path, "general" for the shipped general questions, or several of such.
 
     `columns` maps fields to the columns of the files, `train_on` is "last" or "all" assistant turns of a
-    conversation; `bad_rows` "skip" leaves out and counts what "refuse" refuses (readers.Reading).
+    conversation; `bad_rows` "skip" leaves out and counts what "refuse" refuses (readers.Reading). `fits`
+    gives each task as it was read without the rows that are to be left out.
 
     `variants` is a file of further wordings (`kpig diversify`), or a folder with a variants.json, for
     both; without it, each uses the variants.json beside its tasks, if there is one.
@@ -84,8 +86,8 @@ def load(
     drafts = _read(path, kind, problems, wordings, reading)
     held_out_drafts = _read_all(_sources(held_out), "auto", problems, wordings, reading)
     _check_wordings(wordings, [*drafts, *held_out_drafts], problems)
-    drafts = _taken(drafts, tasks, "tasks")
-    held_out_drafts = _taken(held_out_drafts, held_out_tasks, "held_out_tasks")
+    drafts = _fitting(_taken(drafts, tasks, "tasks"), fits, problems)
+    held_out_drafts = _fitting(_taken(held_out_drafts, held_out_tasks, "held_out_tasks"), fits, problems)
     _check_apart(drafts, held_out_drafts, problems)
     with problems.collected():
         steps = in_steps(drafts, tasks_per_step)
@@ -103,15 +105,19 @@ def load(
     )
 
 
-def configured(config: RunConfig) -> Stream:
-    """The stream that a config describes: the built-in suite, or tasks from files. Raises as `load` does."""
+def configured(config: RunConfig, fits: Callable[[Draft], Draft] | None = None) -> Stream:
+    """The stream that a config describes: the built-in suite, or tasks from files; `fits` as in `load`.
+
+    Raises as `load` does.
+    """
     settings = config.stream
     if settings.path == SUITE:
         built = reordered(_suite(config.suite), settings.order, settings.order_seed)
         return replace(built, held_out=(*built.held_out, *_beside_suite(settings.held_out, built)))
     chosen = settings.model_dump(exclude={"order_seed", "held_out", "columns"})
     columns = settings.columns.given
-    return load(**chosen, seed=settings.order_seed, held_out=settings.held_out or None, columns=columns)
+    held_out = settings.held_out or None
+    return load(**chosen, seed=settings.order_seed, held_out=held_out, columns=columns, fits=fits)
 
 
 def _suite(settings: SuiteSection) -> Stream:
@@ -161,13 +167,14 @@ def load_tasks(
     bad_rows: str = "refuse",
     unanswered: bool = False,
     borrowed: bool = False,
+    fits: Callable[[Draft], Draft] | None = None,
 ) -> tuple[Task, ...]:
     """All tasks at `path`, those of all steps in order, to be evaluated; none needs training examples.
 
     Examples that state no split are all test examples; with `split_by_rule` they are split as `load` does.
-    `variants`, `metrics`, `columns`, `train_on` and `bad_rows` are as for `load`. With `unanswered` rows may
-    lack the response, and have a stand-in for it: such tasks are to be asked, not scored. `borrowed`: the
-    columns are those of other data, so that these may lack them.
+    `variants`, `metrics`, `columns`, `train_on`, `bad_rows` and `fits` are as for `load`. With `unanswered`
+    rows may lack the response, and have a stand-in for it: such tasks are to be asked, not scored.
+    `borrowed`: the columns are those of other data, so that these may lack them.
     Raises ConfigError and DataError as `load` does.
     """
     limits = {"train_per_task": train_per_task, "test_per_task": test_per_task, "max_tasks": max_tasks}
@@ -176,6 +183,7 @@ def load_tasks(
     wordings = _wordings(variants, problems)
     drafts = _read(path, kind, problems, wordings, reading)
     _check_wordings(wordings, drafts, problems)
+    drafts = _fitting(drafts, fits, problems)
     unsplit: Literal["rule", "test"] = "rule" if split_by_rule else "test"
     tasks = _build_all(drafts, problems, unsplit, train_per_task, test_per_task)
     problems.check()
@@ -230,6 +238,17 @@ def _read_all(
         if count > 1:
             problems.add(f"{where}: {count} tasks are named '{name}'; names must differ")
     return list({draft.name: draft for draft in drafts}.values())
+
+
+def _fitting(drafts: list[Draft], fits: Callable[[Draft], Draft] | None, problems: Problems) -> list[Draft]:
+    """The drafts as `fits` leaves them; one that it refuses is a problem and left out."""
+    if fits is None:
+        return drafts
+    found = []
+    for draft in drafts:
+        with problems.collected():
+            found.append(fits(draft))
+    return found
 
 
 def _taken(drafts: list[Draft], names: Sequence[str], key: str) -> list[Draft]:

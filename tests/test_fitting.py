@@ -215,3 +215,19 @@ def test_rows_that_fall_to_a_task_which_others_name_are_told(tmp_path, caplog):
     assert task.name == "fruit"
     assert "rows that name no task are of task 'fruit', which other rows name" in caplog.text
     assert "(15 rows)" in caplog.text
+
+
+def test_a_sweep_is_told_before_it_starts_what_check_would_tell_of_its_runs(skipping):
+    base = skipping.read_text()
+    for change, sets, words in (
+        ('"skip"', "", ""),
+        ('"refuse"', "", "3 examples do not fit the model"),
+        ('"skip"', "patience = 2", "patience = 2 needs validation examples"),
+    ):
+        text = base.replace('bad_rows = "skip"', f"bad_rows = {change}")
+        skipping.write_text(text.replace("updates_per_step = 1", f"updates_per_step = 1\n{sets}"))
+        spec = skipping.with_name("sweep.toml")
+        spec.write_text(f'base = "{skipping.name}"\nmethods = ["replay", "sequential"]\nseeds = [0]\n')
+        done = CliRunner().invoke(app, ["sweep", str(spec), "--out", str(skipping.parent / "s"), "--dry-run"])
+        assert done.exit_code == bool(words), done.output
+        assert words in str(done.exception or "") and not (skipping.parent / "s").exists()

@@ -65,7 +65,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Stream]
     else:
         problems += [f"[stream] {one}" for one in own_answers.problems((*found.tasks, *found.held_out))]
     if not problems:
-        problems = [*_arrangement_problems(config, found), *validation.problems(config, found)]
+        problems = learning_problems(config, found)
     if problems:
         raise ConfigError(listed(str(path), problems))
     return config, found
@@ -115,13 +115,14 @@ def _method_problems(table: Mapping[str, Any]) -> list[str]:
     return chosen.problems(section)
 
 
-def _arrangement_problems(config: RunConfig, tasks: Stream) -> list[str]:
-    """What the method itself says of the config and the stream."""
+def learning_problems(config: RunConfig, tasks: Stream) -> list[str]:
+    """What the method says of the config and the stream, and settings that nothing could be decided by."""
     try:
         chosen.create(config).arrange(tasks.steps)
+        found = []
     except KpigError as error:
-        return [str(error)]
-    return []
+        found = [str(error)]
+    return [*found, *validation.problems(config, tasks)]
 
 
 def cautions(config: RunConfig, tasks: Stream) -> list[str]:

@@ -4,10 +4,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kpig.config import RunConfig
-from kpig.errors import ConfigError, KpigError
+from kpig.errors import ConfigError, DataError, KpigError, ModelError
+from kpig.model import vocabulary
+from kpig.model.folder import is_local, resolve
 from kpig.records import Stream
-from kpig.runs.check import model_problem
-from kpig.tasks import stream
+from kpig.runs import fitting
+from kpig.runs.check import learning_problems, model_problem
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,14 @@ class PlannedRun:
 def source_problems(runs: Sequence[PlannedRun]) -> Mapping[str, list[str]]:
     """Model folders and streams that cannot be used, with the names of their runs; each is looked at once.
 
-    Without names: stream orders that are one, whose runs would be the same runs.
+    And what `kpig check` would say of each run: of its method with its stream, and of examples that do not
+    fit its model. Without names: stream orders that are one, whose runs would be the same runs.
     """
     problems: dict[str, list[str]] = {}
     streams: list[tuple[PlannedRun, Stream]] = []
     for kind, key_of, look in (
         ("model", lambda config: config.model.path, _check_model),
-        ("stream", _stream_key, stream.configured),
+        ("stream", _stream_key, fitting.stream_of),
     ):
         for same in _grouped(runs, key_of):
             try:
@@ -45,7 +48,28 @@ def source_problems(runs: Sequence[PlannedRun]) -> Mapping[str, list[str]]:
             else:
                 if found is not None:
                     streams.append((same[0], found))
+                    for run, problem in _told_of(same, found):
+                        problems.setdefault(problem, []).append(run.name)
     return problems | {problem: [] for problem in _repeated_orders(streams)}
+
+
+def _told_of(runs: Sequence[PlannedRun], tasks: Stream) -> Iterator[tuple[PlannedRun, str]]:
+    """What would stop runs that learn one stream, each with the run."""
+    for run in runs:
+        for problem in learning_problems(run.config, tasks):
+            yield run, problem
+    for same in _grouped(runs, lambda config: config.model.model_dump_json() + _answer_key(config)):
+        if is_local(resolve(same[0].config.model.path)):
+            try:
+                fitting.require(vocabulary.encoder_of(same[0].config.model), tasks, same[0].config)
+            except ModelError:
+                continue  # it is told of the model's folder
+            except DataError as error:
+                yield from ((run, f"[stream] {error}") for run in same)
+
+
+def _answer_key(config: RunConfig) -> str:
+    return f"{config.evaluate.max_new_tokens} {config.evaluate.new_wordings}"
 
 
 def _grouped(runs: Sequence[PlannedRun], key_of: Callable[[RunConfig], str]) -> Collection[list[PlannedRun]]:
@@ -67,7 +91,10 @@ def _repeated_orders(streams: Sequence[tuple[PlannedRun, Stream]]) -> Iterator[s
 
 
 def _stream_key(config: RunConfig) -> str:
-    return config.stream.model_dump_json() + config.suite.model_dump_json()
+    read_with = (
+        config.model.model_dump_json() + _answer_key(config) if config.stream.bad_rows == "skip" else ""
+    )
+    return config.stream.model_dump_json() + config.suite.model_dump_json() + read_with
 
 
 def _check_model(config: RunConfig) -> None:

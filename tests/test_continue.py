@@ -15,7 +15,7 @@ from kpig import config
 from kpig.errors import ConfigError, DataError, RunError, UsageError
 from kpig.records import Example, Message, Task
 from kpig.report import read_run, write
-from kpig.runs import course, further, job, kept, starts
+from kpig.runs import course, further, gate, job, kept, starts
 from kpig.runs.folder import RunDir
 from kpig.scoring import predictions
 from kpig.tasks import constraints, digests
@@ -417,6 +417,9 @@ def test_forgotten_data_leave_instructions_and_the_scores_say_so(method, months,
     (note,) = [note for note in scores.notes if "--forget-data" in note]
     assert "3 tasks" in note and "first, last, count" in note
     assert scores.cost.replayed_examples == three.cost.replayed_examples
+    verdict = gate.judge(run)
+    assert verdict.unscored == ("count", "first", "last")
+    assert {(one.task, one.since) for one in verdict.changes} == {("held", 0), ("held", 3)}
     five = write_rows(tmp_path / "five.jsonl", task_rows("fifth", None))
     again = job.extend(run, str(five))
     assert again.final.seen.num_tasks == 2 and again.cost.replayed_examples > three.cost.replayed_examples

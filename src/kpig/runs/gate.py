@@ -16,6 +16,7 @@ from statistics import fmean, stdev
 
 from kpig.errors import KpigError, RunError, clause, some
 from kpig.records import SEED_WORDING, Prediction
+from kpig.runs import kept
 from kpig.runs.folder import RunDir, is_run
 from kpig.scoring import metrics, predictions, scores, significance
 from kpig.scoring.records import TaskScore
@@ -166,7 +167,7 @@ def judge(path: Path, max_drop: float = MAX_DROP, step: int | None = None) -> Ve
         _measured(name, told[name].group, since, told[name].metric, earlier[since][name], now[name])
         for since, name in pairs
     ]
-    gone = {name for answers in earlier.values() for name in answers} - now.keys()
+    gone = {name for since in earlier for name in _told(run, since)} - now.keys()
     return Verdict(path, number, max_drop, tuple(_corrected(changes)), tuple(sorted(gone)))
 
 
@@ -231,7 +232,8 @@ def _told(run: RunDir, number: int) -> Mapping[str, TaskScore]:
 def _answers(run: RunDir, number: int) -> dict[str, list[Prediction]]:
     """What was answered after a step, by task, in the task's own wording: all that the step was scored on.
 
-    RunError where one of these is not there, for a task that is lost must not count as one that held.
+    Tasks that the run has forgotten have no answers. RunError where any other is not whole: a task that is
+    lost must not count as one that held.
     """
     found: dict[str, list[Prediction]] = {}
     folder = run.step(number) / "predictions"
@@ -240,15 +242,22 @@ def _answers(run: RunDir, number: int) -> dict[str, list[Prediction]]:
             if one.wording == SEED_WORDING:
                 found.setdefault(one.task, []).append(one)
     told = _told(run, number)
-    if not found and told:
+    if not found and told and not all(_is_forgotten(run, name) for name in told):
         raise RunError(f"{run.step(number)} keeps no predictions; restore them, or give another step")
     for name, score in told.items():
-        if len(found.get(name, ())) != score.n:
+        num_there = len(found.get(name, ()))
+        if num_there != score.n and (num_there or not _is_forgotten(run, name)):
             raise RunError(
-                f"{folder}: task '{name}' was scored on {score.n} answers, and {len(found.get(name, ()))} "
-                "are there; restore its file, or give another step"
+                f"{folder}: task '{name}' was scored on {score.n} answers, and {num_there} are there; "
+                "restore its file, or give another step"
             )
-    return {name: found[name] for name in told}
+    return {name: found[name] for name in told if name in found}
+
+
+def _is_forgotten(run: RunDir, name: str) -> bool:
+    """Whether the run has dropped the examples of a task (kpig continue --forget-data): it keeps no test."""
+    steps = [run.step(number) for number in range(1, run.current)]
+    return any(kept.are_there(one, [name]) and not kept.read(one, name).test for one in steps)
 
 
 def _measured(

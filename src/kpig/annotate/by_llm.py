@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, Wit
 from kpig.llm import Answer, Failure, Request, TextBackend
 from kpig.llm.backend import OnProgress
 from kpig.llm.schema import Text, schema_of
+from kpig.llm.thoughts import without_thoughts
 from kpig.records import KEY_PART_KINDS, KeySpan
 from kpig.rendering import render
 from kpig.tasks.key_parts import overlapped
@@ -95,6 +96,7 @@ def find_all(
 
     An answer with a mistake is asked for once more, with the mistake shown; of the two the one with fewer
     rejections counts, the later one where they are even. `on_progress` hears of the first answers only.
+    Where neither could be read at all, the cache keeps neither: another time both are asked anew.
     Raises LlmError as the backend does.
     """
     names = list(texts)
@@ -104,13 +106,16 @@ def find_all(
         for name, answer in zip(names, answers, strict=True)
     }
     previous = {
-        name: answer.text
+        name: without_thoughts(answer.text)
         for name, answer in zip(names, answers, strict=True)
         if isinstance(answer, Answer) and first[name].rejections
     }
     again = [request(texts[name], text, first[name].rejections) for name, text in previous.items()]
     seconds = zip(previous, backend.complete(again) if again else [], strict=True)
     better = {name: _better(texts[name], first[name], answer) for name, answer in seconds}
+    useless = [name for name, one in better.items() if one.spans is None]
+    backend.forget([request(texts[name]) for name in useless])
+    backend.forget([request(texts[name], previous[name], first[name].rejections) for name in useless])
     return first | better
 
 
@@ -191,8 +196,9 @@ def _refused(raw: object, error: ValidationError) -> Rejection:
 
 def _parts(answer: Answer) -> tuple[list[Any], Rejection | None]:
     """The list of parts in an answer, whatever stands around the JSON."""
-    fenced = FENCE.search(answer.text)
-    for text in (answer.text, fenced.group(1) if fenced else "", _from_first_brace(answer.text)):
+    said = without_thoughts(answer.text)
+    fenced = FENCE.search(said)
+    for text in (answer.text, said, fenced.group(1) if fenced else "", _from_first_brace(said)):
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):

@@ -14,6 +14,7 @@ from kpig.errors import UsageError, nearest
 from kpig.llm import Progress, TextBackend
 from kpig.progress import Watcher
 from kpig.records import Example, Instruction, KeySpan, Task
+from kpig.tasks.drafts import GIVEN
 
 if TYPE_CHECKING:
     from kpig.model.learner import Learner
@@ -30,8 +31,8 @@ Finder = Callable[[Task], tuple[tuple[KeySpan, ...] | None, Cost]]
 class Annotation:
     """The key parts found for each task, in order; a task without a result is not among `spans`.
 
-    `rejections` tells by task what was refused, and why a task has no result. `own` are the instructions
-    that single examples came with, by task, with their key parts; those without a result are left out.
+    `rejections` tells by task what was refused, and why a task has no result. `own` are the `further`
+    instructions by task, with their key parts; those without a result are left out.
     """
 
     spans: Mapping[str, tuple[KeySpan, ...]]
@@ -45,6 +46,17 @@ class Annotation:
         return Counter(one.reason for found in self.rejections.values() for one in found)
 
 
+def further(task: Task) -> tuple[Instruction, ...]:
+    """The instructions beside the seed that get key parts: wordings that the data give, and examples' own."""
+    given = (one for one in task.instructions[1:] if one.origin == GIVEN)
+    return (*given, *task.own_instructions)
+
+
+def texts(tasks: Sequence[Task]) -> dict[str, frozenset[str]]:
+    """The instructions that are read for each task: its seed and the `further` ones."""
+    return {task.name: frozenset(one.text for one in (task.instruction, *further(task))) for task in tasks}
+
+
 def annotate(
     tasks: Sequence[Task],
     by: str,
@@ -53,12 +65,12 @@ def annotate(
     num_examples: int = NUM_EXAMPLES,
     watch: Watcher | None = None,
 ) -> Annotation:
-    """The key parts of every task's seed instruction, and of those that single examples came with.
+    """The key parts of every task's seed instruction, and of its `further` ones.
 
-    The latter are found by the chat model where that is the way, else by rules: gain needs several examples
-    of one instruction. `by` is one of WAYS: "llm" needs `backend`, "gain" needs `learner`, "best" uses it
-    where there is one. Gain uses the first `num_examples` training examples, or test examples of a task
-    that has no others.
+    Those that single examples came with are found by the chat model where that is the way, else by rules:
+    gain needs several examples of one instruction. `by` is one of WAYS: "llm" needs `backend`, "gain" needs
+    `learner`, "best" uses it where there is one. Gain uses the first `num_examples` training examples, or
+    test examples of a task that has no others.
     Raises UsageError for an unknown way or a missing helper, and what the ways raise.
     """
     _check(by, backend, learner)
@@ -72,10 +84,11 @@ def annotate(
 
 def _with_own(found: Annotation, tasks: Sequence[Task], seeds_too: bool) -> Annotation:
     """The same with the instructions of single examples, read beside each other and the task's first."""
-    spans, own = dict(found.spans), {}
+    spans, own = dict(found.spans), dict(found.own)
     for task in tasks:
         every = among.find_all([task.instruction.text, *(one.text for one in task.own_instructions)])
-        own[task.name] = tuple(replace(one, key_parts=every[one.text]) for one in task.own_instructions)
+        read = (replace(one, key_parts=every[one.text]) for one in task.own_instructions)
+        own[task.name] = (*own.get(task.name, ()), *read)
         if seeds_too:
             spans[task.name] = every[task.instruction.text]
     return replace(found, spans=spans, own=own)
@@ -94,9 +107,9 @@ def _check(by: str, backend: TextBackend | None, learner: Learner | None) -> Non
 
 def _by_llm(tasks: Sequence[Task], backend: TextBackend, watch: Watcher) -> Annotation:
     before, settled = backend.usage, 0
-    texts: dict[tuple[str, str], str] = {}
+    asked: dict[tuple[str, str], str] = {}
     for task in tasks:
-        texts |= {(task.name, one.text): one.text for one in (task.instruction, *task.own_instructions)}
+        asked |= {(task.name, one.text): one.text for one in (task.instruction, *further(task))}
 
     def tell(progress: Progress) -> None:
         nonlocal settled
@@ -105,8 +118,8 @@ def _by_llm(tasks: Sequence[Task], backend: TextBackend, watch: Watcher) -> Anno
         )
         settled = progress.done
 
-    with watch.phase("annotate", len(texts)):
-        found = by_llm.find_all(backend, texts, tell)
+    with watch.phase("annotate", len(asked)):
+        found = by_llm.find_all(backend, asked, tell)
     after = backend.usage
     spans = {key: one.spans for key, one in found.items() if one.spans is not None}
     seeds = {task.name: (task.name, task.instruction.text) for task in tasks}
@@ -124,25 +137,42 @@ def _by_llm(tasks: Sequence[Task], backend: TextBackend, watch: Watcher) -> Anno
                 if (task.name, one.text) in spans
             )
             for task in tasks
-            if (members := task.own_instructions)
+            if (members := further(task))
         },
         cost=Cost(requests=after.requests - before.requests, llm_tokens=after.tokens - before.tokens),
     )
 
 
 def _one_by_one(tasks: Sequence[Task], find: Finder, watch: Watcher) -> Annotation:
-    spans, rejections, cost = {}, {}, Cost()
-    with watch.phase("annotate", len(tasks)):
-        for task in tasks:
-            found, spent = find(task)
+    """The seed of each task and its given wordings: these too are of all its examples."""
+    cost = Cost()
+    spans: dict[str, tuple[KeySpan, ...]] = {}
+    own: dict[str, tuple[Instruction, ...]] = {}
+    rejections: dict[str, tuple[Rejection, ...]] = {}
+    worded = [
+        (task, one)
+        for task in tasks
+        for one in (task.instruction, *(one for one in further(task) if one.origin == GIVEN))
+    ]
+    with watch.phase("annotate", len(worded)):
+        for task, wording in worded:
+            found, spent = find(_under(task, wording))
             cost += spent
             if found is None:
                 message = "hiding the whole instruction does not change the answer clearly"
-                rejections[task.name] = (Rejection("no effect", message),)
-            else:
+                refused = Rejection("no effect", message)
+                rejections[task.name] = (*rejections.get(task.name, ()), refused)
+            elif wording == task.instruction:
                 spans[task.name] = found
+            else:
+                own[task.name] = (*own.get(task.name, ()), replace(wording, key_parts=found))
             watch.advance()
-    return Annotation(spans, rejections, cost)
+    return Annotation(spans, rejections, cost, own)
+
+
+def _under(task: Task, wording: Instruction) -> Task:
+    """The task with another of its wordings as the seed."""
+    return replace(task, instructions=(wording, *(one for one in task.instructions if one != wording)))
 
 
 def _finder(by: str, learner: Learner | None, num_examples: int) -> Finder:

@@ -1,14 +1,13 @@
 """keyparts.json: the key parts of tasks in a file made to be corrected by hand.
 
 One entry per task: `definition` (the instruction), `key_parts` (text, kind, start, end, in order), and
-where a program wrote it `made_by` and `check`. Where single examples came with instructions of their own, a
-list `own` has such an entry for each of these. A hand that corrects an entry makes it differ from its
-`check`, and an entry written by hand has none: both are the user's and are not overwritten.
+where a program wrote it `made_by` and `check`. Where the data give further wordings, or single examples came
+with instructions of their own, a list `own` has such an entry for each of these. A hand that corrects an
+entry makes it differ from its `check`, and an entry written by hand has none: both are the user's and are not
+overwritten.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from kpig.files import publish_json
 from kpig.records import Instruction
 from kpig.tasks import key_parts
+from kpig.tasks.entries import check, is_by_hand
 from kpig.tasks.readers.files import parse_object, read_text
 
 
@@ -33,15 +33,17 @@ def write(
     made_by: str,
     overwrite: bool = False,
     own: Mapping[str, Sequence[Instruction]] | None = None,
+    current: Mapping[str, Collection[str]] | None = None,
 ) -> Written:
     """Write each task's instruction and key parts into the file, beside the entries that it has.
 
-    `own` are instructions of single examples by task. Entries made by hand are kept unless `overwrite`; other
+    `own` are further instructions by task. `current` are the texts of all that a task has: what a program
+    wrote for others under 'own' is left out. Entries made by hand are kept unless `overwrite`; other
     tasks' entries stay in any case. Raises DataError where the file is there and no JSON object, RunError
     where it cannot be written.
     """
     entries = entries_of(path)
-    kept = () if overwrite else tuple(name for name in instructions if _is_by_hand(entries.get(name)))
+    kept = () if overwrite else tuple(name for name in instructions if is_by_hand(entries.get(name)))
     new = {name: entry(one, made_by) for name, one in instructions.items() if name not in kept}
     beside = {
         name: own_entries(entries.get(name), every, made_by, overwrite) for name, every in (own or {}).items()
@@ -52,6 +54,11 @@ def write(
     written = entries | new
     for name, listed in (kept_own | beside).items():
         written[name] = {**written.get(name, {}), "own": listed}
+    for name, texts in (current or {}).items():
+        if "own" in written.get(name, {}):
+            listed = [one for one in written[name]["own"] if is_by_hand(one) or one["definition"] in texts]
+            written[name] = {key: value for key, value in written[name].items() if key != "own"}
+            written[name] |= {"own": listed} if listed else {}
     publish_json(path, written)
     return Written(tuple(new), kept)
 
@@ -59,17 +66,17 @@ def write(
 def own_entries(
     before: object, instructions: Sequence[Instruction], made_by: str, overwrite: bool
 ) -> list[dict[str, Any]]:
-    """The entries of instructions of single examples, with those that a hand has made where they stand."""
+    """The entries of further instructions, with those that a hand has made where they stand."""
     stated = before.get("own", []) if isinstance(before, Mapping) else []
     by_text = {one["definition"]: one for one in stated if isinstance(one, Mapping) and "definition" in one}
-    kept = {} if overwrite else {text: dict(one) for text, one in by_text.items() if _is_by_hand(one)}
+    kept = {} if overwrite else {text: dict(one) for text, one in by_text.items() if is_by_hand(one)}
     new = {one.text: entry(one, made_by) for one in instructions}
     return list(({text: dict(one) for text, one in by_text.items()} | new | kept).values())
 
 
 def by_hand(path: Path) -> frozenset[str]:
     """The tasks whose entry in the file was made or corrected by hand; raises DataError as `write` does."""
-    return frozenset(name for name, one in entries_of(path).items() if _is_by_hand(one))
+    return frozenset(name for name, one in entries_of(path).items() if is_by_hand(one))
 
 
 def entry(instruction: Instruction, made_by: str) -> dict[str, Any]:
@@ -78,24 +85,9 @@ def entry(instruction: Instruction, made_by: str) -> dict[str, Any]:
         "definition": instruction.text,
         "key_parts": key_parts.stated(instruction.text, instruction.key_parts),
     }
-    return {**content, "made_by": made_by, "check": _check(content)}
+    return {**content, "made_by": made_by, "check": check(content)}
 
 
 def entries_of(path: Path) -> dict[str, Any]:
     """What the file holds, nothing where it is not there; raises DataError unless it is a JSON object."""
     return parse_object(read_text(path), str(path)) if path.exists() else {}
-
-
-def _is_by_hand(entry: object) -> bool:
-    """Whether there is an entry that is not, to the letter, what a program wrote."""
-    return entry is not None and (not isinstance(entry, Mapping) or entry.get("check") != _check(entry))
-
-
-def _check(content: Mapping[str, Any]) -> str:
-    """Eight hex digits that stand for definition and key parts."""
-    return check_of([content.get("definition"), content.get("key_parts")])
-
-
-def check_of(values: object) -> str:
-    """Eight hex digits that stand for JSON values, so that what a hand has changed is told."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

@@ -9,12 +9,13 @@ from typing import Any
 
 from kpig.annotate import demands
 from kpig.annotate.demand import Demand, Entry
-from kpig.annotate.keyparts import Written, check_of, entries_of
+from kpig.annotate.keyparts import Written, entries_of
 from kpig.errors import DataError, some
 from kpig.files import publish_json
 from kpig.records import Constraint, Example, Task
 from kpig.tasks import constraints
 from kpig.tasks.constraints import languages
+from kpig.tasks.entries import check_of
 
 LEAST_SHARE = 0.98
 """Of the training responses that must meet a proposal, as the shared annotation of constraints has it."""
@@ -174,16 +175,18 @@ def write(path: Path, proposed: Mapping[str, Sequence[Entry]], overwrite: bool =
     return Written(tuple(new), kept)
 
 
-def stated(path: Path, tasks: Iterable[Task]) -> frozenset[str]:
+def stated(path: Path, tasks: Iterable[Task], beside: Path | None = None) -> frozenset[str]:
     """The tasks whose constraints were made by hand: in the file, or in the rows of the task itself.
 
-    Raises DataError as `write` does.
+    `beside` is the file that is read with the tasks, where that is another one: constraints of its tasks are
+    not of their rows. Raises DataError as `write` does.
     """
     there = entries_of(path)
+    read = there if beside is None else {**entries_of(beside), **there}
     return frozenset(
         task.name
         for task in tasks
-        if is_by_hand(there.get(task.name)) or (task.constraints and task.name not in there)
+        if is_by_hand(there.get(task.name)) or (task.constraints and task.name not in read)
     )
 
 

@@ -1,17 +1,16 @@
 """The command `annotate`: find the key parts of instructions, and the constraints that they state."""
 
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from kpig import ranks
+from kpig.cli import findings
 from kpig.cli.app import (
     Device,
     DeviceOption,
@@ -23,7 +22,6 @@ from kpig.cli.app import (
     TasksPath,
     app,
     config_of,
-    print_counts,
     read_tasks,
     run_at,
     served_model,
@@ -34,8 +32,11 @@ from kpig.errors import UsageError, some
 from kpig.records import Instruction, Task
 
 if TYPE_CHECKING:
-    from kpig.annotate.job import Annotation
     from kpig.model.learner import Learner
+
+
+UNREAD = "all instructions are single examples' own"
+"""Why no constraint is proposed for a stream of such: one holds for all examples of its task."""
 
 
 class Way(StrEnum):
@@ -90,25 +91,35 @@ def annotate_tasks(
     """
     from kpig.annotate import job, keyparts
     from kpig.progress import Bars
-    from kpig.tasks import coverage
+    from kpig.tasks import coverage, system_prompts
 
     if ranks.num_started() > 1 and not (model and by in (Way.GAIN, Way.BEST)):
         raise UsageError(
             "several processes share what gain measures, and nothing else of kpig annotate; give --by gain "
             "with a --model, or start it in one process"
         )
+    if by != Way.LLM:
+        chat.refuse(f"with --by {by.value}; give --by llm to ask a chat model")
+    if model and by not in (Way.GAIN, Way.BEST):
+        raise UsageError(
+            f"--model has no effect with --by {by.value}; leave it out, or give --by gain or best"
+        )
     place, constraints_path = _places(tasks, out)
     kept = frozenset() if overwrite else ranks.by_main(lambda: keyparts.by_hand(place))
-    every = read_tasks(tasks, for_training=True, like=run_at(like, tasks))
-    chosen = [task for task in every if task.name not in kept or task.own_instructions]
+    every = _read(tasks, like, overwrite)
+    chosen = [task for task in every if task.name not in kept or job.further(task)]
+    for caution in system_prompts.cautions(every):
+        say(f"note: {caution}; then give that config as TASKS, or --like a run that has it", file=sys.stderr)
     backend = chat.backend(device) if by == Way.LLM else None
+    if backend is not None:
+        _announce(len(frozenset().union(*job.texts(chosen).values())), len(chosen))
     learner = ranks.everywhere(lambda: _learner(model, tasks, device, dtype, max_length))
     found = job.annotate(chosen, by.value, backend, learner, examples, Bars())
     texts = {task.name: task.instruction.text for task in chosen}
     entries = {name: Instruction(texts[name], one) for name, one in found.spans.items() if name not in kept}
-    ranks.by_main(lambda: keyparts.write(place, entries, by.value, overwrite, found.own))
-    show(_annotated(found, texts))
-    print_counts("rejected", found.num_rejected)
+    ranks.by_main(lambda: keyparts.write(place, entries, by.value, overwrite, found.own, job.texts(chosen)))
+    show(findings.table(found, texts))
+    findings.tell_rejected(found)
     if found.cost.requests:
         say(f"paid for {found.cost.requests} requests, {found.cost.llm_tokens} tokens")
     if found.cost.forward_tokens:
@@ -117,27 +128,42 @@ def annotate_tasks(
         f"key parts of {len(entries)} tasks: {place} ({len(kept)} made by hand were kept); "
         f"look: kpig show {tasks}" + (f" --like {like}" if like else "")
     )
-    if found.own:
-        count = sum(map(len, found.own.values()))
-        found_by = "by the chat model" if by == Way.LLM else "by rules"
-        say(
-            f"note: in {len(found.own)} of them ({some(list(found.own))}) examples have instructions of "
-            f"their own: key parts of {count} more were found {found_by}, under 'own'; no constraints are "
-            "proposed for them, state 'constraints' in their rows"
-        )
+    findings.tell_further(found, chosen, by.value)
     for caution in coverage.cautions(entries.items()):
         say(f"note: {caution}")
-    nothing = [name for name, one in entries.items() if not one.key_parts]
-    if nothing:
-        other = "by rules" if by == Way.LLM else "--by llm"
-        say(
-            f"note: none were found in {len(nothing)} of them ({some(nothing)}): write them by hand, or try "
-            f"--by gain with a model of yours, or {other} (rules read English)"
-        )
+    findings.tell_bare([name for name in texts if name not in kept and not found.spans.get(name)], by.value)
     if propose:
-        ranks.by_main(lambda: _propose(every, constraints_path, overwrite))
+        ranks.by_main(lambda: _propose(every, constraints_path, _places(tasks, None)[1], overwrite))
     if backend is not None:
         backend.raise_if_spent()
+        backend.raise_if_failed("What was found is kept.")
+        findings.raise_if_useless(found)
+
+
+def _read(tasks: str, like: str, overwrite: bool) -> tuple[Task, ...]:
+    """The tasks, whatever wording their old key parts are of: those that a program wrote are made anew."""
+    from kpig.tasks.readers.annotations import renewing
+
+    with renewing(overwrite) as renewal:
+        found = read_tasks(tasks, for_training=True, like=run_at(like, tasks))
+    if renewal.stale:
+        names = list(renewal.stale)
+        say(
+            f"note: key parts of {len(names)} tasks ({some(names)}) are of another wording than their "
+            f"instruction and are made anew; of {names[0]} {renewal.stale[names[0]]}",
+            file=sys.stderr,
+        )
+    return found
+
+
+def _announce(num_texts: int, num_tasks: int) -> None:
+    """Say before the first request how many there may be."""
+    say(
+        f"note: the chat model is asked about {num_texts} instructions of {num_tasks} tasks: {num_texts} "
+        f"requests, {2 * num_texts} where every answer has a mistake; failed attempts come on top, answers "
+        "in the cache cost none; --max-requests bounds them",
+        file=sys.stderr,
+    )
 
 
 def _places(tasks: str, out: Path | None) -> tuple[Path, Path]:
@@ -161,20 +187,26 @@ def _places(tasks: str, out: Path | None) -> tuple[Path, Path]:
     return annotation_paths(path)
 
 
-def _propose(tasks: Sequence[Task], path: Path, overwrite: bool) -> None:
-    """Write the constraints that the instructions state and the responses meet; tell what was dropped."""
+def _propose(tasks: Sequence[Task], path: Path, beside: Path, overwrite: bool) -> None:
+    """Write the constraints that the instructions state and the responses meet; tell what was dropped.
+
+    `beside` is the file that is read with the tasks: what it holds is not stated by their rows.
+    """
     from kpig.annotate import proposals
 
-    stated = frozenset() if overwrite else proposals.stated(path, tasks)
+    stated = frozenset() if overwrite else proposals.stated(path, tasks, beside)
     found = {task.name: proposals.propose(task) for task in tasks if task.name not in stated}
     written = proposals.write(path, {name: one.kept for name, one in found.items()}, overwrite)
     count = sum(len(found[name].kept) for name in written.tasks)
-    say(
-        f"constraints of {len(written.tasks)} tasks: {path} ({count} proposed from their words; those of "
-        f"{len(stated)} tasks made by hand were kept)"
-        if count or stated
-        else f"constraints: no words of the {len(found)} instructions state one that the responses meet"
-    )
+    kept = f"those of {len(stated)} tasks made by hand were kept"
+    num_read = sum(not task.own_instructions for task in tasks if task.name in found)
+    if count:
+        say(f"constraints of {len(written.tasks)} tasks: {path} ({count} proposed from their words; {kept})")
+    elif num_read:
+        also = f"; {kept}" if stated else ""
+        say(f"constraints: no words of the {num_read} instructions state one that the responses meet{also}")
+    else:
+        say(f"constraints: none were read; {kept}" if stated else f"constraints: none were read; {UNREAD}")
     for line in proposals.told(found):
         say(line)
 
@@ -189,20 +221,3 @@ def _learner(
 
     model = served_model(path, tasks, dtype, max_length)
     return load(model.section, device=choose_device(device.value), clock=model.clock)
-
-
-def _annotated(found: "Annotation", texts: Mapping[str, str]) -> Table:
-    from kpig.tasks import coverage
-
-    table = Table("task", "key parts", "share of the text", "kinds", title="key parts", title_justify="left")
-    for name, text in texts.items():
-        spans = found.spans.get(name, ())
-        share = coverage.share(Instruction(text, spans))
-        kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(span.kind for span in spans).items())
-        table.add_row(
-            Text(name),
-            str(len(spans)) if name in found.spans else "none found",
-            f"{100 * share:.0f} %",
-            kinds,
-        )
-    return table

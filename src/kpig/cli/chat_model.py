@@ -54,6 +54,17 @@ class ChatModel:
         """Whether it is a model on this machine: a folder of that name, and no server is given."""
         return bool(self.llm) and not self.base_url and Path(self.llm).is_dir()
 
+    def refuse(self, why: str) -> None:
+        """Raise UsageError where an option of these was given though no chat model is asked, and why not."""
+        given = [
+            f"--{field.name.replace('_', '-')}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        if given:
+            have = "has" if len(given) == 1 else "have"
+            raise UsageError(f"{', '.join(given)} {have} no effect {why}, or leave the option out")
+
     def backend(self, device: Device) -> "TextBackend":
         """A server where --base-url is given, else the model in a folder of that name, else a server."""
         from kpig.llm import Budget, HttpModel, TextBackend, load_local, settings_from

@@ -11,10 +11,13 @@ from rich.text import Text
 from kpig.cli.app import Device, DeviceOption, Overwrite, TasksPath, app, print_counts, read_tasks
 from kpig.cli.chat_model import ChatModel, takes_chat_model
 from kpig.cli.screen import say, show
+from kpig.errors import UsageError
 
 if TYPE_CHECKING:
     from kpig.diversify import Report
     from kpig.llm import Progress
+
+TEMPERATURE = 0.9
 
 
 @app.command("diversify")
@@ -41,7 +44,7 @@ def diversify_tasks(
     temperature: Annotated[
         float,
         typer.Option("--temperature", min=0.0, help="Of the chat model; a local folder answers greedily."),
-    ] = 0.9,
+    ] = TEMPERATURE,
     chat: ChatModel,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
@@ -53,6 +56,13 @@ def diversify_tasks(
     from kpig.diversify import diversify, free_path, write
     from kpig.progress import Bars
 
+    if not chat.llm:
+        chat.refuse("without --llm; name the chat model with it")
+        if temperature != TEMPERATURE:
+            raise UsageError(
+                "--temperature has no effect without --llm; name the chat model with it, or leave the option "
+                "out"
+            )
     path = free_path(out, overwrite)
     chosen = read_tasks(tasks, for_training=True)
     backend = chat.backend(device) if chat.llm else None
@@ -80,7 +90,9 @@ def diversify_tasks(
         say(f"{report.num_unchecked} added rules cannot be checked by a program; read them")
     say(f"variants: {path}")
     if backend is not None:
-        backend.raise_if_spent(f"Give --overwrite then: {path} holds what there is so far.")
+        advice = f"Give --overwrite then: {path} holds what there is so far."
+        backend.raise_if_spent(advice)
+        backend.raise_if_failed(advice)
 
 
 def _spent(progress: "Progress") -> str:

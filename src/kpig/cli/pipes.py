@@ -36,6 +36,7 @@ def _outlasting(stream: TextIO) -> TextIO:
         pipe,
         encoding=stream.encoding,
         errors=stream.errors,
-        line_buffering=stream.line_buffering,
+        # PYTHONUNBUFFERED sets the other: without a line's end it would wait here in the buffer.
+        line_buffering=stream.line_buffering or stream.write_through,
         write_through=stream.write_through,
     )

@@ -41,7 +41,7 @@ def show_tasks(
     Example: [bold]kpig show suite --task reverse-period --model tiny[/bold]
     """
     from kpig.progress import Screen
-    from kpig.tasks import show
+    from kpig.tasks import show, system_prompts
 
     chosen = {one.name: one for one in read_tasks(tasks, for_training=True, like=run_at(like, tasks))}
     if task and task not in chosen:
@@ -57,6 +57,8 @@ def show_tasks(
             page = html / f"{name_for(one.name)}.html"
             publish(page, show.html(one, prompts=prompts(one)))
             say(page)
+    for caution in system_prompts.cautions([chosen[task]] if task else list(chosen.values())):
+        say(f"note: {caution}; then show that config")
 
 
 def _prompts(tasks: str, path: str) -> "Callable[[Task], Prompts]":

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
 
 from kpig.llm.exchange import Request
 from kpig.llm.schema import Text, schema_of
+from kpig.llm.thoughts import without_thoughts
 from kpig.records import KEY_PART_KINDS, Task
 from kpig.tasks.constraints import CONSTRAINTS
 
@@ -191,8 +192,10 @@ def _schema(way: str) -> Mapping[str, Any]:
 def read_answer(text: str, way: str) -> list[Candidate]:
     """The rewordings in an answer. Raises Malformed for anything but the JSON asked for.
 
-    One fence of backticks around the whole answer is taken off: many models cannot leave it away.
+    One fence of backticks around the whole answer is taken off: many models cannot leave it away. So are
+    thoughts before it.
     """
+    text = text if _is_json(text) else without_thoughts(text)
     if len(text) > MAX_ANSWER_CHARACTERS:
         raise Malformed(f"the answer has {len(text)} characters; give the JSON only")
     try:
@@ -206,6 +209,11 @@ def read_answer(text: str, way: str) -> list[Candidate]:
     if not variants:
         raise Malformed('the list "variants" is empty')
     return [_candidate(one, RuledWording if way == "constraint" else NamedWording) for one in variants]
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text begins as the answer must: then what looks like the end of thoughts is a part of it."""
+    return text.lstrip().startswith("{")
 
 
 def _unfenced(text: str) -> str:

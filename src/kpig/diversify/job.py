@@ -188,12 +188,16 @@ def _write_offline(
 
 @dataclass(frozen=True)
 class _Turn:
-    """A request on its way for a task; `retried` marks the second and last one of a wish."""
+    """A request on its way for a task; `retried` marks the second and last one of a wish.
+
+    `unread` is the request before it, where its answer could not be read.
+    """
 
     work: _Work
     ask: Ask
     request: Request
     retried: bool = False
+    unread: tuple[Request, ...] = ()
 
 
 def _write_by_llm(
@@ -203,12 +207,18 @@ def _write_by_llm(
     seed: int,
     on_progress: Callable[[Progress], None] | None,
 ) -> None:
-    """Ask once for everything, then once more for what is missing, showing each answer's mistakes."""
+    """Ask once for everything, then once more for what is missing, showing each answer's mistakes.
+
+    Where an answer to the last request cannot be read, the cache does not keep it.
+    """
     turns = [
         _Turn(work, ask, by_llm.request_for(ask, temperature, seed)) for work in works for ask in _asks(work)
     ]
     while turns:
         outcomes = backend.complete([turn.request for turn in turns], on_progress)
+        for turn, outcome in zip(turns, outcomes, strict=True):
+            if turn.retried and isinstance(outcome, Answer) and not _is_readable(turn, outcome):
+                backend.forget([*turn.unread, turn.request])
         taken = [
             _take(turn, outcome, backend.source.model) for turn, outcome in zip(turns, outcomes, strict=True)
         ]
@@ -238,7 +248,16 @@ def _take(turn: _Turn, outcome: Answer | Failure, model: str) -> _Turn | None:
         return None
     mistakes = mistakes or [f"only {num_kept} rewordings were given"]
     again = by_llm.retry_of(turn.request, outcome.text, mistakes, wanted)
-    return replace(turn, ask=replace(turn.ask, count=wanted), request=again, retried=True)
+    unread = () if _is_readable(turn, outcome) else (turn.request,)
+    return replace(turn, ask=replace(turn.ask, count=wanted), request=again, retried=True, unread=unread)
+
+
+def _is_readable(turn: _Turn, answer: Answer) -> bool:
+    """Whether the answer holds rewordings, good or bad."""
+    try:
+        return not answer.truncated and bool(by_llm.read_answer(answer.text, turn.ask.way))
+    except Malformed:
+        return False
 
 
 def _mistakes(turn: _Turn, answer: Answer, model: str) -> list[str]:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from kpig.errors import clause
 from kpig.llm.budget import Budget
 from kpig.llm.cache import AnswerCache, content_key
-from kpig.llm.exchange import Answer, Failure, Outcome, Progress, Request, Usage
+from kpig.llm.exchange import BUDGET, Answer, Failure, LlmError, Outcome, Progress, Request, Usage
 
 Deliver = Callable[[int, Outcome], None]
 OnProgress = Callable[[Progress], None]
@@ -72,6 +73,10 @@ class TextBackend:
             self._unanswered += [one for one in outcomes if isinstance(one, Failure)]
             return outcomes
 
+    def forget(self, requests: Sequence[Request]) -> None:
+        """Keep no answer to these requests: whoever read them could not use them, so they are asked anew."""
+        self.cache.drop([content_key(self.source.model, request) for request in requests])
+
     def raise_if_spent(self, advice: str = "") -> None:
         """Raise BudgetError when any request of this object's life was left unanswered for want of budget.
 
@@ -79,6 +84,21 @@ class TextBackend:
         `advice` says what else to heed when it is run again.
         """
         self.budget.raise_if_spent(self._unanswered, advice)
+
+    def raise_if_failed(self, advice: str = "") -> None:
+        """Raise LlmError when any request of this object's life failed for another reason than the budget.
+
+        For the end of a job, as `raise_if_spent`.
+        """
+        failed = [one for one in self._unanswered if isinstance(one, Failure) and one.reason != BUDGET]
+        if failed:
+            last = failed[-1]
+            why = f"{last.reason}: {clause(last.detail)}" if last.detail else last.reason
+            message = (
+                f"{len(failed)} requests to {self.source.model} were left without an answer (the last: "
+                f"{why}). Answers so far are in the cache: run again to ask for the others."
+            )
+            raise LlmError(f"{message} {advice}".rstrip())
 
     def _ask(self, job: "_Job") -> None:
         """Ask for what nobody else is asking for, then look what others were given, or wait for them."""

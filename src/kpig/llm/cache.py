@@ -86,6 +86,12 @@ class AnswerCache:
             _insert(connection, key, model, answer)
             connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self._owner))
 
+    def drop(self, keys: Sequence[str]) -> None:
+        """Keep the answers under these keys no longer, where there are any."""
+        if keys:
+            with self._database.writing() as connection:
+                connection.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in keys])
+
     def claim(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that are this object's to ask now: without an answer, and nobody else's.
 

@@ -17,7 +17,6 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Any
 
 from pydantic import SecretStr
 
@@ -26,6 +25,7 @@ from kpig.llm import trouble, wire
 from kpig.llm.backend import Deliver
 from kpig.llm.budget import Budget
 from kpig.llm.exchange import BUDGET, Answer, Failure, LlmError, Outcome, Request
+from kpig.llm.form import Form
 from kpig.llm.reply import detail, parse
 from kpig.llm.settings import HttpSettings, read_key
 from kpig.llm.trouble import Trouble
@@ -36,8 +36,8 @@ NOTABLE_WAIT_S = 5.0
 """Seconds from which a wait is told. Chosen: nobody wonders before."""
 
 STOPPED = Failure("stopped", "the job ended before this request")
-NO_SCHEMA = (400, 422)
-"""Statuses with which servers refuse what a request holds; one with a JSON schema is sent again without."""
+REFUSED_FORM = (400, 422)
+"""Statuses of servers that refuse what a request holds; it is sent again in another form, if one is left."""
 
 NO_CONNECTION = ("ConnectError", "ProxyError")
 """Exceptions of httpx for a connection that never came about: nothing was sent, so nothing is billed."""
@@ -62,8 +62,10 @@ class HttpModel:
         self._key = SecretStr(read_key(settings, environment))
         wire.require_client()
         self._answered = False
-        self._takes_schema = True
+        self._form = Form(settings.limit_parameter)
         self._failures_in_a_row = 0
+        self._num_timed_out = 0
+        self._num_on_the_wire = 0
         self._lock = threading.Lock()
 
     def answer(self, requests: Sequence[Request], deliver: Deliver, budget: Budget) -> None:
@@ -89,26 +91,31 @@ class HttpModel:
             futures = [pool.submit(answer_one, index) for index in range(len(requests))]
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
+        except BaseException as error:
+            stop.set()
+            if not isinstance(error, Exception):  # a signal that whoever called us has made an exception of
+                self._tell_interrupt()
+            raise
         finally:
             stop.set()
             pool.shutdown(wait=True)
 
     def _ask(self, request: Request, budget: Budget, stop: threading.Event, post: Post) -> Outcome:
         """Attempts until there is an answer, no hope, no retry left or no budget."""
-        with_schema = request.json_schema is not None and self._takes_schema
-        retry = 0
+        form, retry = self._form, 0
         while not stop.is_set():
             if not budget.reserve(request):
                 return Failure(BUDGET, "not sent: the budget is spent")
-            result = self._paid_attempt(request, with_schema, budget, post)
+            result = self._paid_attempt(request, form, budget, post)
             if isinstance(result, Answer):
-                self._answered = True
-                self._failures_in_a_row = 0
-                self._takes_schema &= with_schema or request.json_schema is None
+                self._keep(form, request)
                 return result
-            if with_schema and result.status in NO_SCHEMA:
-                with_schema = False
+            other = form.without(result.failure.detail, request, self.settings.limit_parameter)
+            if result.status in REFUSED_FORM and other is not None:
+                form = other
                 continue
+            if result.failure.reason == "timeout":
+                self._tell_timeout(result, retry)
             spent = retry == self.settings.max_retries
             self._raise_if_hopeless(result, spent)
             if spent or not result.again:
@@ -119,6 +126,16 @@ class HttpModel:
             self._tell_wait(result, pause, retry)
             stop.wait(pause)
         return STOPPED
+
+    def _keep(self, form: Form, request: Request) -> None:
+        """After an answer: later requests begin with the form that had it, and what it left out is told."""
+        with self._lock:
+            self._answered = True
+            self._failures_in_a_row = 0
+            before, self._form = self._form, self._form.learned(form, request)
+            changes = self._form.changes(before)
+        for parameter, what in changes.items():
+            log.warning("%s refuses '%s': %s", self.settings.base_url, parameter, what)
 
     def _raise_if_hopeless(self, result: Trouble, spent: bool) -> None:
         if result.hopeless and (result.certain or not self._answered or (result.again and spent)):
@@ -143,6 +160,25 @@ class HttpModel:
         settings = self.settings
         return trouble.wait_before(retry, result.wait_s, settings.backoff_s, settings.max_wait_s, self._rng)
 
+    def _tell_timeout(self, result: Trouble, retry: int) -> None:
+        """Say each: a server that hangs is else silent for as long as all attempts take together."""
+        with self._lock:
+            self._num_timed_out += 1
+            count = self._num_timed_out
+        attempts = f"attempt {retry + 1} of {self.settings.max_retries + 1} at a request"
+        # One text with its number in it: of messages that a format makes alike only the first is shown.
+        log.warning(f"{self.settings.base_url}: {result.failure.detail}: {attempts}, time-out {count} so far")
+
+    def _tell_interrupt(self) -> None:
+        with self._lock:
+            count = self._num_on_the_wire
+        if count:
+            log.warning(
+                "interrupted; waiting up to %g s for %d answers that may be paid for; Ctrl-C again ends now",
+                self.settings.timeout_s,
+                count,
+            )
+
     def _tell_wait(self, result: Trouble, pause: float, retry: int) -> None:
         """Say a wait that is long, or shorter than the server asked for by as much."""
         if max(pause, result.wait_s) < NOTABLE_WAIT_S:
@@ -159,25 +195,28 @@ class HttpModel:
             self.settings.max_wait_s,
         )
 
-    def _paid_attempt(
-        self, request: Request, with_schema: bool, budget: Budget, post: Post
-    ) -> Answer | Trouble:
+    def _paid_attempt(self, request: Request, form: Form, budget: Budget, post: Post) -> Answer | Trouble:
         result: Answer | Trouble | None = None
+        with self._lock:
+            self._num_on_the_wire += 1
         try:
-            result = self._attempt(request, with_schema, post)
+            result = self._attempt(request, form, post)
             return result
         finally:
+            with self._lock:
+                self._num_on_the_wire -= 1
             answer = result if isinstance(result, Answer) else None
             billed = isinstance(result, Trouble) and result.may_be_billed
             budget.settle(request, answer, may_be_billed=billed)
 
-    def _attempt(self, request: Request, with_schema: bool, post: Post) -> Answer | Trouble:
+    def _attempt(self, request: Request, form: Form, post: Post) -> Answer | Trouble:
         """One request on the wire. The client's exceptions carry headers, so they end here."""
         import openai
 
         timeout_s = self.settings.timeout_s
         try:
-            return parse(post(self._body(request, with_schema)), request, self._key.get_secret_value())
+            body = form.body(self.settings.model, request)
+            return parse(post(body), request, self._key.get_secret_value())
         except (openai.APITimeoutError, TimeoutError):
             return trouble.timed_out(timeout_s)
         except openai.APIConnectionError as error:
@@ -189,18 +228,6 @@ class HttpModel:
             return trouble.timed_out(timeout_s) if is_timeout else trouble.cut_off(type(error).__name__)
         except ValueError as error:
             return trouble.malformed(self._clean(str(error)))
-
-    def _body(self, request: Request, with_schema: bool) -> dict[str, Any]:
-        body: dict[str, Any] = {"model": self.settings.model, "messages": request.messages}
-        body[self.settings.limit_parameter] = request.max_tokens
-        if request.temperature is not None:
-            body["temperature"] = request.temperature
-        if request.seed is not None:
-            body["seed"] = request.seed
-        if with_schema:
-            schema = {"name": "answer", "schema": dict(request.json_schema or {}), "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return body
 
     def _no_answer(self, cause: BaseException) -> Trouble:
         """What stands behind the client's "connection error"."""
@@ -217,6 +244,8 @@ class HttpModel:
         if 300 <= status < 400:
             return trouble.redirected(url, status, self._clean(error.headers.get("location", "")))
         code, words = _code_and_words(error.body)
+        if status in REFUSED_FORM and (parameter := _parameter(error.body)) not in words:
+            words = f"{words} ({parameter})"
         words = self._clean(words)
         if status in (401, 403):
             return trouble.rejected_key(url, self.settings.key_variable, status)
@@ -235,6 +264,15 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     """
     loaded = (sys.modules.get(name) for name in ("httpx", "httpx2"))
     return tuple(library.HTTPError for library in loaded if library is not None)
+
+
+def _parameter(body: bytes) -> str:
+    """The parameter that an error's body names beside its words, as OpenAI does; "" for none."""
+    try:
+        named = json.loads(body)["error"]["param"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return named if isinstance(named, str) else ""
 
 
 def _code_and_words(body: bytes) -> tuple[str, str]:

@@ -13,6 +13,9 @@ from kpig.llm.exchange import Failure
 TRANSIENT = (408, 409, 425, 429)
 """Statuses that pass, beside all from 500 on: request time-out, conflict, too early, too many requests."""
 
+REFUSED = "refused"
+"""The reason of a failure that the server means: the same request would be refused again."""
+
 NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 """OpenAI's error codes for an account without credit. They come with status 429, yet waiting does not
 help."""
@@ -65,7 +68,7 @@ def redirected(base_url: str, status: int, location: str) -> Trouble:
         "prompt would go there too. If it is the server you mean, give its address as --base-url (base_url "
         "in a config)."
     )
-    failure = Failure("refused", f"HTTP {status}: a redirect, not followed")
+    failure = Failure(REFUSED, f"HTTP {status}: a redirect, not followed")
     return Trouble(failure, hopeless=message, certain=True, status=status)
 
 
@@ -82,6 +85,12 @@ def compressed(base_url: str, encoding: str) -> Trouble:
 def gives_up(base_url: str, count: int, last: Failure) -> str:
     """What to tell the user when requests fail one after another."""
     why = f"{last.reason}: {clause(last.detail)}" if last.detail else last.reason
+    if last.reason == REFUSED:
+        return (
+            f"{base_url}: {count} requests in a row were refused or had no answer (the last: {why}); "
+            "stopped. The server would refuse it again: mend what it names, take another model, or allow "
+            "more of them with --max-failures (max_failures in a config)."
+        )
     return (
         f"{base_url}: {count} requests in a row had no answer, each after its retries (the last: {why}); "
         "stopped. Answers so far are in the cache: give the same command again later to go on from them, or "
@@ -98,11 +107,11 @@ def of_status(status: int, code: str, words: str, wait_s: float) -> Trouble:
             f"the account has no credit left ({clause(text)}). Top it up and run again: answers so far are "
             "kept."
         )
-        return Trouble(Failure("refused", text), hopeless=message, certain=True, status=status)
+        return Trouble(Failure(REFUSED, text), hopeless=message, certain=True, status=status)
     if status in TRANSIENT or status >= 500:
         reason = "rate_limit" if status == 429 else "timeout" if status == 408 else "server_error"
         return Trouble(Failure(reason, text), again=True, status=status, wait_s=wait_s)
-    return Trouble(Failure("refused", text), status=status)
+    return Trouble(Failure(REFUSED, text), status=status)
 
 
 def rejected_key(base_url: str, key_variable: str, status: int) -> Trouble:
@@ -114,7 +123,7 @@ def rejected_key(base_url: str, key_variable: str, status: int) -> Trouble:
     )
     message = f"{base_url} rejected the key (HTTP {status}); {remedy}, with access to the model."
     certain = status == 401
-    return Trouble(Failure("refused", f"HTTP {status}"), hopeless=message, certain=certain, status=status)
+    return Trouble(Failure(REFUSED, f"HTTP {status}"), hopeless=message, certain=certain, status=status)
 
 
 def not_found(base_url: str, model: str, words: str) -> Trouble:
@@ -123,7 +132,7 @@ def not_found(base_url: str, model: str, words: str) -> Trouble:
         f"{base_url} has no model {model!r}, or no chat completions ({clause(words)}). "
         "Check model and base_url; most base URLs end in /v1."
     )
-    return Trouble(Failure("refused", words), hopeless=message, certain=True, status=404)
+    return Trouble(Failure(REFUSED, words), hopeless=message, certain=True, status=404)
 
 
 def asked_wait(headers: Mapping[str, str]) -> float:

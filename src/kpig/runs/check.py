@@ -3,7 +3,6 @@
 Torch loads where LoRA is to be put on a model, and for a method of a third party.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from kpig.methods import chosen
 from kpig.model.folder import adapter_problem, check_folder, resolve
 from kpig.records import Example, Stream, Task
 from kpig.runs import fitting, machine, trackers, validation
-from kpig.tasks import coverage, own_answers, stream
+from kpig.tasks import coverage, own_answers, stream, system_prompts
 from kpig.tasks.matching import collisions, normalize
 from kpig.tasks.metric_choice import share_unread
 
@@ -150,16 +149,16 @@ def _has_key_parts(task: Task) -> bool:
 
 
 def _bare_example_cautions(config: RunConfig, tasks: Stream) -> list[str]:
-    """A sentence where examples with instructions of their own have no key parts, though kpig needs them."""
-    own = [task for task in tasks.tasks if task.own_instructions and _has_key_parts(task)]
-    examples = [example for task in own for example in task.train]
+    """A sentence where examples are bare in tasks that have key parts elsewhere, though kpig needs them."""
+    partly = [task for task in tasks.tasks if _has_key_parts(task)]
+    examples = [example for task in partly for example in task.train]
     bare = sum(not example.instruction.key_parts for example in examples)
     if config.method.name != "kpig" or not bare:
         return []
     return [
-        f"{bare} of {len(examples)} training examples in tasks with instructions per example have no key "
-        "parts: kpig learns these as replay does; find them with kpig annotate, or state 'key_parts' in "
-        "their rows"
+        f"{bare} of {len(examples)} training examples in tasks with key parts have an instruction or a "
+        "wording without any: kpig learns these as replay does; find key parts with kpig annotate, or state "
+        "'key_parts' in their rows"
     ]
 
 
@@ -177,26 +176,13 @@ def own_instruction_cautions(tasks: Sequence[Task]) -> list[str]:
 
 def data_cautions(tasks: Sequence[Task]) -> list[str]:
     """Sentences about examples that contradict or repeat each other, and about system prompts."""
-    found = [
+    return [
         *_contradiction_cautions(tasks),
         *_repetition_cautions(tasks),
         *_repeated_test_cautions(tasks),
         *_leak_cautions(tasks),
+        *system_prompts.cautions(tasks),
     ]
-    prompts = Counter(
-        message.text
-        for task in tasks
-        for example in (*task.train, *task.test)
-        for message in example.context[:1]
-        if message.role == "system"
-    )
-    if prompts and (most := prompts.most_common(1)[0])[1] > 1:
-        found.append(
-            f"{prompts.total()} examples have a system prompt, {most[1]} of them "
-            f"{most[0][:MOST_SHOWN_CHARACTERS]!r}: the user's last turn is their instruction. Where the "
-            'system prompt is it, set [stream.columns] instruction = "system"'
-        )
-    return found
 
 
 def _contradiction_cautions(tasks: Sequence[Task]) -> list[str]:

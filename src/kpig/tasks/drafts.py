@@ -12,6 +12,9 @@ from kpig.tasks.metric_choice import chosen_metric
 
 VALIDATION = "validation"
 SPLITS = ("train", "test", VALIDATION)
+GIVEN = "given"
+"""The origin of a further wording of a task's instruction that the data declare."""
+
 OWN = "own"
 """The origin of an instruction that single rows of a task came with: no wording of the task's."""
 

@@ -1,6 +1,8 @@
 """Key parts and constraints in files of their own beside the tasks."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from kpig.errors import DataError, nearest
 from kpig.records import Constraint, KeySpan
 from kpig.tasks import constraints
+from kpig.tasks.entries import is_intact
 from kpig.tasks.key_parts import locate
 from kpig.tasks.problems import Problems
 from kpig.tasks.readers.files import (
@@ -24,6 +27,36 @@ KEY_PARTS_KEYS, KEY_PART_KEYS = (
     ("text", "kind", "start", "end"),
 )
 
+MOST_SHOWN, SHOWN_BEFORE = 40, 15
+"""Characters of two texts from where they part, and of what stands before. Chosen: half a line each."""
+
+
+@dataclass
+class Renewal:
+    """Key parts are read to be found anew; `stale` are the tasks whose entry is of another wording.
+
+    Such an entry is passed over where a program wrote it, and with `replaces` every entry is.
+    """
+
+    replaces: bool
+    stale: dict[str, str] = field(default_factory=dict)
+    """For each task where the wordings part."""
+
+
+_renewal: ContextVar[Renewal | None] = ContextVar("renewal", default=None)
+"""Of the reading that goes on. It concerns this file alone, and several layers call it."""
+
+
+@contextmanager
+def renewing(replaces: bool) -> Iterator[Renewal]:
+    """While this lasts, tasks are read to be annotated again: their own old entries are no hindrance."""
+    renewal = Renewal(replaces)
+    token = _renewal.set(renewal)
+    try:
+        yield renewal
+    finally:
+        _renewal.reset(token)
+
 
 @dataclass(frozen=True)
 class Annotations:
@@ -36,18 +69,19 @@ class Annotations:
 
     def spans(self, name: str, text: str) -> tuple[KeySpan, ...]:
         """The key parts of the task's seed instruction `text`; raises DataError where they do not fit it."""
-        if name not in self.key_parts:
+        renewal = _renewal.get()
+        if name not in self.key_parts or (renewal is not None and renewal.replaces):
             return ()
         where = f"{self.key_parts_path}: task '{name}'"
         entry = typed(self.key_parts[name], dict, where, "an object with 'key_parts'")
         _check_entry(entry, where)
         if "key_parts" not in entry and "own" in entry:
             return ()
-        if entry.get("definition", text) != text:
-            raise DataError(
-                f"{where}: 'definition' differs from the task's instruction {text[:60]!r}; "
-                "annotate that wording, or name the config whose [stream.columns] read it as annotated"
-            )
+        if (definition := entry.get("definition", text)) != text:
+            if renewal is None or not is_intact(entry):
+                raise DataError(f"{where}: {_differs(definition, text, is_intact(entry))}")
+            renewal.stale[name] = _parting(definition, text)
+            return ()
         return locate(text, entry.get("key_parts"), where)
 
     def own_key_parts(self, name: str) -> dict[str, Mapping[str, Any]]:
@@ -64,7 +98,8 @@ class Annotations:
 
     def own_spans(self, name: str, text: str, own: Mapping[str, Mapping[str, Any]]) -> tuple[KeySpan, ...]:
         """The key parts of such an instruction, from what `own_key_parts` found; DataError as for `spans`."""
-        if text not in own:
+        renewal = _renewal.get()
+        if text not in own or (renewal is not None and renewal.replaces):
             return ()
         where = f"{self.key_parts_path}: task '{name}': own {text[:40]!r}"
         _check_entry(own[text], where)
@@ -79,6 +114,36 @@ class Annotations:
         known = set(known)
         refuse_strangers(self.key_parts_path, self.key_parts, known, problems)
         refuse_strangers(self.constraints_path, self.constraints, known, problems)
+
+
+def _differs(definition: object, text: str, is_made: bool) -> str:
+    """What to tell of an entry whose definition is not the instruction, and what to do about it."""
+    remedy = (
+        "give kpig annotate again"
+        if is_made
+        else "correct the entry by hand or delete it, or give kpig annotate with --overwrite, which replaces "
+        "all entries"
+    )
+    return (
+        f"'definition' differs from the task's instruction: {_parting(definition, text)}. Where the data are "
+        "read otherwise than they were, name the config whose [stream.columns] read them so, or --like its "
+        f"run; else {remedy}"
+    )
+
+
+def _parting(definition: object, text: str) -> str:
+    """Where the definition of an entry and the instruction of the data part, with what stands there."""
+    if not isinstance(definition, str):
+        return f"it is {definition!r:.60} and no text"
+    pairs = zip(definition, text, strict=False)
+    place = next((at for at, pair in enumerate(pairs) if pair[0] != pair[1]), min(len(definition), len(text)))
+    start = max(0, place - SHOWN_BEFORE)
+    return f"from character {place + 1} on it has {_piece(definition, start)}, the data {_piece(text, start)}"
+
+
+def _piece(text: str, start: int) -> str:
+    end = start + MOST_SHOWN
+    return f"{'…' * (start > 0)}{text[start:end]!r}{'…' * (end < len(text))}"
 
 
 def _check_entry(entry: Mapping[str, Any], where: str) -> None:

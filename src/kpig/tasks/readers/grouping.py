@@ -10,7 +10,7 @@ from typing import Any
 
 from kpig.errors import DataError, nearest
 from kpig.records import Constraint, Instruction
-from kpig.tasks.drafts import OWN, VALIDATION, Draft, Row
+from kpig.tasks.drafts import GIVEN, OWN, VALIDATION, Draft, Row
 from kpig.tasks.key_parts import locate
 from kpig.tasks.names import check_name
 from kpig.tasks.problems import Problems
@@ -192,7 +192,7 @@ def _instructions(
 ) -> dict[str, Instruction]:
     """The task's instructions by their text, the seed first, then in order of appearance.
 
-    Those that records declare as wordings of the seed are "given"; any other is OWN, of its records alone.
+    Those that records declare as wordings of the seed are GIVEN; any other is OWN, of its records alone.
     """
     groups: dict[str, list[Record]] = {seed: []}
     for record in records:
@@ -215,7 +215,7 @@ def _instructions(
             if beside and beside != spans:
                 _note_precedence("key_parts", annotations.key_parts_path, members, problems)
         given = any("wording_of" in record.fields for record in members)
-        found[text] = Instruction(text, spans, "seed" if text == seed else "given" if given else OWN)
+        found[text] = Instruction(text, spans, "seed" if text == seed else GIVEN if given else OWN)
     return found
 
 

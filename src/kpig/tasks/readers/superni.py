@@ -7,7 +7,7 @@ from typing import Any
 
 from kpig.errors import DataError, some
 from kpig.records import Constraint, Instruction, KeySpan
-from kpig.tasks.drafts import SPLITS, Draft, Row
+from kpig.tasks.drafts import GIVEN, SPLITS, Draft, Row
 from kpig.tasks.names import check_name
 from kpig.tasks.problems import Problems
 from kpig.tasks.readers.annotations import Annotations, read_annotations
@@ -168,15 +168,18 @@ def _superni_draft(entry: _Entry, annotations: Annotations, problems: Problems) 
     where = f"{entry.path}: task '{entry.name}'"
     texts = _definitions(raw.get("Definition"), where)
     spans: tuple[KeySpan, ...] = ()
+    wordings: tuple[Instruction, ...] = ()
     demands: tuple[Constraint, ...] = ()
     with problems.collected():
         spans = annotations.spans(entry.name, texts[0])
+    with problems.collected():
+        wordings = _wordings(entry.name, texts[1:], annotations)
     with problems.collected():
         demands = annotations.demands(entry.name)
     return Draft(
         name=entry.name,
         where=str(entry.path),
-        instructions=(Instruction(texts[0], spans), *(Instruction(text, (), "given") for text in texts[1:])),
+        instructions=(Instruction(texts[0], spans), *wordings),
         rows=_superni_rows(raw.get("Instances"), entry, where, problems),
         categories=texts_of(raw.get("Categories", []), f"{where}: 'Categories'"),
         constraints=demands,
@@ -184,6 +187,12 @@ def _superni_draft(entry: _Entry, annotations: Annotations, problems: Problems) 
         step=entry.step,
         published=True,
     )
+
+
+def _wordings(name: str, texts: Sequence[str], annotations: Annotations) -> tuple[Instruction, ...]:
+    """The further definitions of a task, with the key parts that the file beside it has under 'own'."""
+    own = annotations.own_key_parts(name)
+    return tuple(Instruction(text, annotations.own_spans(name, text, own), GIVEN) for text in texts)
 
 
 def _definitions(value: object, where: str) -> tuple[str, ...]:

@@ -178,7 +178,7 @@ def _wanted(learner: Learner, forms: Sequence[Form], max_new_tokens: int) -> lis
         for one in examples
         for text in PROBES
     ]
-    found = []
+    found: list[Wanted] = []
     for number, one in enumerate((*examples, *probes)):
         try:
             encoded = learner.encoder.encode(one, max_new_tokens)

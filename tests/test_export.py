@@ -1,5 +1,6 @@
 """What is exported answers as the run did, in plain transformers and PEFT, in a process without kpig."""
 
+import ast
 import json
 import os
 import shutil
@@ -279,3 +280,102 @@ def test_a_template_that_tells_the_date_is_not_called_exact(tmp_path):
     found = export.export(step_of(run), tmp_path / "out")
     assert "does not make the run's prompts" in found.notes[0]
     assert "does not make the run's prompts" in (found.folder / "README.md").read_text()
+
+
+def kept_in(folder: Path, as_system: bool, *names: str) -> Path:
+    """Chat lines of tasks with their instruction as system prompt, or in the user's turn."""
+    folder.mkdir(exist_ok=True)
+    system = [{"role": "system", "content": "Is it `fine` 😀?"}] if as_system else []
+    before = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Yes?"}]
+    for name in names:
+        lines = []
+        for n in range(6):
+            user = {"role": "user", "content": f"Word {n}." if as_system else f"Name {name}, {n}."}
+            said = [*system, *before, user, {"role": "assistant", "content": f"yes {n % 2}"}]
+            lines.append(json.dumps({"messages": said}))
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def prompts_of_the_cards_code(folder: Path) -> list[str]:
+    """What the card's code gives the model, in a process without kpig."""
+    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    looked = code.replace(
+        "    found = model.generate",
+        "    print('PROMPT', ascii(tokenizer.decode(batch['input_ids'][0])))\n    found = model.generate",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.modules['kpig'] = None\n" + looked],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("PROMPT ")]
+    return [ast.literal_eval(line.removeprefix("PROMPT ")) for line in lines]
+
+
+def run_of(tasks: Path, as_system: bool, base: Path | str, out: Path) -> Path:
+    columns = {"instruction": "system"} if as_system else {}
+    settings = {key: value for key, value in SETTINGS.items() if key != "suite"} | {
+        "model": SETTINGS["model"] | {"path": str(base)},
+        "stream": {"path": str(tasks), "columns": columns},
+        "train": {"updates_per_step": 1},
+    }
+    job.run(config.build(settings), out)
+    return out
+
+
+REFUSING = "{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}" + CHAT
+
+
+@pytest.mark.parametrize("as_system", [True, False])
+@pytest.mark.parametrize("template", ["", CHAT, REFUSING])
+def test_the_cards_code_gives_the_very_prompts_of_the_run_wherever_its_instruction_stands(
+    template, as_system, tmp_path
+):
+    base: Path | str = "tiny"
+    if template:
+        base = tmp_path / "base"
+        shutil.copytree(TINY, base)
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        tokenizer.chat_template = template
+        tokenizer.save_pretrained(base)
+    run = run_of(kept_in(tmp_path / "tasks", as_system, "a", "b"), as_system, base, tmp_path / "run")
+    found = export.export(step_of(run), tmp_path / "out")
+    (given,) = prompts_of_the_cards_code(found.folder)
+    texts = [row.prompt for row in predictions.read(run / "steps/02/predictions/a.jsonl")]
+    assert given in texts and found.notes == ()
+    card = (found.folder / "README.md").read_text()
+    assert ("as the system prompt, and the bare input" in card) == (as_system and template != REFUSING)
+    assert ("takes no system prompt" in card) == (as_system and template == REFUSING)
+    assert ("`Input: ` with the input behind it" in card) != as_system
+    assert "exactly these prompts" in card
+
+
+def test_where_some_tasks_are_asked_one_way_and_some_the_other_the_card_says_both(tmp_path):
+    run = run_of(kept_in(tmp_path / "first", True, "a"), True, "tiny", tmp_path / "run")
+    more = kept_in(tmp_path / "more", False, "b")
+    job.extend(run, str(more), ["stream.columns={}"])
+    found = export.export(step_of(run), tmp_path / "out")
+    first, second = prompts_of_the_cards_code(found.folder)
+    texts = {
+        name: [row.prompt for row in predictions.read(run / f"steps/02/predictions/{name}.jsonl")]
+        for name in "ab"
+    }
+    assert first in texts["a"] and second in texts["b"] and found.notes == ()
+    card = (found.folder / "README.md").read_text()
+    assert "Tasks a: ask it with the instruction as the system prompt" in card
+    assert "Tasks b: ask it with the instruction and, where there is an input" in card
+
+
+def test_a_run_that_keeps_no_tasks_is_exported_with_a_note(lora, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(lora, copy)
+    for folder in copy.glob("steps/*/tasks"):
+        shutil.rmtree(folder)
+    found = export.export(step_of(copy), tmp_path / "out")
+    assert "keeps no tasks" in found.notes[0]
+    assert "keeps no tasks" in (found.folder / "README.md").read_text()
+    assert len(prompts_of_the_cards_code(found.folder)) == 1

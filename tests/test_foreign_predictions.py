@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kpig.errors import DataError
-from kpig.scoring import predictions_file
+from kpig.scoring import foreign, predictions_file
 from kpig.tasks import stream
 
 TASKS = [
@@ -119,3 +119,56 @@ def test_lines_for_wordings_that_an_example_does_not_have_cover_no_other(tmp_pat
     found = [*lines, lines[1] | {"wording": "new"}]
     with pytest.raises(DataError, match="predictions for 2 of 3 test examples; missing: a 1"):
         predictions_file.score(write(tmp_path / "p.jsonl", found), tasks)
+
+
+def test_a_line_with_an_example_of_its_own_is_matched_by_that(tmp_path):
+    rows = [{"task": "t", "id": one, "instruction": "Say.", "input": "x", "output": "yes"} for one in "ab"]
+    tasks = stream.load_tasks(write(tmp_path / "t.jsonl", rows))
+    said = {"b": "no", "a": "yes"}
+    lines = [{"task": "t", "example": one, "predict": said[one], "label": "yes"} for one in said]
+    _, judged, _ = predictions_file.score(write(tmp_path / "p.jsonl", lines), tasks)
+    assert {one.example: one.response for one in judged} == {"a": "yes", "b": "no"}
+
+
+FINE = [
+    {"task": "t", "id": f"{n}", "instruction": "Is it good?", "input": text, "output": "yes"}
+    for n, text in enumerate(("fine day", "good", "very good"))
+]
+
+
+@pytest.mark.parametrize("written", [llama_factory, lm_eval])
+def test_a_short_input_within_a_longer_one_takes_no_line_of_it(written, tmp_path):
+    tasks = stream.load_tasks(write(tmp_path / "t.jsonl", FINE))
+    lines = [written(FINE[n], f"answer {n}") for n in (0, 2, 1)]
+    _, judged, _ = predictions_file.score(write(tmp_path / "p.jsonl", lines), tasks)
+    assert {one.example: one.response for one in judged} == {f"{n}": f"answer {n}" for n in range(3)}
+    _, judged, coverage = predictions_file.score(write(tmp_path / "p.jsonl", lines[:2]), tasks, partial=True)
+    assert {one.example: one.response for one in judged} == {f"{n}": f"answer {n}" for n in (0, 2)}
+    assert coverage.num_scored == 2
+
+
+def test_a_whole_file_in_order_may_ask_the_same_twice(tmp_path):
+    rows = [FINE[1] | {"id": f"{n}"} for n in range(3)]
+    tasks = stream.load_tasks(write(tmp_path / "t.jsonl", rows))
+    lines = [llama_factory(row, f"answer {row['id']}") for row in rows]
+    _, judged, _ = predictions_file.score(write(tmp_path / "p.jsonl", lines), tasks)
+    assert [(one.example, one.response) for one in judged] == [(f"{n}", f"answer {n}") for n in range(3)]
+
+
+def test_a_whole_file_in_order_is_read_in_one_pass(tmp_path, monkeypatch):
+    rows = [
+        {"task": "t", "id": f"{n}", "instruction": "Is it even?", "input": f"no. {n}", "output": said}
+        for n, said in enumerate(("yes", "no") * 1500)
+    ]
+    tasks = stream.load_tasks(write(tmp_path / "t.jsonl", rows))
+    calls, asks = [], foreign.ByPrompt._asks
+    monkeypatch.setattr(foreign.ByPrompt, "_asks", lambda *given: calls.append(1) or asks(*given))
+    lines = [llama_factory(row, "yes") for row in rows]
+    _, judged, _ = predictions_file.score(write(tmp_path / "p.jsonl", lines), tasks)
+    assert len(judged) == 3000 and len(calls) <= 2 * 3000
+
+
+def test_a_file_of_new_wordings_alone_is_told_so(tasks, tmp_path):
+    lines = [{"task": "judge", "id": "j0", "response": "no", "wording": "new"}]
+    with pytest.raises(DataError, match=r'new wordings alone \("wording": "new"\)'):
+        predictions_file.score(write(tmp_path / "p.jsonl", lines), tasks, partial=True)

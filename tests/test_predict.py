@@ -225,3 +225,24 @@ def test_a_killed_command_goes_on_when_it_is_given_again(tmp_path):
     assert done.returncode == 0, done.stderr
     assert out.read_bytes() == (tmp_path / "straight.jsonl").read_bytes()
     assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob("*.lock"))
+
+
+def test_the_reference_decides_neither_the_prompt_nor_whether_there_is_one(tmp_path):
+    long = "word " * 400
+    rows = [{"instruction": ASKED, "input": long, "task": "t"} for _ in range(3)]
+    rows[1]["output"], rows[2]["output"] = "one " * 150, "one " * 1200
+    answers = []
+    for number, row in enumerate(rows):
+        (task,) = stream.load_tasks(write(tmp_path / f"{number}.jsonl", row), unanswered=True)
+        out = tmp_path / f"out-{number}.jsonl"
+        cut = predict(ModelSection(max_length=128), list(task.test), out, 5, "cpu", Watcher())
+        assert cut.inputs == 1
+        answers.append(lines(out)[0])
+    assert answers[0]["prompt"] == answers[1]["prompt"] == answers[2]["prompt"]
+
+
+def test_inputs_that_are_cut_are_counted(tmp_path):
+    asked = write(tmp_path / "asked.jsonl", ROWS["own"], {"instruction": ASKED, "input": "word " * 400})
+    done = kpig("predict", "tiny", asked, "--out", tmp_path / "out.jsonl", "--max-length", 128)
+    assert done.returncode == 0, done.stderr
+    assert "note: 1 of 2 inputs were too long and lost their end; raise --max-length" in done.stderr

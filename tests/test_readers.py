@@ -472,7 +472,8 @@ def test_a_file_in_another_format_than_its_name_says_is_told(tmp_path):
     ("text", "words"),
     [
         ("", "expected the names of the columns"),
-        ("instruction;output\na;b\n", "it looks separated by a semicolon"),
+        ("instruction|output\na|b\n", "it looks separated by a bar: save it with commas, as .csv"),
+        ("instruction\toutput\na\tb\n", "it looks separated by a tab: name it .tsv"),
         ("instruction,output,output\na,b,c\n", "the column 'output' is named twice"),
         ("instruction,output\na,b,c\n", "line 2: has 3 cells, but the first line names 2 columns"),
         ('instruction,output\n"a,b\n', "close every quote"),
@@ -658,3 +659,21 @@ def test_any_bytes_under_any_name_are_read_or_refused(content, suffix, packs):
             stream.load_tasks(path)
         except KpigError as error:
             assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_semicolons_part_the_cells_where_the_first_line_has_no_other_sign(tmp_path, name, caplog):
+    text = 'instruction;input;output\n"Say; it.";1,5 \t kg;"x ""y"", z"\n\nSay.;2,5;3,5\n'
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    (task,) = stream.load_tasks(tmp_path / name)
+    assert [(one.instruction.text, one.input, one.response) for one in task.test] == [
+        ("Say; it.", "1,5 \t kg", 'x "y", z'),
+        ("Say.", "2,5", "3,5"),
+    ]
+    assert "its first line has semicolons alone, so they part its cells (2 rows)" in caplog.text
+
+
+def test_a_semicolon_in_a_name_beside_the_files_own_sign_parts_nothing(tmp_path, caplog):
+    (tmp_path / "a.csv").write_text("instruction,input,output,a;b\nSay.,1;2,3,\n", encoding="utf-8")
+    (task,) = stream.load_tasks(tmp_path / "a.csv")
+    assert task.test[0].input == "1;2" and "semicolons" not in caplog.text

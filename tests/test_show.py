@@ -1,14 +1,19 @@
 """What `kpig show` prints and the page that it writes; the words of a task are untrusted."""
 
 import io
+import json
 import re
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import kpig
 from kpig.records import KEY_PART_KINDS, Example, Instruction, KeySpan, Task
 from kpig.tasks import show, stream, suite
+from test_cli import kpig as command
 
 HOSTILE = "</p><script>alert('x')</script> [bold]Sort[/bold] & {{ 7 * 7 }} <img src=x onerror=y>\x1b[2J\u202e"
 
@@ -143,3 +148,24 @@ def test_every_shared_task_can_be_shown(shared_data):
         expected = [[span.kind, one.text[span.start : span.end]] for span in one.key_parts]
         assert Page(show.html(task)).marked[-len(expected) :] == expected
         assert task.name in printed(task)
+
+
+def test_what_is_to_be_copied_is_never_wrapped_nor_cropped(task):
+    long = '[{"role": "user", "content": "' + "word and word " * 40 + '"}]'
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=40)
+    console.print(show.terminal(task, prompts=[("messages to send", long)]), crop=False)
+    assert long in buffer.getvalue().splitlines()
+
+
+def test_the_command_prints_messages_that_can_be_read_as_json(tmp_path):
+    said = [{"role": "user", "content": "word and word " * 30}, {"role": "assistant", "content": "yes"}]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": said}) + "\n", encoding="utf-8")
+    base = tmp_path / "base"
+    shutil.copytree(Path(kpig.__file__).parent / "tiny", base)
+    (base / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}:")
+    done = command("show", tmp_path / "a.jsonl", "--model", base)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    sent = json.loads(lines[lines.index("messages to send") + 1])
+    assert sent[0]["content"].strip() == said[0]["content"].strip()

@@ -11,8 +11,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from kpig.compare.sheets import _bound
 from kpig.compare.statistics import COVERAGE, average_ranks, bootstrap_interval, contrasts, estimate, ranks
-from kpig.scoring.significance import MAX_EXACT_PAIRS, holm, paired_permutation_test, smallest_p
+from kpig.scoring import significance
+from kpig.scoring.significance import (
+    MAX_EXACT_PAIRS,
+    holm,
+    lower_mean_test,
+    paired_permutation_test,
+    smallest_p,
+)
 
 KPIG = [71.0, 74.5, 69.5, 73.0, 70.0, 75.5]
 REPLAY = [68.0, 73.0, 70.0, 70.5, 66.0, 71.0]
@@ -198,3 +206,29 @@ def test_loading_the_module_does_not_load_scipy():
     code = "import sys, kpig.cli.commands, kpig.compare.statistics; print('scipy' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("num_pairs", "num_tests", "words"),
+    [
+        (3, 1, "smallest possible p is 2/2^n: 3 pairs here, so no p below 0.25, and none below 0.25 once"),
+        (12, 2, "smallest possible p is 2/2^n: 12 pairs here, so no p below 0.00049, and none below 0.00098"),
+        (
+            16,
+            3,
+            "p is of 10,000 random flips: 16 pairs here, so no p below 0.0001, and none below 0.0003 once",
+        ),
+    ],
+)
+def test_how_small_p_can_be_is_said_as_the_test_of_so_many_pairs_has_it(num_pairs, num_tests, words):
+    assert words in _bound(num_pairs, num_tests, f"{num_pairs} pairs")
+
+
+@pytest.mark.parametrize("most", [1, 70, 2**30])
+def test_p_is_the_same_to_the_bit_however_many_resamples_are_held_at_once(most, monkeypatch):
+    chance = random.Random(3)
+    a, b = ([chance.random() for _ in range(23)] for _ in range(2))
+    tests = (paired_permutation_test, lower_mean_test)
+    expected = [test(a, b, 5, 999) for test in tests]
+    monkeypatch.setattr(significance, "MOST_AT_ONCE", most)
+    assert [test(a, b, 5, 999) for test in tests] == expected

@@ -23,6 +23,7 @@ from kpig.methods.radis import whole
 from kpig.model import loading
 from kpig.model.encoding import Encoder
 from kpig.model.learner import Learner
+from kpig.records import Message
 from kpig.tasks import suite
 from kpig.testing.models import scatter
 from kpig.training import loop
@@ -467,3 +468,74 @@ def test_a_backend_can_explain(make_learner, tmp_path):
     ]
     assert learner.ledger.llm_requests == len(source.received) == 9
     assert TASKS[0].train[0].response in source.received[0].prompt
+
+
+# What comes before the input
+
+SYSTEM, TURNS = Message("system", "Be brief."), (Message("user", "Hi."), Message("assistant", "Yes?"))
+
+
+def before(task, context=(), as_system=False, count=None):
+    """The task with turns before the inputs of its first training examples, or of all."""
+    changed = [dataclasses.replace(one, context=context, as_system=as_system) for one in task.train[:count]]
+    return dataclasses.replace(task, train=(*changed, *task.train[len(changed) :]))
+
+
+def test_who_explains_is_shown_the_conversation_role_by_role(make_learner, tmp_path):
+    said = TASKS[0].train[0]
+    asked = f"Task: {said.instruction.text}\n"
+    rest = f"Input: {said.input}\nResponse: {said.response}"
+    turns = "User: Hi.\nAssistant: Yes?\n"
+    for number, (context, as_system, system, expected) in enumerate(
+        [
+            ((), False, "", f"{asked}{rest}"),
+            ((SYSTEM, *TURNS), False, "Shout.", f"System: Be brief.\n{turns}{asked}{rest}"),
+            (TURNS, True, "Shout.", f"{asked}{turns}{rest}"),
+            (TURNS, False, "Shout.", f"System: Shout.\n{turns}{asked}{rest}"),
+        ]
+    ):
+        method, learner = create(configured("radis")), make_learner("gpt2")
+        learner.encoder.system = system
+        source = with_backend(method, lambda request: Answer("It is right."), tmp_path / str(number))
+        method.begin_step(step_of(before(TASKS[0], context, as_system)), learner)
+        assert source.received[0].prompt.partition("\n\n")[2] == expected
+
+
+def test_ssr_shows_the_turns_that_all_examples_share_and_writes_examples_behind_them(
+    make_learner, scripted, tmp_path
+):
+    scripted(lambda number: (f"answer {number}", True))
+    numbers = itertools.count()
+    method, learner = create(configured("ssr")), make_learner("gpt2")
+    source = with_backend(method, lambda request: write_inputs(next(numbers))[0], tmp_path)
+    task = before(TASKS[0], TURNS, True)
+    assert method.arrange([(task,)]) == [(task,)]
+    method.remember(step_of(task), learner)
+    assert all("\n\nUser: Hi.\nAssistant: Yes?\n\nTask: " in one.prompt for one in source.received)
+    kept = method.memory.tasks[task.name].examples
+    assert kept and all((one.context, one.as_system) == (TURNS, True) for one in kept)
+
+
+def test_ssr_refuses_conversations_that_differ():
+    with pytest.raises(ConfigError, match="ssr writes inputs, not conversations, but in 1 tasks"):
+        create(configured("ssr")).arrange([(before(TASKS[0], TURNS, count=3), TASKS[1])])
+
+
+@pytest.mark.parametrize("name", ["ssr", "radis"])
+def test_why_a_server_wrote_nothing_is_told(name, make_learner, scripted, tmp_path):
+    scripted(lambda number: (f"answer {number}", True))
+    method, learner = create(configured(name)), make_learner("gpt2")
+    with_backend(method, lambda request: Failure("server_error", "HTTP 500:\n  " + "no " * 400), tmp_path)
+    learn = method.remember if name == "ssr" else method.begin_step
+    learn(step_of(TASKS[0]), learner)
+    (note,) = method.notes()
+    assert "the writer learner last failed so: server_error: HTTP 500: no no" in note
+    assert "8 unfinished" in note or "9 unanswered" in note
+    assert len(note) < 600 and "\n" not in note
+    again = create(configured(name))
+    again.load_state_dict(method.state_dict())
+    assert again.notes() == [note]
+    state = method.state_dict()
+    del state["trouble"]
+    again.load_state_dict(state)
+    assert "last failed" not in again.notes()[0]

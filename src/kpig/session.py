@@ -6,8 +6,7 @@ from pathlib import Path
 from kpig import ranks
 from kpig.config import RunConfig
 from kpig.progress import Watcher, here
-from kpig.report import read_run, terminal_table, write
-from kpig.runs import gate
+from kpig.report import portraits, read_run, terminal_table, write
 from kpig.scoring.records import RunScores
 
 
@@ -60,9 +59,10 @@ def _report(path: Path, watch: Watcher) -> None:
 
     def reported() -> None:
         record = read_run(path)
-        page = write([record], path)
+        (found,) = portraits([record])
+        page = write([record], path, [found])
         watch.show(terminal_table([record]))
-        watch.say(f"gate: {path}: {gate.told(path)}")
+        watch.say(f"gate: {path}: {found.gate}")
         watch.say(f"report: {page}")
 
     ranks.by_main(reported)

@@ -191,13 +191,13 @@ def tasks_for(path: str, tasks: str) -> str:
 
 def show_report(records: "Sequence[RunRecord]", out: Path) -> None:
     """Write the report of finished runs into a folder, and show their table."""
-    from kpig.report import terminal_table, write
-    from kpig.runs import gate
+    from kpig.report import portraits, terminal_table, write
 
-    page = write(records, out)
+    found = portraits(records)
+    page = write(records, out, found)
     show(terminal_table(records))
-    for record in records:
-        say(f"gate: {record.path}: {gate.told(record.path)}")
+    for one in found:
+        say(f"gate: {one.run.path}: {one.gate}")
     say(f"report: {page}")
 
 

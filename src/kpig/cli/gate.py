@@ -36,7 +36,10 @@ def judge_run(
     found = gate.judge(run, max_drop, step)
     show(_table(found))
     if found.unscored:
-        say(f"note: {len(found.unscored)} tasks are not scored any more: {some(found.unscored)}")
+        say(
+            f"note: {len(found.unscored)} tasks are not scored at step {found.step}, and were at one that "
+            f"it is held against: {some(found.unscored)}"
+        )
     blind = list(dict.fromkeys(one.task for one in found.changes if one.is_blind))
     if blind:
         say(

@@ -64,7 +64,14 @@ def predict_answers(
         say(f"note: passed over, for their split is not test: {passed_over} rows", file=sys.stderr)
     limit = max_new_tokens or model.evaluate.max_new_tokens
     cut = predict(model.section, examples, out, limit, choose_device(device.value), Bars(), model.clock)
-    say(f"{len(examples)} answers: {out}" + (f" ({cut} cut off after {limit} tokens)" if cut else ""))
+    if cut.inputs:
+        say(
+            f"note: {cut.inputs} of {len(examples)} inputs were too long and lost their end; raise "
+            "--max-length, or lower --max-new-tokens",
+            file=sys.stderr,
+        )
+    cut_off = f" ({cut.answers} cut off after {limit} tokens)" if cut.answers else ""
+    say(f"{len(examples)} answers: {out}{cut_off}")
 
 
 def _check_free(out: Path, overwrite: bool) -> None:

@@ -52,7 +52,7 @@ def show_tasks(
     prompts = _prompts(tasks, model)
     for one in [chosen[task]] if task else chosen.values():
         if html is None:
-            Screen().print(show.terminal(one, prompts=prompts(one)))
+            Screen().print(show.terminal(one, prompts=prompts(one)), crop=False)
         else:
             page = html / f"{name_for(one.name)}.html"
             publish(page, show.html(one, prompts=prompts(one)))

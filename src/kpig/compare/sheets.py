@@ -12,7 +12,7 @@ from kpig.compare.measures import COSTS, MEASURES, Measure
 from kpig.compare.statistics import Contrast, Estimate
 from kpig.report.text import NONE, decimal
 from kpig.scoring.meanings import legend
-from kpig.scoring.significance import smallest_p
+from kpig.scoring.significance import MAX_EXACT_PAIRS, NUM_RESAMPLES, smallest_p
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 LEVEL = 0.05
@@ -131,7 +131,6 @@ def _test_notes(others: Sequence[Line]) -> list[str]:
         return []
     num_tests = sum(bool(line.contrasts) for line in others)
     tested = Counter(key for line in others for key in line.contrasts)
-    smallest = smallest_p(numbers[-1])
     fewer = ", fewer where bounds have no such score" if min(tested.values()) < num_tests else ""
     pairs = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
     pairs += " pair" if numbers == [1] else " pairs"
@@ -139,10 +138,25 @@ def _test_notes(others: Sequence[Line]) -> list[str]:
         "Mean paired difference over shared seeds and orders, its 95 % bootstrap interval, the two-sided p "
         f"of the paired permutation test, and in brackets p adjusted by Holm for {num_tests} "
         f"comparison{'s' * (num_tests != 1)} in a column{fewer}.",
-        f"With n pairs the smallest possible p is 2/2^n: {pairs} here, so no p below {_p(smallest)}, "
-        f"and none below {_p(min(1.0, min(tested.values()) * smallest))} once adjusted, whatever the methods "
-        "do. More seeds and orders, or fewer methods at a time, lower it.",
+        _bound(numbers[-1], min(tested.values()), pairs),
     ]
+
+
+def _bound(num_pairs: int, num_tests: int, pairs: str) -> str:
+    """How small a p can be with so many pairs, and once adjusted for so many tests."""
+    smallest = smallest_p(num_pairs)
+    least, adjusted = (f"{one:.2g}" for one in (smallest, min(1.0, num_tests * smallest)))
+    if num_pairs > MAX_EXACT_PAIRS:
+        return (
+            f"Above {MAX_EXACT_PAIRS} pairs p is of {NUM_RESAMPLES:,} random flips: {pairs} here, so no p "
+            f"below {least}, and none below {adjusted} once adjusted, whatever the methods do. Fewer methods "
+            "at a time lower it, more pairs do not."
+        )
+    return (
+        f"With n pairs the smallest possible p is 2/2^n: {pairs} here, so no p below {least}, and none below "
+        f"{adjusted} once adjusted, whatever the methods do. More seeds and orders, or fewer methods at a "
+        "time, lower it."
+    )
 
 
 def _further(comparison: Comparison) -> Sheet:

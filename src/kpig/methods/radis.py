@@ -15,7 +15,8 @@ from kpig.config.section import Count, CountOrAll, cost
 from kpig.errors import DataError
 from kpig.methods.base import Method, Step
 from kpig.methods.parts.memory import pick
-from kpig.methods.parts.writer import Draft, Writer, WriterSettings, fits, greedy
+from kpig.methods.parts.spoken import told
+from kpig.methods.parts.writer import Draft, Writer, WriterSettings, fits, greedy, refusals
 from kpig.records import Example, Instruction, Task, wordings
 
 if TYPE_CHECKING:
@@ -74,23 +75,25 @@ class Radis(Method):
 
     def notes(self) -> list[str]:
         return [
-            f"radis: {counts['kept']} of {counts['asked']} rationales could be used for task {name!r}"
+            f"radis: {counts['kept']} of {counts['asked']} rationales could be used for task {name!r} "
+            f"({refusals(counts)}){self.writer.trouble_with(name)}"
             for name, counts in self.written.items()
             if counts["kept"] < counts["asked"]
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"written": self.written}
+        return {"written": self.written, "trouble": self.writer.trouble}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.written = {name: dict(counts) for name, counts in state["written"].items()}
+        self.writer.trouble = dict(state.get("trouble", {}))  # absent in a state of an earlier version
 
     def _explained(self, task: Task, learner: Learner) -> Task:
         instructions = tuple(_extended(one, self.settings.request) for one in task.instructions)
         chosen = self._chosen(task)
         refused: Counter[str] = Counter()
         examples = []
-        for example, draft in zip(chosen, self._drafts(chosen, learner), strict=True):
+        for example, draft in zip(chosen, self._drafts(task.name, chosen, learner), strict=True):
             rationale = whole(draft)
             response = f"{example.response}{self.settings.separator}{rationale}"
             made = replace(
@@ -114,12 +117,13 @@ class Radis(Method):
         rng = self.rng(f"radis/{task.name}")
         return pick(task.train, self.settings.num_examples, rng)
 
-    def _drafts(self, examples: Sequence[Example], learner: Learner) -> list[Draft | None]:
+    def _drafts(self, name: str, examples: Sequence[Example], learner: Learner) -> list[Draft | None]:
         """The writer's rationales. The starting model continues prompt, response and separator."""
         limit = self.settings.max_new_tokens
         if not self.writer.is_learner:
-            texts = [f"{REQUEST}\n\n{_shown(example)}" for example in examples]
-            return self.writer.write(learner, texts, limit)
+            system = learner.encoder.system
+            texts = [f"{REQUEST}\n\n{_shown(example, system)}" for example in examples]
+            return self.writer.write(learner, texts, limit, name)
         cue = self.settings.separator.rstrip()
         prompts = [_cued(learner, example, cue) for example in examples]
         with learner.as_initial():
@@ -148,6 +152,5 @@ def _cued(learner: Learner, example: Example, cue: str) -> tuple[int, ...]:
     return (*encoded.prompt, *encoded.response[:-1])
 
 
-def _shown(example: Example) -> str:
-    given = f"\nInput: {example.input}" if example.input else ""
-    return f"Task: {example.instruction.text}{given}\nResponse: {example.response}"
+def _shown(example: Example, system: str) -> str:
+    return f"{told(example, system)}Response: {example.response}"

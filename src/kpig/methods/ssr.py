@@ -19,7 +19,8 @@ from kpig.methods.base import Clock, Method, Step
 from kpig.methods.parts import clusters
 from kpig.methods.parts.memory import Memory, pick
 from kpig.methods.parts.packages import required
-from kpig.methods.parts.writer import Draft, Writer, WriterSettings, fits, greedy
+from kpig.methods.parts.spoken import spoken
+from kpig.methods.parts.writer import Draft, Writer, WriterSettings, fits, greedy, refusals
 from kpig.records import Example, Task
 from kpig.tasks.matching import rouge_l
 
@@ -82,6 +83,13 @@ class Ssr(Method):
                 f"[method] ssr writes inputs for one instruction per task, but in {len(own)} tasks "
                 f"({some(own)}) examples have instructions of their own; choose another method"
             )
+        varied = [task.name for step in steps for task in step if len(_settings_of(task)) > 1]
+        if varied:
+            raise ConfigError(
+                f"[method] ssr writes inputs, not conversations, but in {len(varied)} tasks ({some(varied)}) "
+                "what comes before the input (system prompt, earlier turns) is not the same in every "
+                "example; choose another method"
+            )
         return list(steps)
 
     def replay(self, clock: Clock, learner: Learner) -> Sequence[Example]:
@@ -98,17 +106,22 @@ class Ssr(Method):
         wanted = self.memory.capacity
         return [
             f"ssr: {counts['kept']} of {wanted} examples could be written for task {name!r} "
-            f"({_refusals(counts)}); it was rehearsed with these"
+            f"({refusals(counts)}); it was rehearsed with these{self.writer.trouble_with(name)}"
             for name, counts in self.written.items()
             if counts["kept"] < wanted
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self.memory.state(), "written": self.written}
+        return {
+            "memory": self.memory.state(),
+            "written": self.written,
+            "trouble": self.writer.trouble,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.memory.restore(state["memory"])
         self.written = {name: dict(counts) for name, counts in state["written"].items()}
+        self.writer.trouble = dict(state.get("trouble", {}))  # absent in a state of an earlier version
 
     def _write(self, task: Task, learner: Learner) -> tuple[list[Example], Counter[str]]:
         """Accepted examples of a task, in the order they were written, and how many were refused why."""
@@ -118,11 +131,12 @@ class Ssr(Method):
         )
         asked = self.writer.takes_requests(learner)
         prompts = [request(task, draw) if asked else continuation(task, draw) for draw in draws]
-        drafts = self.writer.write(learner, prompts, self.settings.max_new_tokens)
+        drafts = self.writer.write(learner, prompts, self.settings.max_new_tokens, task.name)
         found = [one for draft in drafts for one in read_inputs(draft, alone=asked)]
         inputs, refused = accept(found, [example.input for example in shown], self.settings.similarity)
         examples = [
-            Example(f"ssr-{n}", task.name, task.instruction, one, ("",)) for n, one in enumerate(inputs)
+            replace(shown[0], id=f"ssr-{n}", instruction=task.instruction, input=one, references=("",))
+            for n, one in enumerate(inputs)
         ]
         answered, more = answer(learner, examples, self.settings.max_new_tokens)
         fitting = [one for one in answered if fits(learner, one, task.instructions)]
@@ -161,12 +175,12 @@ def arrangements(
 
 def continuation(task: Task, examples: Sequence[Example]) -> str:
     """The instruction, a few examples, and the beginning of one more (`pack_instructions` of SSR's code)."""
-    return f"{task.instruction.text}\n\n{_listed(examples)}{INPUT}"
+    return f"{_before(examples)}{task.instruction.text}\n\n{_listed(examples)}{INPUT}"
 
 
 def request(task: Task, examples: Sequence[Example]) -> str:
     """The same as a request in words, for models that answer rather than continue."""
-    return f"{REQUEST}\n\nTask: {task.instruction.text}\n\n{_listed(examples)}".rstrip()
+    return f"{REQUEST}\n\n{_before(examples)}Task: {task.instruction.text}\n\n{_listed(examples)}".rstrip()
 
 
 def read_inputs(draft: Draft | None, alone: bool = False) -> list[str | None]:
@@ -249,12 +263,16 @@ def _listed(examples: Sequence[Example]) -> str:
     return "".join(f"{INPUT} {one.input}\n{OUTPUT} {one.response}\n\n" for one in examples)
 
 
+def _settings_of(task: Task) -> set[tuple[Any, ...]]:
+    """What comes before the inputs of a task, and where the instruction stands, each once."""
+    return {(one.context, one.as_system) for one in task.train}
+
+
+def _before(examples: Sequence[Example]) -> str:
+    """The turns that all examples of a task share, with a blank line behind them; "" for none."""
+    turns = spoken(examples[0].context) if examples else ""
+    return turns and f"{turns}\n"
+
+
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def _refusals(counts: dict[str, int]) -> str:
-    refused = {name: number for name, number in counts.items() if name not in ("kept", "accepted")}
-    return (
-        ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in refused.items()) or "no refusals"
-    )

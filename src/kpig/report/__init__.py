@@ -7,14 +7,17 @@ Plotly, jinja2 and rich load when a report is made.
 """
 
 from kpig.report.page import rendered, write
+from kpig.report.portrait import Portrait, portraits
 from kpig.report.record import RunRecord, read_begun, read_run
 from kpig.report.table import brief_table, terminal_table
 from kpig.report.unfinished import is_unfinished, read_unfinished
 
 __all__ = [
+    "Portrait",
     "RunRecord",
     "brief_table",
     "is_unfinished",
+    "portraits",
     "read_begun",
     "read_run",
     "read_unfinished",

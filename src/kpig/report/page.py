@@ -22,23 +22,27 @@ from kpig.report.text import fenced
 FILTERS = {"cell": markdown_cell, "fenced": fenced, "plain": plain}
 
 
-def write(runs: Sequence[RunRecord], out_dir: Path) -> Path:
+def write(runs: Sequence[RunRecord], out_dir: Path, found: Sequence[Portrait] = ()) -> Path:
     """Write report.html and report.md of the runs into a folder; the path of report.html.
 
+    `found` are the portraits of these runs where they are made already, which takes minutes for many tasks.
     Everything is rendered before the first file is written. Raises RunError without runs, for damaged
     predictions, and where the disk does not take the files.
     """
-    page, text = rendered(runs)
+    page, text = rendered(runs, found)
     publish(Path(out_dir) / "report.md", text)
     publish(Path(out_dir) / "report.html", page)
     return Path(out_dir) / "report.html"
 
 
-def rendered(runs: Sequence[RunRecord]) -> tuple[str, str]:
-    """The texts of report.html and report.md. Raises RunError without runs, and for damaged predictions."""
+def rendered(runs: Sequence[RunRecord], found: Sequence[Portrait] = ()) -> tuple[str, str]:
+    """The texts of report.html and report.md. Raises RunError without runs, and for damaged predictions.
+
+    `found` as in `write`.
+    """
     if not runs:
         raise RunError("a report needs at least one run")
-    found = portraits(runs)
+    found = found or portraits(runs)
     shown = content(found)
     scored, learned = score_plots(found), loss_plots(found)
     values = shown | {"score_plots": _numbered(scored, 0), "loss_plots": _numbered(learned, _count(scored))}

@@ -192,7 +192,8 @@ def _check_apart(path: Path, old: Stream, new: Stream) -> None:
     if twice := [task.name for task in new.tasks if task.name in known]:
         raise DataError(
             f"{path}: the run has {len(twice)} of the new tasks already ({some(twice)}), learned or held "
-            "out; leave them out, or give tasks that differ names that differ"
+            "out; leave them out, or give them names of their own, such as urgent-june for new examples of "
+            "urgent"
         )
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ import jinja2
 import torch
 from transformers import GenerationConfig
 
-from kpig.errors import RunError
+from kpig.errors import DataError, RunError
 from kpig.files import publish, publish_json, replace_folder, true_path, writing
 from kpig.model import identity, loading
 from kpig.model.chat import Messages
 from kpig.model.encoding import PLAIN_ANSWER, PLAIN_SYSTEM, PLAIN_TEMPLATE, PLAIN_TURN
 from kpig.model.folder import ADAPTER_CONFIG, base_of_adapter, is_local, read_json, resolve
 from kpig.model.learner import Learner
-from kpig.records import Example, Instruction
-from kpig.runs import model_card
+from kpig.records import Instruction
+from kpig.runs import asked, model_card
+from kpig.runs.asked import Form
 from kpig.runs.folder import begun_at, check_same_model
 from kpig.runs.served import Tuned
 
@@ -40,17 +41,23 @@ PLAIN_CHAT = (
 breaks in front of a block are written out, for Jinja drops the one behind a block."""
 
 PROBES = ("Say the word.", "Sort.\n\nInput: b a\n\n 3 é ")
-"""What a chat template is tried on before it is trusted to make the prompts of the run."""
-
-
-ASKED = Example("", "", Instruction("Reverse the words."), "one two", ("",))
-"""What the card shows how to ask."""
+"""Instructions that a chat template is tried on, as system prompt too where the run has them there, before it
+is trusted to make the prompts of the run."""
 
 
 FROM_4_BITS = (
     "it was trained on a base in 4 bits, and its base here has all of its bits: some answers may be other "
     "ones than in the run"
 )
+
+
+NO_TASKS = (
+    "the run keeps no tasks, as an earlier version wrote it: the card shows an instruction in the user's "
+    "turn; compare the prompts in its steps/*/predictions"
+)
+
+Wanted = tuple[Messages, tuple[int, ...]]
+"""A conversation, and the ids of the prompt that the run makes of it."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +106,18 @@ def export(tuned: Tuned, out: Path, merge: bool = False, dtype: str = "", licenc
     stays = learner.is_adapter and not merge
     if dtype:
         model = model.to(getattr(torch, dtype))
-    messages = learner.encoder.messages(ASKED)
-    exact = _prompted(learner, tuned.config.model.chat_template_arguments)
+    known = asked.forms(tuned)
+    forms = known or [asked.Form(False, (), asked.UNKNOWN)]
+    wanted = _wanted(learner, forms, tuned.config.evaluate.max_new_tokens)
+    exact = _prompted(learner, tuned.config.model.chat_template_arguments, wanted)
     notes: tuple[str, ...] = () if exact else (f"{model_card.INEXACT}; the card says so",)
+    notes += () if known else (NO_TASKS,)
     notes += () if plain == tuned.section else (FROM_4_BITS,)
-    asking = model_card.Asking(messages, learner.encoder.chat or exact, exact)
+    shown = [
+        model_card.Shown(form.tasks, _words(learner, form), messages)
+        for form, (messages, _) in zip(forms, wanted, strict=False)
+    ]
+    asking = model_card.Asking(shown, learner.encoder.chat or exact, exact, bool(known))
     facts = model_card.facts(tuned, base, stays, asking, dtype or tuned.section.dtype, licence)
     temporary, old = (out.parent / f".{out.name}.{os.getpid()}.{kind}" for kind in ("tmp", "old"))
     with writing(out):
@@ -150,7 +164,35 @@ def _generation(learner: Learner, tuned: Tuned) -> GenerationConfig:
     )
 
 
-def _prompted(learner: Learner, arguments: Mapping[str, bool | int | float | str]) -> bool:
+def _words(learner: Learner, form: Form) -> str:
+    if not form.as_system:
+        return model_card.BY_USER
+    return model_card.MERGED if learner.encoder.merges_system else model_card.BY_SYSTEM
+
+
+def _wanted(learner: Learner, forms: Sequence[Form], max_new_tokens: int) -> list[Wanted]:
+    """The prompts of the examples of all forms, as the run asked them, and then those of PROBES."""
+    examples = [form.example for form in forms]
+    probes = [
+        replace(one, instruction=Instruction(text), input=asked.UNKNOWN.input, references=("",))
+        for one in examples
+        for text in PROBES
+    ]
+    found: list[Wanted] = []
+    for number, one in enumerate((*examples, *probes)):
+        try:
+            encoded = learner.encoder.encode(one, max_new_tokens)
+        except DataError:  # turns before a short instruction may leave no room for a longer one
+            if number < len(examples):
+                raise
+            continue
+        found.append((learner.encoder.messages(one, num_cut=encoded.num_cut), encoded.prompt))
+    return found
+
+
+def _prompted(
+    learner: Learner, arguments: Mapping[str, bool | int | float | str], wanted: Sequence[Wanted]
+) -> bool:
     """Whether the tokenizer's chat template makes the run's prompts; it is made to where that can be.
 
     Arguments of the run become its first lines, of several templates the run's is kept, and the plain prompt
@@ -158,8 +200,6 @@ def _prompted(learner: Learner, arguments: Mapping[str, bool | int | float | str
     """
     tokenizer, encoder = learner.tokenizer, learner.encoder
     own: Any = tokenizer.chat_template if encoder.chat else None
-    asked = [replace(ASKED, instruction=Instruction(text)) for text in PROBES]
-    wanted = [(encoder.messages(one), encoder.encode(one).prompt) for one in asked]
     tried = [PLAIN_CHAT, *(["{{ bos_token }}" + PLAIN_CHAT] if tokenizer.bos_token else [])]
     if encoder.chat:
         source = own[encoder.template_name] if isinstance(own, Mapping) else own

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 
-from kpig.errors import KpigError, RunError, clause, some
+from kpig.errors import RunError, some
 from kpig.records import SEED_WORDING, Prediction
 from kpig.runs import kept
 from kpig.runs.folder import RunDir, is_run
@@ -169,14 +169,6 @@ def judge(path: Path, max_drop: float = MAX_DROP, step: int | None = None) -> Ve
     ]
     gone = {name for since in earlier for name in _told(run, since)} - now.keys()
     return Verdict(path, number, max_drop, tuple(_corrected(changes)), tuple(sorted(gone)))
-
-
-def told(path: Path) -> str:
-    """The verdict on the last step on one line, or why there is none."""
-    try:
-        return judge(path).sentence
-    except KpigError as error:
-        return f"this cannot be told: {clause(error)}"
 
 
 @dataclass(frozen=True)

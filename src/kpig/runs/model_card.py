@@ -1,14 +1,14 @@
 """The card of an exported model: what it is, what it learned, its scores, how to ask it. No torch."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kpig.errors import RunError
+from kpig.model.encoding import plain_prompt
 from kpig.model.folder import is_local
 from kpig.rendering import markdown_cell, render, visible
+from kpig.runs.asked import learned_by
 from kpig.runs.served import Tuned
 from kpig.scoring import metrics, scores
 from kpig.scoring.records import TaskScore
@@ -23,21 +23,48 @@ INEXACT = (
 )
 
 
+BY_USER = (
+    "the instruction and, where there is an input, a blank line and `Input: ` with the input behind it: one "
+    "user's turn. A system prompt and earlier turns stand before it, as in the run's data"
+)
+BY_SYSTEM = (
+    "the instruction as the system prompt, and the bare input as the user's turn. Earlier turns stand "
+    "between the two, as in the run's data"
+)
+MERGED = (
+    "the instruction and a blank line in front of the first user's turn, for the chat template takes no "
+    "system prompt. The last user's turn is the bare input, and earlier turns stand before it, as in the "
+    "run's data"
+)
+"""What the model is asked with, by where the instruction stood in the run."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example of a form, as the messages that it is asked with, in the words of the form and its tasks."""
+
+    tasks: Sequence[str]
+    words: str
+    messages: Sequence[Mapping[str, str]]
+
+
 @dataclass(frozen=True)
 class Asking:
-    """How the model is asked: an example as messages, in a chat template or plainly.
+    """How the model is asked: an example of each form as messages, in a chat template or plainly.
 
-    `exact`: the exported template makes the very prompts of the run.
+    `exact`: the exported template makes the very prompts of the run. `is_known`: the examples are the run's.
     """
 
-    messages: Sequence[Mapping[str, str]]
+    forms: Sequence[Shown]
     chat: bool
     exact: bool
+    is_known: bool = True
 
     @property
     def code(self) -> str:
-        """The messages as Python, in which no fence can end."""
-        return json.dumps(list(self.messages)).replace("`", "\\u0060")
+        """The conversations as Python, plain texts where there is no template; no fence can end in them."""
+        made = [list(one.messages) if self.chat else plain_prompt(one.messages) for one in self.forms]
+        return "[\n" + "".join(f"    {one!a},\n".replace("`", "\\x60") for one in made) + "]"
 
 
 def facts(
@@ -63,7 +90,7 @@ def facts(
         "method": tuned.config.method.name,
         "seed": tuned.config.seed,
         "step": tuned.number,
-        "learned": _learned(tuned),
+        "learned": [", ".join(names) for names in learned_by(tuned)],
         "scorer": metrics.SCORER,
         "max_new_tokens": tuned.config.evaluate.max_new_tokens,
         "max_length": tuned.section.max_length,
@@ -77,16 +104,6 @@ def facts(
 def text(found: dict[str, Any]) -> str:
     """The card as Markdown, in which no text of others steers anything."""
     return visible(render("model_card.md.j2", found, False, {"cell": markdown_cell}))
-
-
-def _learned(tuned: Tuned) -> list[str]:
-    """The names of the tasks of each step that was learned, in one text each."""
-    path = tuned.run.path / "stream.json"
-    try:
-        steps = tuned.run.read("stream.json")["steps"][: tuned.number]
-        return [", ".join(task["task"] for task in step["tasks"]) for step in steps]
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{path}: is damaged (it names no tasks for its steps); restore it") from error
 
 
 def _front(base: str, stays_adapter: bool, licence: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from kpig.progress import Watcher
 from kpig.records import Example
 from kpig.runs import lock
 from kpig.runs.answer_file import AnswerFile, left
+from kpig.tasks.readers.prompts import STAND_IN
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class Answered:
     finished: bool
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How many answers were cut off at the limit, and how many inputs were shortened to fit."""
+
+    answers: int
+    inputs: int
+
+
 def predict(
     section: ModelSection,
     examples: Sequence[Example],
@@ -39,16 +48,18 @@ def predict(
     device: str,
     watch: Watcher,
     clock: str | None = None,
-) -> int:
-    """Write a model's greedy answers to the file `out`, an `Answered` a line, in order; how many are cut off.
+) -> Cut:
+    """Write a model's greedy answers to the file `out`, an `Answered` a line, in order; what was cut.
 
     `clock` is as in `loading.load`. The file is there whole or not at all. Answers gather beside it, in
     `out`.part, so that the same call goes on after a stop, to the same answers. An input that is too long is
-    cut at its end. Processes that share the job answer a part each, and the main one writes. DataError where
-    an instruction alone does not fit, BusyError where another process writes the file.
+    cut at its end; references have no part in that, for nothing is scored. Processes that share the job
+    answer a part each, and the main one writes. DataError where an instruction alone does not fit, BusyError
+    where another process writes the file.
     """
     learner = ranks.everywhere(lambda: loading.load(section, device=device, clock=clock))
-    encoded = list(learner.encoder.encode_all(examples, max_new_tokens))
+    asked = (replace(one, references=(STAND_IN,)) for one in examples)
+    encoded = list(learner.encoder.encode_all(asked, max_new_tokens))
     prompts = [one.prompt for one in encoded]
     every = learner.prompt_batches(prompts, max_new_tokens)
     with ExitStack() as held:
@@ -72,11 +83,11 @@ def predict(
         return ranks.by_main(lambda: _published(encoded, files[0]))
 
 
-def _published(encoded: Sequence[Encoded], answers: AnswerFile) -> int:
-    """Put the file in its place; how many answers are cut off."""
+def _published(encoded: Sequence[Encoded], answers: AnswerFile) -> Cut:
+    """Put the file in its place; what was cut."""
     num_cut_off = sum(not one.finished for one in _in_order(encoded, answers))
     answers.publish(as_line(asdict(one)) for one in _in_order(encoded, answers))
-    return num_cut_off
+    return Cut(num_cut_off, sum(bool(one.num_cut) for one in encoded))
 
 
 def _in_order(encoded: Sequence[Encoded], answers: AnswerFile) -> Iterator[Answered]:

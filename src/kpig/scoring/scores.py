@@ -88,6 +88,11 @@ def evaluation(
     """
     seed, new = _by_wording(predictions, tasks)
     every = _group(seed, new)
+    if every is None and new:
+        raise DataError(
+            f'{model}: holds predictions under new wordings alone ("wording": "new"), and scores are of the '
+            'tasks\' own; add those, which state no wording or "seed"'
+        )
     if every is None:
         raise DataError(f"{model}: there is nothing to score; give tasks that have test examples")
     seen, held_out = (_group(_of(group, seed), new) for group in (SEEN, HELD_OUT))

@@ -36,7 +36,8 @@ Prompts = Sequence[tuple[str, str]]
 def terminal(task: Task, mask_text: str = MASK_TEXT, prompts: Prompts = ()) -> Group:
     """The task for `rich.print`: wordings with their key parts in colour, the twin, one example, `prompts`.
 
-    Where colours are off the kind stands behind each key part, in brackets.
+    Where colours are off the kind stands behind each key part, in brackets. `prompts` are never wrapped,
+    for they are there to be copied: print with crop=False.
     """
     parts: list[Any] = [
         Rule(Text(visible(task.name)), align="left"),
@@ -50,8 +51,10 @@ def terminal(task: Task, mask_text: str = MASK_TEXT, prompts: Prompts = ()) -> G
             parts.append(Text(NO_KEY_PARTS, style="dim"))
         parts.append(Text())
     parts += [Text("masked twin", style="bold"), Text(visible(task.instruction.masked(mask_text))), Text()]
-    for name, text in [*_example(task), *((name, visible(text)) for name, text in prompts)]:
+    for name, text in _example(task):
         parts += [Text(name, style="bold"), Text(text)]
+    for name, text in prompts:
+        parts += [Text(name, style="bold"), Text(visible(text), no_wrap=True, overflow="ignore")]
     return Group(*parts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from kpig.errors import ConfigError, DataError
 from kpig.llm import (
     Answer,
     Budget,
+    Failure,
     HttpModel,
     HttpSettings,
     LocalModel,
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from kpig.model.learner import Learner
 
 LEARNER = "learner"
+MOST_TROUBLE = 300
+"""Characters of a failure that are told. Chosen: about three lines of a terminal."""
+
+USED = ("asked", "kept", "accepted")
+"""The counts of written texts that are no refusals."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,15 @@ class WriterSettings(Settings):
 class Writer:
     """Writes greedily, so that a resumed run has the same texts; a backend's answers are cached as well.
 
+    `trouble` has the words of the last failure of a backend for each task that it left without some text.
+
     Raises ConfigError for settings that cannot be, LlmError where a server's key is missing.
     """
 
     def __init__(self, settings: WriterSettings):
         self.settings = settings
         self.is_learner = settings.writer == LEARNER
+        self.trouble: dict[str, str] = {}
         self._backend: TextBackend | None = None
         if self.is_learner:
             _refuse_idle(settings)
@@ -83,8 +92,15 @@ class Writer:
         """Whether it is told in words what to write, as chat models are, or given a text to continue."""
         return not self.is_learner or learner.encoder.chat
 
-    def write(self, learner: Learner, texts: Sequence[str], max_new_tokens: int) -> list[Draft | None]:
-        """A draft for each text, in order; None where there was no room for one, or no answer.
+    def trouble_with(self, task: str) -> str:
+        """The last failure for a task as the end of a sentence; "" where there was none."""
+        words = self.trouble.get(task)
+        return f"; the writer {self.settings.writer} last failed so: {words}" if words else ""
+
+    def write(
+        self, learner: Learner, texts: Sequence[str], max_new_tokens: int, task: str
+    ) -> list[Draft | None]:
+        """A draft for each text of a task, in order; None where there was no room for one, or no answer.
 
         The starting model's tokens and a backend's requests are counted in the learner's ledger. Raises
         LlmError as backends do, and BudgetError when `max_requests` are spent.
@@ -93,25 +109,46 @@ class Writer:
             prompts = [learner.encoder.text_ids(text) for text in texts]
             with learner.as_initial():
                 return greedy(learner, prompts, max_new_tokens)
-        drafts = ranks.by_main(lambda: self._asked(learner, texts, max_new_tokens))
+        drafts, trouble = ranks.by_main(lambda: self._asked(learner, texts, max_new_tokens))
+        self.trouble = {name: one for name, one in self.trouble.items() if name != task}
+        if trouble:
+            self.trouble[task] = trouble
         learner.ledger.llm_requests += len(set(texts))
         return drafts
 
-    def _asked(self, learner: Learner, texts: Sequence[str], max_new_tokens: int) -> list[Draft | None]:
-        """What a backend answers: of several processes that share a job one asks, and pays."""
+    def _asked(
+        self, learner: Learner, texts: Sequence[str], max_new_tokens: int
+    ) -> tuple[list[Draft | None], str]:
+        """What a backend answers, and the words of its last failure: of several processes that share a job
+        one asks, and pays.
+        """
         if self._backend is None:
             local = load_local(self.settings.writer, str(learner.device))
             self._backend = self._with_cache(local)
         requests = [Request(text, max_tokens=max_new_tokens) for text in texts]
         outcomes = self._backend.complete(requests)
         self._backend.budget.raise_if_spent(outcomes)
-        return [
+        failed = [one for one in outcomes if isinstance(one, Failure)]
+        drafts = [
             Draft(one.text.strip(), not one.truncated) if isinstance(one, Answer) else None
             for one in outcomes
         ]
+        return drafts, _words(failed[-1]) if failed else ""
 
     def _with_cache(self, source: HttpModel | LocalModel) -> TextBackend:
         return TextBackend(source, Path(self.settings.cache), Budget(self.settings.max_requests or None))
+
+
+def _words(failure: Failure) -> str:
+    """On one line, and no longer than a note may be: a server may answer with a page."""
+    text = " ".join(f"{failure.reason}: {failure.detail}".split()).rstrip(": ")
+    return text if len(text) <= MOST_TROUBLE else f"{text[:MOST_TROUBLE]} …"
+
+
+def refusals(counts: Mapping[str, int]) -> str:
+    """Why texts could not be used, with the numbers, where `counts` has these beside how many could."""
+    refused = {name: count for name, count in counts.items() if name not in USED}
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in refused.items()) or "no refusals"
 
 
 def greedy(learner: Learner, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[Draft | None]:

@@ -13,6 +13,9 @@ from kpig.tasks.readers.files import read_records
 from kpig.tasks.readers.reading import RawRow
 
 DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
+REMEDIES = {",": "name it .csv", "\t": "name it .tsv"} | dict.fromkeys(";|", "save it with commas, as .csv")
+"""What to do where a table turns out to be parted by another sign than its name says."""
+
 MOST_CELL_CHARACTERS = 2**27
 """Of one cell: a bound on memory. The library's own is 131,072, which a long document passes."""
 
@@ -30,17 +33,25 @@ def tab_rows(path: Path, source: str, problems: Problems) -> Iterator[RawRow]:
 def rows(path: Path, source: str, problems: Problems, delimiter: str) -> Iterator[RawRow]:
     """The records by column name, each with the line on which it ends; empty ones as empty text.
 
+    Where the line of names has semicolons and no `delimiter`, they part the cells, which is noted: so
+    spreadsheets write a table where the comma is the decimal sign.
     Raises DataError for a file without a usable line of names, and for quotes that never close.
     """
     csv.field_size_limit(MOST_CELL_CHARACTERS)
     lines = read_records(path)
-    reader = csv.reader(chain(_beginning(lines, path), lines), delimiter=delimiter, strict=True)
+    beginning = _beginning(lines, path)
+    is_other = _has_semicolons(beginning, delimiter)
+    delimiter = ";" if is_other else delimiter
+    reader = csv.reader(chain(beginning, lines), delimiter=delimiter, strict=True)
     records = _records(reader, path)
     names = _names(next(records, []), path, delimiter)
     for cells in records:
         if any(cells):
+            where = f"{path}: line {reader.line_num}"
+            if is_other:
+                problems.note(f"{path}: its first line has semicolons alone, so they part its cells", where)
             with problems.rows.collected():
-                yield _row(names, cells, f"{path}: line {reader.line_num}", str(path), source)
+                yield _row(names, cells, where, str(path), source)
 
 
 def _beginning(lines: Iterator[str], path: Path) -> list[str]:
@@ -55,6 +66,11 @@ def _beginning(lines: Iterator[str], path: Path) -> list[str]:
                 )
             break
     return found
+
+
+def _has_semicolons(beginning: Sequence[str], delimiter: str) -> bool:
+    names = beginning[-1] if beginning else ""
+    return ";" in names and delimiter not in names
 
 
 def _records(reader: Any, path: Path) -> Iterator[list[str]]:
@@ -78,9 +94,9 @@ def _row(names: Sequence[str], cells: Sequence[str], where: str, file: str, sour
 def _names(names: Sequence[str], path: Path, delimiter: str) -> list[str]:
     found = [name.strip() for name in names]
     line = found[0] if len(found) == 1 else ""
-    other = next((name for sign, name in DELIMITERS.items() if sign != delimiter and sign in line), None)
+    other = next((sign for sign in DELIMITERS if sign != delimiter and sign in line), None)
     if other or not found:
-        hint = f"; it looks separated by {other}: name it .tsv, or save it again" if other else ""
+        hint = f"; it looks separated by {DELIMITERS[other]}: {REMEDIES[other]}" if other else ""
         raise DataError(
             f"{path}: line 1: expected the names of the columns, separated by {DELIMITERS[delimiter]}, and "
             f"found {line[:60]!r}{hint}"

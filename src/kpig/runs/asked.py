@@ -1,0 +1,49 @@
+"""How a run asked its model, from the tasks that it keeps: the forms of its prompts, an example of each. No
+torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kpig.errors import RunError
+from kpig.records import Example, Instruction
+from kpig.runs import kept
+from kpig.runs.served import Tuned
+
+UNKNOWN = Example("", "", Instruction("Reverse the words."), "one two", ("",))
+"""What stands for a form where a run of an earlier version keeps no tasks."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """Where the instruction stands, as `Example.as_system` tells, in which tasks, and their first example."""
+
+    as_system: bool
+    tasks: tuple[str, ...]
+    example: Example
+
+
+def forms(tuned: Tuned) -> list[Form]:
+    """The one or two forms in which the tasks that a step has learned are asked, as they came; none where the
+    run keeps no tasks.
+
+    RunError where a task that is kept is damaged, or stream.json is.
+    """
+    names: dict[bool, dict[str, None]] = {}
+    first: dict[bool, Example] = {}
+    for number, learned in enumerate(learned_by(tuned), start=1):
+        step_dir = tuned.run.step(number)
+        for name in (one for one in learned if kept.are_there(step_dir, [one])):
+            for example in kept.read(step_dir, name).test:
+                names.setdefault(example.as_system, {})[name] = None
+                first.setdefault(example.as_system, example)
+    return [Form(as_system, tuple(names[as_system]), example) for as_system, example in first.items()]
+
+
+def learned_by(tuned: Tuned) -> Sequence[Sequence[str]]:
+    """The names of the tasks of each step as far as this one. RunError where stream.json is damaged."""
+    path = tuned.run.path / "stream.json"
+    try:
+        steps = tuned.run.read("stream.json")["steps"][: tuned.number]
+        return [[task["task"] for task in step["tasks"]] for step in steps]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path}: is damaged (it names no tasks for its steps); restore it") from error

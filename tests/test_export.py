@@ -17,8 +17,10 @@ from transformers import AutoTokenizer
 from kpig import config
 from kpig.config import ModelSection
 from kpig.errors import RunError
+from kpig.model import loading
 from kpig.model.loading import load
-from kpig.runs import export, job
+from kpig.records import Example
+from kpig.runs import asked, export, job
 from kpig.runs.served import step_of
 from kpig.scoring import predictions
 from kpig.scoring.scores import read_evaluation, read_step
@@ -316,6 +318,12 @@ def prompts_of_the_cards_code(folder: Path) -> list[str]:
     return [ast.literal_eval(line.removeprefix("PROMPT ")) for line in lines]
 
 
+def prompt_of(run: Path, example: Example) -> str:
+    """What the run asks a model with."""
+    encoder = loading.load_encoder(config.load_resolved(run / "config.toml").model)
+    return encoder.tokenizer.decode(encoder.encode(example).prompt)
+
+
 def run_of(tasks: Path, as_system: bool, base: Path | str, out: Path) -> Path:
     columns = {"instruction": "system"} if as_system else {}
     settings = {key: value for key, value in SETTINGS.items() if key != "suite"} | {
@@ -345,13 +353,16 @@ def test_the_cards_code_gives_the_very_prompts_of_the_run_wherever_its_instructi
     run = run_of(kept_in(tmp_path / "tasks", as_system, "a", "b"), as_system, base, tmp_path / "run")
     found = export.export(step_of(run), tmp_path / "out")
     (given,) = prompts_of_the_cards_code(found.folder)
+    (form,) = asked.forms(step_of(run))
+    assert given == prompt_of(run, form.stand_in) and found.notes == ()
     texts = [row.prompt for row in predictions.read(run / "steps/02/predictions/a.jsonl")]
-    assert given in texts and found.notes == ()
+    assert prompt_of(run, form.example) in texts
     card = (found.folder / "README.md").read_text()
     assert ("as the system prompt, and the bare input" in card) == (as_system and template != REFUSING)
     assert ("takes no system prompt" in card) == (as_system and template == REFUSING)
     assert ("`Input: ` with the input behind it" in card) != as_system
     assert "exactly these prompts" in card
+    assert "fine" not in card and "Word 0" not in card and "Name a" not in card
 
 
 def test_where_some_tasks_are_asked_one_way_and_some_the_other_the_card_says_both(tmp_path):
@@ -360,11 +371,9 @@ def test_where_some_tasks_are_asked_one_way_and_some_the_other_the_card_says_bot
     job.extend(run, str(more), ["stream.columns={}"])
     found = export.export(step_of(run), tmp_path / "out")
     first, second = prompts_of_the_cards_code(found.folder)
-    texts = {
-        name: [row.prompt for row in predictions.read(run / f"steps/02/predictions/{name}.jsonl")]
-        for name in "ab"
-    }
-    assert first in texts["a"] and second in texts["b"] and found.notes == ()
+    found_forms = asked.forms(step_of(run))
+    assert [first, second] == [prompt_of(run, one.stand_in) for one in found_forms] and found.notes == ()
+    assert [one.as_system for one in found_forms] == [True, False]
     card = (found.folder / "README.md").read_text()
     assert "Tasks a: ask it with the instruction as the system prompt" in card
     assert "Tasks b: ask it with the instruction and, where there is an input" in card

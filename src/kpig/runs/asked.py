@@ -2,15 +2,15 @@
 torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kpig.errors import RunError
 from kpig.records import Example, Instruction
 from kpig.runs import kept
 from kpig.runs.served import Tuned
 
-UNKNOWN = Example("", "", Instruction("Reverse the words."), "one two", ("",))
-"""What stands for a form where a run of an earlier version keeps no tasks."""
+STAND_IN = Example("", "", Instruction("Reverse the words."), "one two", ("",))
+"""What is shown of a form, for examples of the run may be nobody else's business."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Form:
     as_system: bool
     tasks: tuple[str, ...]
     example: Example
+
+    @property
+    def stand_in(self) -> Example:
+        """An example in this form with texts that are nobody's."""
+        return replace(STAND_IN, as_system=self.as_system)
 
 
 def forms(tuned: Tuned) -> list[Form]:

@@ -107,15 +107,15 @@ def export(tuned: Tuned, out: Path, merge: bool = False, dtype: str = "", licenc
     if dtype:
         model = model.to(getattr(torch, dtype))
     known = asked.forms(tuned)
-    forms = known or [asked.Form(False, (), asked.UNKNOWN)]
+    forms = known or [asked.Form(False, (), asked.STAND_IN)]
     wanted = _wanted(learner, forms, tuned.config.evaluate.max_new_tokens)
     exact = _prompted(learner, tuned.config.model.chat_template_arguments, wanted)
     notes: tuple[str, ...] = () if exact else (f"{model_card.INEXACT}; the card says so",)
     notes += () if known else (NO_TASKS,)
     notes += () if plain == tuned.section else (FROM_4_BITS,)
     shown = [
-        model_card.Shown(form.tasks, _words(learner, form), messages)
-        for form, (messages, _) in zip(forms, wanted, strict=False)
+        model_card.Shown(form.tasks, _words(learner, form), learner.encoder.messages(form.stand_in))
+        for form in forms
     ]
     asking = model_card.Asking(shown, learner.encoder.chat or exact, exact, bool(known))
     facts = model_card.facts(tuned, base, stays, asking, dtype or tuned.section.dtype, licence)
@@ -171,15 +171,15 @@ def _words(learner: Learner, form: Form) -> str:
 
 
 def _wanted(learner: Learner, forms: Sequence[Form], max_new_tokens: int) -> list[Wanted]:
-    """The prompts of the examples of all forms, as the run asked them, and then those of PROBES."""
+    """The prompts of the examples of all forms, as the run asked them, of what is shown, and of PROBES."""
     examples = [form.example for form in forms]
     probes = [
-        replace(one, instruction=Instruction(text), input=asked.UNKNOWN.input, references=("",))
+        replace(one, instruction=Instruction(text), input=asked.STAND_IN.input, references=("",))
         for one in examples
         for text in PROBES
     ]
     found: list[Wanted] = []
-    for number, one in enumerate((*examples, *probes)):
+    for number, one in enumerate((*examples, *(form.stand_in for form in forms), *probes)):
         try:
             encoded = learner.encoder.encode(one, max_new_tokens)
         except DataError:  # turns before a short instruction may leave no room for a longer one

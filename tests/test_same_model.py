@@ -260,7 +260,6 @@ def test_nothing_that_json_cannot_hold_is_written(value: float, tmp_path: Path) 
 
 
 IN_MEMORY = {
-    "kpig.annotate.keyparts",
     "kpig.compare.equality",
     "kpig.compare.labels",
     "kpig.compare.runs",
@@ -272,6 +271,7 @@ IN_MEMORY = {
     "kpig.runs.export",
     "kpig.runs.model_card",
     "kpig.sweep.plan",
+    "kpig.tasks.entries",
     "kpig.tasks.digests",
     "kpig.tasks.documents",
     "kpig.tasks.readers.files",

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from kpig.errors import nearest
+from kpig.files import true_path
 from kpig.runs.folder import is_run
 
 
@@ -20,10 +21,10 @@ def runs_at(path: Path, links: bool = False) -> list[Path]:
         elif links:
             places = [Path(folder, name) for name in below]
             linked += [one for one in places if one.is_symlink() and is_run(one)]
-    known = {one.resolve() for one in found}
+    known = {true_path(one) for one in found}
     for link in sorted(linked):
-        if link.resolve() not in known:
-            known.add(link.resolve())
+        if true_path(link) not in known:
+            known.add(true_path(link))
             found.append(link)
     return sorted(found)
 

@@ -176,15 +176,7 @@ def test_the_card_is_filled_in_and_its_code_runs(lora, chatty, tmp_path):
             assert f" {score.p_score:.1f} | {score.v_score:.1f} | {score.n} |" in card
         data = metadata_load(folder / "README.md")
         assert (data["license"], data["library_name"]) == ("mit", kind)
-        code = card.split("```python\n")[1].split("```")[0]
-        done = subprocess.run(
-            [sys.executable, "-c", "import sys; sys.modules['kpig'] = None\n" + code],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        assert len(prompts_of_the_cards_code(folder)) == 1
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(lora, tmp_path):
@@ -300,12 +292,13 @@ def kept_in(folder: Path, as_system: bool, *names: str) -> Path:
 
 
 def prompts_of_the_cards_code(folder: Path) -> list[str]:
-    """What the card's code gives the model, in a process without kpig."""
+    """What the card's code gives the model, in a process without kpig, where it runs to its end."""
     code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     looked = code.replace(
         "    found = model.generate",
         "    print('PROMPT', ascii(tokenizer.decode(batch['input_ids'][0])))\n    found = model.generate",
     )
+    assert looked != code
     done = subprocess.run(
         [sys.executable, "-c", "import sys; sys.modules['kpig'] = None\n" + looked],
         cwd=folder,

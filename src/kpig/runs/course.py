@@ -75,8 +75,7 @@ def read(path: Path, config: RunConfig, tasks: Stream | None = None) -> Course:
 
     `config` has every setting of its method written out. Of a run that went on with further steps it may be
     that of the very first start. `tasks` is its stream, where the caller has read it. Raises RunError where
-    task data have changed or what the folder keeps of them is damaged, and as
-    `fitting.stream_of`.
+    task data have changed or what the folder keeps of them is damaged, and as `fitting.stream_of`.
     """
     grown = growth_of(path)
     if not grown:

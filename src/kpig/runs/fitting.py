@@ -128,7 +128,7 @@ def too_long(encoder: Encoder, tasks: Stream, config: RunConfig) -> list[TooLong
     """
     room = room_of(encoder)
     found: dict[tuple[str, str], TooLong] = {}
-    for example, stated, num_reserved in _read_and_asked(tasks, config):
+    for example, stated, num_reserved in _read_and_asked(encoder, room, tasks, config):
         one = _too_long(encoder, room, example, num_reserved)
         key = (example.task, example.id)
         if one and (key not in found or one.num_tokens > found[key].num_tokens):
@@ -173,12 +173,21 @@ def _num_bytes_of(instruction: Instruction, mask_text: str) -> int:
     return max(len(text.encode()) for text in (instruction.text, instruction.masked(mask_text)))
 
 
-def _read_and_asked(tasks: Stream, config: RunConfig) -> Iterator[tuple[Example, Instruction, int]]:
-    """Every example as it is learned or tested: with its own instruction, and the room for an answer."""
+def _read_and_asked(
+    encoder: Encoder, room: int, tasks: Stream, config: RunConfig
+) -> Iterator[tuple[Example, Instruction, int]]:
+    """Every example as it is learned or tested: with its own instruction, and the room for an answer.
+
+    Under further wordings only where the longest of the task may be too long: there may be twenty of each.
+    """
     for task in tasks.tasks:
         for example in (*task.train, *task.validation):
             yield example, example.instruction, 0
+        longest = max((_num_bytes_of(one, encoder.mask_text) for one in task.instructions), default=0)
         for example in task.train:
+            own = _num_bytes_of(example.instruction, encoder.mask_text)
+            if num_bytes_apart(encoder, example) - own + longest <= room:
+                continue
             for wording in task.wordings(example):
                 if wording != example.instruction:
                     yield replace(example, instruction=wording), example.instruction, 0

@@ -52,7 +52,7 @@ class Shown:
 class Asking:
     """How the model is asked: an example of each form as messages, in a chat template or plainly.
 
-    `exact`: the exported template makes the very prompts of the run. `is_known`: the examples are the run's.
+    `exact`: the exported template makes the very prompts of the run. `is_known`: the forms are the run's.
     """
 
     forms: Sequence[Shown]

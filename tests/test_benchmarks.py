@@ -21,6 +21,8 @@ NUM_RUNS = {
     "smollm2-ablations": 19,
     "smollm2-full": 10,
     "smollm2-whole": 4,
+    "smollm2-lighter": 12,
+    "smollm2-fresh": 18,
 }
 """Those that a spec's first lines state."""
 

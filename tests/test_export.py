@@ -378,6 +378,6 @@ def test_a_run_that_keeps_no_tasks_is_exported_with_a_note(lora, tmp_path):
     for folder in copy.glob("steps/*/tasks"):
         shutil.rmtree(folder)
     found = export.export(step_of(copy), tmp_path / "out")
-    assert "keeps no tasks" in found.notes[0]
-    assert "keeps no tasks" in (found.folder / "README.md").read_text()
+    assert "keeps no examples" in found.notes[0]
+    assert "keeps no examples" in (found.folder / "README.md").read_text()
     assert len(prompts_of_the_cards_code(found.folder)) == 1

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 from kpig.cli.commands import app
 from kpig.errors import DataError
 from kpig.records import KeySpan
+from kpig.runs import folder
 from kpig.runs.check import data_cautions
-from kpig.tasks import stream
+from kpig.tasks import readers, stream
 from kpig.tasks.key_parts import locate
 from kpig.tasks.readers.parquet import named
 
@@ -83,6 +84,43 @@ def test_a_single_file_that_is_named_after_a_split_is_told(tmp_path, caplog):
     assert "crash_test.jsonl: its name says 'test'" in caplog.text
     assert "(6 rows)" in caplog.text
     assert "testament.jsonl" not in caplog.text
+
+
+@pytest.mark.parametrize("names", [("test",), ("Valid",), ("test-00000-of-00002", "test-00001-of-00002")])
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_test_file_without_a_training_file_is_told(tmp_path, caplog, names, is_folder):
+    paths = [write_rows(tmp_path / "d" / f"{name}.jsonl", some_rows(name)) for name in names]
+    if len(paths) > 1 and not is_folder:
+        pytest.skip("shards are read as a folder")
+    loaded = stream.load(paths[0].parent if is_folder else paths[0])
+    assert any(task.train for task in loaded.tasks)
+    assert f"its name says '{names[0].partition('-')[0]}'" in caplog.text
+
+
+def test_a_test_file_that_is_only_asked_is_not_told(tmp_path, caplog):
+    path = write_rows(tmp_path / "d" / "test.jsonl", some_rows("a"))
+    (task,) = stream.load_tasks(path)
+    learned = write_rows(tmp_path / "learned.jsonl", some_rows("b"))
+    (held_out,) = stream.load(learned, held_out=path).held_out
+    assert (len(task.test), len(task.train)) == (len(held_out.test), len(held_out.train)) == (6, 0)
+    assert "its name says" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["train", "crash_test", "capitals"])
+def test_a_single_file_that_may_well_be_a_task_is_not_told(tmp_path, caplog, name):
+    stream.load(write_rows(tmp_path / "d" / f"{name}.jsonl", some_rows(name)).parent)
+    assert "its name says" not in caplog.text
+
+
+def test_a_run_is_no_task_data(tmp_path):
+    run = tmp_path / "run"
+    (run / "steps").mkdir(parents=True)
+    assert readers.RUN_FILES == folder.FIRST_FILES
+    for name in readers.RUN_FILES:
+        (run / name).write_text("{}")
+    for read in (stream.load, stream.load_tasks):
+        with pytest.raises(DataError, match="is a run, not tasks; give those that it learned"):
+            read(run)
 
 
 def test_the_split_of_a_row_is_read_in_any_case(tmp_path):

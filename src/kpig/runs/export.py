@@ -52,8 +52,8 @@ FROM_4_BITS = (
 
 
 NO_TASKS = (
-    "the run keeps no tasks, as an earlier version wrote it: the card shows an instruction in the user's "
-    "turn; compare the prompts in its steps/*/predictions"
+    "the run keeps no examples, as an earlier version wrote it or --forget-data left it: the card shows an "
+    "instruction in the user's turn; compare the prompts in its steps/*/predictions"
 )
 
 Wanted = tuple[Messages, tuple[int, ...]]

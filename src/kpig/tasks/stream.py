@@ -84,7 +84,8 @@ def load(
     problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on)
     wordings = _wordings(variants, problems)
     drafts = _read(path, kind, problems, wordings, reading)
-    held_out_drafts = _read_all(_sources(held_out), "auto", problems, wordings, reading)
+    asked = replace(reading, learned=False)
+    held_out_drafts = _read_all(_sources(held_out), "auto", problems, wordings, asked)
     _check_wordings(wordings, [*drafts, *held_out_drafts], problems)
     drafts = _fitting(_taken(drafts, tasks, "tasks"), fits, problems)
     held_out_drafts = _fitting(_taken(held_out_drafts, held_out_tasks, "held_out_tasks"), fits, problems)
@@ -179,7 +180,8 @@ def load_tasks(
     """
     limits = {"train_per_task": train_per_task, "test_per_task": test_per_task, "max_tasks": max_tasks}
     _check_limits(limits)
-    problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on, unanswered, borrowed)
+    problems = Problems(bad_rows == "skip")
+    reading = Reading(columns or {}, train_on, unanswered, borrowed, learned=split_by_rule)
     wordings = _wordings(variants, problems)
     drafts = _read(path, kind, problems, wordings, reading)
     _check_wordings(wordings, drafts, problems)

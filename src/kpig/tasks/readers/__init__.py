@@ -38,6 +38,9 @@ DATA_SUFFIXES = frozenset(
 MOST_SNIFFED = 2**20
 """Bytes of a line that are looked at to tell the kind of a file."""
 
+RUN_FILES = ("config.toml", "environment.json", STREAM_FILE)
+"""Files that a folder has together where it is a run: `kpig.runs.folder` writes these first."""
+
 log = logging.getLogger(__name__)
 
 __all__ = ["KINDS", "Reading", "annotation_paths", "detect", "read", "read_wordings"]
@@ -101,10 +104,15 @@ def _names(drafts: list[Draft], path: Path) -> set[str]:
 def detect(path: Path) -> str:
     """The kind of task data at `path`: "superni", "hf", or one of ENDINGS. DataError where it is none.
 
-    A folder of files of rows is of the kind of the first.
+    A folder of files of rows is of the kind of the first. A run is none: its stream file holds no tasks.
     """
     require_at_rest(path)
     if path.is_dir():
+        if all((path / name).is_file() for name in RUN_FILES):
+            raise DataError(
+                f"{path}: is a run, not tasks; give those that it learned, which its config.toml names under "
+                "[stream]"
+            )
         if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
             return "hf"
         tasks = task_files(path)

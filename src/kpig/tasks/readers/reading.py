@@ -15,13 +15,15 @@ class Reading:
 
     `columns` maps what kpig calls a field to what the file calls it. `train_on` "all" makes an example of
     every assistant turn of a conversation, "last" of the last one. `unanswered`: rows may only ask.
-    `borrowed`: this is how other data are read, so that columns may be absent here.
+    `borrowed`: this is how other data are read, so that columns may be absent here. Tasks that are not
+    `learned` are only asked: rows of theirs without a split are all tested.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     train_on: str = "last"
     unanswered: bool = False
     borrowed: bool = False
+    learned: bool = True
 
     @property
     def instructs_by_system(self) -> bool:

@@ -50,9 +50,13 @@ def split_files(names: Sequence[str]) -> dict[str, str]:
 def misread(names: Sequence[str]) -> dict[str, str]:
     """The files named as a split that are read as tasks, each with the word; "" for a split of another's.
 
-    That is one beside a training file of the same name otherwise, numbers aside.
+    That is one beside a training file of the same name otherwise, numbers aside. Of a file by itself, or the
+    shards of one, the whole name tells: a word of it may well be the task's.
     """
-    if len(names) < 2 or split_files(names):
+    stems = {stem_of(name) for name in names}
+    if len(stems) == 1:
+        return {name: stem for name in names for stem in stems if split_of(stem) not in (None, "train")}
+    if split_files(names):
         return {}
     parts = {name: _parts(name) for name in names}
     trained = {_without_numbers(rest) for rest, split in parts.values() if split == "train"}

@@ -76,17 +76,17 @@ def _told_apart(
 ) -> Iterator[RawRow]:
     """The rows of a file whose name says a split (`word`) that is not read; see `misread`.
 
-    It is noted where rows state no split of their own, and a problem where the file is a split of another's.
+    Where rows state no split of their own and are learned it is noted. A split of another's is a problem.
     """
     is_refused = False
     for row in rows:
         if word is not None and not {"split", reading.columns.get("split", "split")} & row.fields.keys():
-            if word:
+            if word and reading.learned:
                 problems.notes[
-                    f"{file}: its name says '{word}', and it is read as a task of its own; where it is to be "
-                    "tested only, state 'split' in its rows"
+                    f"{file}: its name says '{word}', but its rows state no 'split', so most of them are "
+                    "trained on; state it there, if they are not to be"
                 ] += 1
-            elif not is_refused:
+            elif not word and not is_refused:
                 is_refused = True
                 problems.add(
                     f"{file}: is named as the test or validation split of a file beside it, and would be "

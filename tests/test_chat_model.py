@@ -164,11 +164,22 @@ def test_rewordings_that_cannot_be_read_are_asked_anew_the_next_time(tasks, tmp_
     kpig("annotate", tasks, "--by", "rules", "--out", tasks / "keyparts.json")
     with MisbehavingServer(then=says("blah {{{")) as server:
         for _ in range(2):
-            kpig(
+            told = refused(
                 "diversify", tasks, "--ways", "concretizing", "--n", 1, "--out", tmp_path / "o",
                 "--overwrite", *asked(server, tmp_path),
             )  # fmt: skip
+            assert "no answer could be read (concretizing: malformed 6)" in told and "--overwrite" in told
         assert len(server.received) == 2 * 2 * 3
+
+
+def test_rewordings_that_can_be_read_and_are_turned_down_are_told_in_the_table_only(tasks, tmp_path):
+    kpig("annotate", tasks, "--by", "rules", "--out", tasks / "keyparts.json")
+    with MisbehavingServer(then=says(json.dumps({"variants": [{"instruction": ""}]}))) as server:
+        done = kpig(
+            "diversify", tasks, "--ways", "concretizing", "--n", 1, "--out", tmp_path / "o",
+            *asked(server, tmp_path),
+        )  # fmt: skip
+    assert done.returncode == 0 and "rejected" in done.stdout and "malformed" not in done.stdout
 
 
 @pytest.mark.parametrize(

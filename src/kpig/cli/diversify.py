@@ -81,6 +81,17 @@ def diversify_tasks(
             on_progress=lambda progress: bars.advance(0, _spent(progress)),
         )
     write(report, out, overwrite)
+    _tell(report)
+    say(f"variants: {path}")
+    if backend is not None:
+        advice = f"Give --overwrite then: {path} holds what there is so far."
+        backend.raise_if_spent(advice)
+        backend.raise_if_failed(advice)
+        _raise_if_useless(report)
+
+
+def _tell(report: "Report") -> None:
+    """How many variants each task has, of which way, and why others were turned down."""
     show(_diversified(report))
     print_counts("accepted", report.by_way)
     print_counts(
@@ -88,11 +99,18 @@ def diversify_tasks(
     )
     if report.num_unchecked:
         say(f"{report.num_unchecked} added rules cannot be checked by a program; read them")
-    say(f"variants: {path}")
-    if backend is not None:
-        advice = f"Give --overwrite then: {path} holds what there is so far."
-        backend.raise_if_spent(advice)
-        backend.raise_if_failed(advice)
+
+
+def _raise_if_useless(report: "Report") -> None:
+    """Raise LlmError where nothing could be read from any answer: it would look like success."""
+    from kpig.llm import LlmError
+
+    if report.is_unread:
+        reasons = ", ".join(f"{way}: {reason} {count}" for (way, reason), count in report.by_reason.items())
+        raise LlmError(
+            f"no answer could be read ({reasons}). None is kept: give the same command again with "
+            "--overwrite to ask anew, or name another model"
+        )
 
 
 def _spent(progress: "Progress") -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kpig.diversify import accept, breadth, by_llm, grammar, hygiene
 from kpig.diversify.accept import Standards
 from kpig.diversify.by_llm import Ask, Candidate, Malformed
-from kpig.diversify.report import Report, TaskReport
+from kpig.diversify.report import MALFORMED, NO_KEY_PARTS, OWN_INSTRUCTIONS, TRUNCATED, Report, TaskReport
 from kpig.diversify.variant import Fault, Rejection, Variant
 from kpig.errors import DataError, UsageError, nearest
 from kpig.llm.exchange import Answer, Failure, Progress, Request
@@ -26,14 +26,7 @@ all of them, and an answer that cannot be read costs only these."""
 MAX_KEPT_CHARACTERS = 4_000
 """Of a rejected candidate, in variants_rejected.json. Chosen: enough to see what is wrong with it."""
 
-NO_KEY_PARTS, OWN_INSTRUCTIONS, MALFORMED, TRUNCATED, MALFORMED_RULE = (
-    "no_key_parts",
-    "own_instructions",
-    "malformed",
-    "truncated",
-    "malformed_rule",
-)
-SURPLUS = "surplus"
+MALFORMED_RULE, SURPLUS = "malformed_rule", "surplus"
 
 
 def diversify(

@@ -5,6 +5,15 @@ from dataclasses import dataclass
 
 from kpig.diversify.variant import Rejection, Variant
 
+NO_KEY_PARTS, OWN_INSTRUCTIONS, MALFORMED, TRUNCATED = (
+    "no_key_parts",
+    "own_instructions",
+    "malformed",
+    "truncated",
+)
+UNASKED, UNREAD = frozenset({NO_KEY_PARTS, OWN_INSTRUCTIONS}), frozenset({MALFORMED, TRUNCATED})
+"""Reasons why a task has no candidates, and why an answer has none."""
+
 
 @dataclass(frozen=True)
 class TaskReport:
@@ -48,6 +57,12 @@ class Report:
         """Accepted *constraint* variants with a rule no program can check (docs/method.md, section 3)."""
         variants = (variant for task in self.tasks for variant in task.variants)
         return sum(variant.way == "constraint" and variant.constraint is None for variant in variants)
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether answers came, and none of them could be read."""
+        reasons = {one.reason for task in self.tasks for one in task.rejections}
+        return bool(reasons & UNREAD) and reasons <= UNREAD | UNASKED and not self.by_way
 
     @property
     def short(self) -> tuple[str, ...]:

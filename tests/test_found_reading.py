@@ -192,6 +192,30 @@ def test_test_examples_that_contradict_each_other_are_told_once_and_what_to_do(t
     assert "contradict each other" in told and "with the outputs as a list" in told
 
 
+def twice(metric: str, split: str, outputs: str = "xy") -> list[dict[str, object]]:
+    """Rows that ask the same and have other outputs, scored by `metric`."""
+    said = {"instruction": "Name it.", "input": "it", "metric": metric, "split": split}
+    return [{**said, "output": one} for one in outputs]
+
+
+@pytest.mark.parametrize(("metric", "is_told"), [("accuracy", True), ("exact", True), ("rougeL", False)])
+def test_training_examples_that_contradict_each_other_are_told_where_one_answer_is_right(
+    tmp_path, metric, is_told
+):
+    rows = [*some_rows("a", 4, split="test", metric=metric), *twice(metric, "train", "xxy")]
+    told = data_cautions(stream.load(write_rows(tmp_path / "d.jsonl", rows)).tasks)
+    begin = "3 training examples (d) have the instruction and input of another one of their task and another"
+    assert [one for one in told if "repeat another one" not in one] == [told[0]] * is_told
+    assert told[0].startswith(begin) == is_told
+    assert ("'d-5' and 'd-7'" in told[0]) == is_told
+
+
+def test_training_examples_with_a_common_answer_do_not_contradict_each_other(tmp_path):
+    rows = [*some_rows("a", 4, split="test", metric="exact"), *twice("exact", "train", "xx")]
+    (told,) = data_cautions(stream.load(write_rows(tmp_path / "d.jsonl", rows)).tasks)
+    assert "repeat another one" in told
+
+
 # --- numbers of classes, wherever they stand ------------------------------------------------------------
 
 

@@ -17,9 +17,9 @@ from kpig.config.words import listed
 from kpig.errors import ConfigError, KpigError, some
 from kpig.methods import chosen
 from kpig.model.folder import adapter_problem, check_folder, resolve
-from kpig.records import Example, Stream, Task
+from kpig.records import Stream, Task
 from kpig.runs import fitting, machine, trackers, validation
-from kpig.tasks import coverage, own_answers, stream, system_prompts
+from kpig.tasks import coverage, own_answers, repetition, stream, system_prompts
 from kpig.tasks.matching import collisions, normalize
 from kpig.tasks.metric_choice import share_unread
 
@@ -176,94 +176,7 @@ def own_instruction_cautions(tasks: Sequence[Task]) -> list[str]:
 
 def data_cautions(tasks: Sequence[Task]) -> list[str]:
     """Sentences about examples that contradict or repeat each other, and about system prompts."""
-    return [
-        *_contradiction_cautions(tasks),
-        *_repetition_cautions(tasks),
-        *_repeated_test_cautions(tasks),
-        *_leak_cautions(tasks),
-        *system_prompts.cautions(tasks),
-    ]
-
-
-def _contradiction_cautions(tasks: Sequence[Task]) -> list[str]:
-    """A sentence for each task whose test examples ask the same and have no reference in common."""
-    found = []
-    for task in tasks:
-        groups = _asking_the_same(task.test)
-        apart = [group for group in groups if _share_no_reference(group)]
-        if apart:
-            pairs = ", ".join(f"'{one.id}' and '{other.id}'" for one, other, *_ in apart[:MOST_SHOWN])
-            more = f" and {len(apart) - MOST_SHOWN} more" if len(apart) > MOST_SHOWN else ""
-            found.append(
-                f"task '{task.name}': test examples contradict each other, with the same instruction and "
-                f"input and other outputs ({pairs}{more}): no answer is right for all of them. Where "
-                "each output is a good one, make one example of them, with the outputs as a list"
-            )
-    return found
-
-
-def _repetition_cautions(tasks: Sequence[Task]) -> list[str]:
-    """A sentence where training examples are there more than once, output included."""
-    counts = {
-        task.name: len(task.train) - len({(*_asked(one), one.references) for one in task.train})
-        for task in tasks
-    }
-    repeated = [name for name, count in counts.items() if count]
-    if not repeated:
-        return []
-    return [
-        f"{sum(counts.values())} training examples repeat another one of their task word for word "
-        f"({some(repeated)}); each is trained on as often as it is there"
-    ]
-
-
-def _repeated_test_cautions(tasks: Sequence[Task]) -> list[str]:
-    """A sentence where test examples ask the same as another one of their task, without contradiction."""
-    counts = {
-        task.name: sum(len(one) - 1 for one in _asking_the_same(task.test) if not _share_no_reference(one))
-        for task in tasks
-    }
-    repeated = [name for name, count in counts.items() if count]
-    if not repeated:
-        return []
-    return [
-        f"{sum(counts.values())} test examples ask the same as another one of their task "
-        f"({some(repeated)}); each counts as one in the scores; make one example of them, with their "
-        "outputs as a list"
-    ]
-
-
-def _leak_cautions(tasks: Sequence[Task]) -> list[str]:
-    """A sentence where test examples of a task are training examples of another, output included."""
-    trained: dict[tuple[object, ...], str] = {}
-    for task in tasks:
-        trained.update({(*_asked(one), one.references): task.name for one in task.train})
-    counts = {
-        task.name: sum((*_asked(one), one.references) in trained for one in task.test) for task in tasks
-    }
-    leaked = [name for name, count in counts.items() if count]
-    if not leaked:
-        return []
-    return [
-        f"{sum(counts.values())} test examples ({some(leaked)}) are training examples of another task word "
-        "for word: their scores tell what was learned by heart; leave them out of one"
-    ]
-
-
-def _asking_the_same(examples: Sequence[Example]) -> list[list[Example]]:
-    """The examples in groups of two or more that a model cannot tell apart."""
-    groups: dict[tuple[object, ...], list[Example]] = {}
-    for example in examples:
-        groups.setdefault(_asked(example), []).append(example)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _asked(example: Example) -> tuple[object, ...]:
-    return (example.instruction.text, example.input, example.context)
-
-
-def _share_no_reference(group: Sequence[Example]) -> bool:
-    return not set.intersection(*({one.strip() for one in example.references} for example in group))
+    return [*repetition.cautions(tasks), *system_prompts.cautions(tasks)]
 
 
 def weight_cautions(config: RunConfig) -> list[str]:

@@ -192,6 +192,14 @@ def test_key_parts_of_further_data_are_found_as_the_run_reads_them(run, tmp_path
         )
 
 
+def test_key_parts_of_a_runs_own_tasks_are_found_anew(run, tmp_path):
+    out = tmp_path / "keyparts.json"
+    for _ in range(2):
+        result = kpig("annotate", run, "--by", "rules", "--no-constraints", "--out", out, "--overwrite")
+        assert result.returncode == 0, result.stderr
+    assert json.loads(out.read_text())["may"]["made_by"] == "rules"
+
+
 def test_data_that_lack_the_columns_of_the_run_are_read_by_their_own(run, tmp_path):
     plain = write_rows(tmp_path / "plain.jsonl", some_rows("a", 3))
     chat = write_rows(tmp_path / "chat.jsonl", [{"messages": row["messages"][1:]} for row in CHAT])

@@ -142,10 +142,10 @@ def annotate_tasks(
 
 def _read(tasks: str, like: str, overwrite: bool) -> tuple[Task, ...]:
     """The tasks, whatever wording their old key parts are of: those that a program wrote are made anew."""
-    from kpig.tasks.readers.annotations import renewing
+    from kpig.tasks.readers.renewal import Renewal
 
-    with renewing(overwrite) as renewal:
-        found = read_tasks(tasks, for_training=True, like=run_at(like, tasks))
+    renewal = Renewal(overwrite)
+    found = read_tasks(tasks, for_training=True, like=run_at(like, tasks), renewal=renewal)
     if renewal.stale:
         names = list(renewal.stale)
         say(

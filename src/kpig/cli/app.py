@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kpig.runs.fitting import Fitter
     from kpig.runs.folder import RunDir
     from kpig.runs.served import Served
+    from kpig.tasks.readers.renewal import Renewal
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -235,14 +236,16 @@ def read_tasks(
     metrics: Sequence[str] | None = None,
     unanswered: bool = False,
     like: str = "",
+    renewal: "Renewal | None" = None,
 ) -> tuple[Task, ...]:
     """The tasks at a path, the built-in suite's, or those of a config or a run, capped as it caps them.
 
     `for_training` splits examples that state no split; `metrics` are the values of `--metric`. With
     `unanswered` rows may only ask. Where `like` is a run, data alone are read as the run reads its own.
+    With a `renewal` key parts of files are read to be found anew; those of a run or the suite stay.
     RunError for a run whose data have changed.
     """
-    groups = read_groups(path, test_per_task, for_training, metrics, unanswered, like)
+    groups = read_groups(path, test_per_task, for_training, metrics, unanswered, like, renewal)
     return tuple(task for tasks in groups.values() for task in tasks)
 
 
@@ -253,18 +256,24 @@ def read_groups(
     metrics: Sequence[str] | None = None,
     unanswered: bool = False,
     like: str = "",
+    renewal: "Renewal | None" = None,
 ) -> dict[str, tuple[Task, ...]]:
     """The same tasks: held-out ones of a config, a run or the suite under HELD_OUT, all others under SEEN."""
     from kpig.tasks import stream
 
-    groups = _tasks_at(path, test_per_task, for_training, unanswered, like)
+    groups = _tasks_at(path, test_per_task, for_training, unanswered, like, renewal)
     every = {task.name: task for tasks in groups.values() for task in tasks}
     found = stream.measured(every, metrics_of(metrics))
     return {group: tuple(found[task.name] for task in tasks) for group, tasks in groups.items()}
 
 
 def _tasks_at(
-    path: str, test_per_task: int, for_training: bool, unanswered: bool, like: str
+    path: str,
+    test_per_task: int,
+    for_training: bool,
+    unanswered: bool,
+    like: str,
+    renewal: "Renewal | None",
 ) -> dict[str, Sequence[Task]]:
     from kpig.config import GENERAL, SUITE
     from kpig.runs import fitting
@@ -272,7 +281,7 @@ def _tasks_at(
     from kpig.tasks import stream, suite
 
     if config := config_of(path):
-        found = stream.configured(config) if for_training else fitting.stream_of(config)
+        found = stream.configured(config, renewal=renewal) if for_training else fitting.stream_of(config)
         return _capped(found, test_per_task)
     if path == SUITE:
         return _capped(suite.stream(num_train=16, num_test=test_per_task or 20), 0)
@@ -289,6 +298,7 @@ def _tasks_at(
         unanswered=unanswered,
         borrowed=bool(reading),
         fits=fitter,
+        renewal=renewal,
         **reading,
     )
     if fitter:

@@ -17,6 +17,7 @@ from kpig.tasks.order import in_steps, ordered
 from kpig.tasks.problems import Problems
 from kpig.tasks.readers.files import place
 from kpig.tasks.readers.reading import Reading
+from kpig.tasks.readers.renewal import Renewal
 from kpig.tasks.readers.variants import Wordings
 
 EVERY = "*"
@@ -48,6 +49,7 @@ def load(
     train_on: str = "last",
     bad_rows: str = "refuse",
     fits: Callable[[Draft], Draft] | None = None,
+    renewal: Renewal | None = None,
 ) -> Stream:
     """The stream at `path` (kinds: readers.KINDS), and the held-out tasks at `held_out` (any kind).
 
@@ -55,7 +57,8 @@ def load(
 
     `columns` maps fields to the columns of the files, `train_on` is "last" or "all" assistant turns of a
     conversation; `bad_rows` "skip" leaves out and counts what "refuse" refuses (readers.Reading). `fits`
-    gives each task as it was read without the rows that are to be left out.
+    gives each task as it was read without the rows that are to be left out. With a `renewal` key parts are
+    read to be found anew (Renewal).
 
     `variants` is a file of further wordings (`kpig diversify`), or a folder with a variants.json, for
     both; without it, each uses the variants.json beside its tasks, if there is one.
@@ -81,7 +84,7 @@ def load(
         "max_held_out": max_held_out,
     }
     _check_limits(limits)
-    problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on)
+    problems, reading = Problems(bad_rows == "skip"), Reading(columns or {}, train_on, renewal=renewal)
     wordings = _wordings(variants, problems)
     drafts = _read(path, kind, problems, wordings, reading)
     asked = replace(reading, learned=False)
@@ -106,10 +109,12 @@ def load(
     )
 
 
-def configured(config: RunConfig, fits: Callable[[Draft], Draft] | None = None) -> Stream:
-    """The stream that a config describes: the built-in suite, or tasks from files; `fits` as in `load`.
+def configured(
+    config: RunConfig, fits: Callable[[Draft], Draft] | None = None, renewal: Renewal | None = None
+) -> Stream:
+    """The stream that a config describes: the built-in suite, or tasks from files.
 
-    Raises as `load` does.
+    `fits` and `renewal` are as in `load`, and it raises as that does.
     """
     settings = config.stream
     if settings.path == SUITE:
@@ -118,7 +123,9 @@ def configured(config: RunConfig, fits: Callable[[Draft], Draft] | None = None) 
     chosen = settings.model_dump(exclude={"order_seed", "held_out", "columns"})
     columns = settings.columns.given
     held_out = settings.held_out or None
-    return load(**chosen, seed=settings.order_seed, held_out=held_out, columns=columns, fits=fits)
+    return load(
+        **chosen, seed=settings.order_seed, held_out=held_out, columns=columns, fits=fits, renewal=renewal
+    )
 
 
 def _suite(settings: SuiteSection) -> Stream:
@@ -169,19 +176,20 @@ def load_tasks(
     unanswered: bool = False,
     borrowed: bool = False,
     fits: Callable[[Draft], Draft] | None = None,
+    renewal: Renewal | None = None,
 ) -> tuple[Task, ...]:
     """All tasks at `path`, those of all steps in order, to be evaluated; none needs training examples.
 
     Examples that state no split are all test examples; with `split_by_rule` they are split as `load` does.
-    `variants`, `metrics`, `columns`, `train_on`, `bad_rows` and `fits` are as for `load`. With `unanswered`
-    rows may lack the response, and have a stand-in for it: such tasks are to be asked, not scored.
+    `variants`, `metrics`, `columns`, `train_on`, `bad_rows`, `fits` and `renewal` are as for `load`.
+    `unanswered`: rows may lack the response, and have a stand-in then: such tasks are asked, not scored.
     `borrowed`: the columns are those of other data, so that these may lack them.
     Raises ConfigError and DataError as `load` does.
     """
     limits = {"train_per_task": train_per_task, "test_per_task": test_per_task, "max_tasks": max_tasks}
     _check_limits(limits)
     problems = Problems(bad_rows == "skip")
-    reading = Reading(columns or {}, train_on, unanswered, borrowed, learned=split_by_rule)
+    reading = Reading(columns or {}, train_on, unanswered, borrowed, split_by_rule, renewal)
     wordings = _wordings(variants, problems)
     drafts = _read(path, kind, problems, wordings, reading)
     _check_wordings(wordings, drafts, problems)

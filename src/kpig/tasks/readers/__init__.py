@@ -77,7 +77,7 @@ def read(
     require_at_rest(path)
     found, reading = detect(path) if kind == "auto" else kind, reading or Reading()
     if found == "superni":
-        drafts = read_superni(path, problems)
+        drafts = read_superni(path, problems, reading.renewal)
         if reading.columns and not reading.borrowed:
             log.warning(
                 "%s: [stream.columns] is for files of rows; these are task files, it has no effect", path

@@ -1,8 +1,6 @@
 """Key parts and constraints in files of their own beside the tasks."""
 
-from collections.abc import Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from kpig.tasks.readers.files import (
     refuse_unknown,
     typed,
 )
+from kpig.tasks.readers.renewal import Renewal
 
 KEY_PARTS_KEYS, KEY_PART_KEYS = (
     ("key_parts", "definition", "made_by", "check", "own"),
@@ -31,46 +30,22 @@ MOST_SHOWN, SHOWN_BEFORE = 40, 15
 """Characters of two texts from where they part, and of what stands before. Chosen: half a line each."""
 
 
-@dataclass
-class Renewal:
-    """Key parts are read to be found anew; `stale` are the tasks whose entry is of another wording.
-
-    Such an entry is passed over where a program wrote it, and with `replaces` every entry is.
-    """
-
-    replaces: bool
-    stale: dict[str, str] = field(default_factory=dict)
-    """For each task where the wordings part."""
-
-
-_renewal: ContextVar[Renewal | None] = ContextVar("renewal", default=None)
-"""Of the reading that goes on. It concerns this file alone, and several layers call it."""
-
-
-@contextmanager
-def renewing(replaces: bool) -> Iterator[Renewal]:
-    """While this lasts, tasks are read to be annotated again: their own old entries are no hindrance."""
-    renewal = Renewal(replaces)
-    token = _renewal.set(renewal)
-    try:
-        yield renewal
-    finally:
-        _renewal.reset(token)
-
-
 @dataclass(frozen=True)
 class Annotations:
-    """Key parts and constraints that stand in files of their own beside the tasks, by task name."""
+    """Key parts and constraints that stand in files of their own beside the tasks, by task name.
+
+    With a `renewal` the key parts are to be found anew, and what it passes over is noted in it.
+    """
 
     key_parts_path: Path = Path(KEY_PARTS_FILE)
     constraints_path: Path = Path(CONSTRAINTS_FILE)
     key_parts: Mapping[str, Any] = field(default_factory=dict)
     constraints: Mapping[str, Any] = field(default_factory=dict)
+    renewal: Renewal | None = None
 
     def spans(self, name: str, text: str) -> tuple[KeySpan, ...]:
         """The key parts of the task's seed instruction `text`; raises DataError where they do not fit it."""
-        renewal = _renewal.get()
-        if name not in self.key_parts or (renewal is not None and renewal.replaces):
+        if name not in self.key_parts or (self.renewal is not None and self.renewal.replaces):
             return ()
         where = f"{self.key_parts_path}: task '{name}'"
         entry = typed(self.key_parts[name], dict, where, "an object with 'key_parts'")
@@ -78,9 +53,9 @@ class Annotations:
         if "key_parts" not in entry and "own" in entry:
             return ()
         if (definition := entry.get("definition", text)) != text:
-            if renewal is None or not is_intact(entry):
+            if self.renewal is None or not is_intact(entry):
                 raise DataError(f"{where}: {_differs(definition, text, is_intact(entry))}")
-            renewal.stale[name] = _parting(definition, text)
+            self.renewal.stale[name] = _parting(definition, text)
             return ()
         return locate(text, entry.get("key_parts"), where)
 
@@ -98,8 +73,7 @@ class Annotations:
 
     def own_spans(self, name: str, text: str, own: Mapping[str, Mapping[str, Any]]) -> tuple[KeySpan, ...]:
         """The key parts of such an instruction, from what `own_key_parts` found; DataError as for `spans`."""
-        renewal = _renewal.get()
-        if text not in own or (renewal is not None and renewal.replaces):
+        if text not in own or (self.renewal is not None and self.renewal.replaces):
             return ()
         where = f"{self.key_parts_path}: task '{name}': own {text[:40]!r}"
         _check_entry(own[text], where)
@@ -170,7 +144,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{near}'?" if near else "; correct the name or remove the entry"
 
 
-def read_annotations(folder: Path, problems: Problems) -> Annotations:
+def read_annotations(folder: Path, problems: Problems, renewal: Renewal | None = None) -> Annotations:
     """The annotation files of `folder`, or of its parent where the folder is one called `tasks`."""
     found: dict[str, Path] = {}
     contents: dict[str, dict[str, Any]] = {KEY_PARTS_FILE: {}, CONSTRAINTS_FILE: {}}
@@ -180,7 +154,11 @@ def read_annotations(folder: Path, problems: Problems) -> Annotations:
             with problems.collected():
                 contents[file_name] = parse_object(read_text(found[file_name]), str(found[file_name]))
     return Annotations(
-        found[KEY_PARTS_FILE], found[CONSTRAINTS_FILE], contents[KEY_PARTS_FILE], contents[CONSTRAINTS_FILE]
+        found[KEY_PARTS_FILE],
+        found[CONSTRAINTS_FILE],
+        contents[KEY_PARTS_FILE],
+        contents[CONSTRAINTS_FILE],
+        renewal,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kpig.records import Message
+from kpig.tasks.readers.renewal import Renewal
 
 TRAIN_ON = ("last", "all")
 
@@ -16,7 +17,8 @@ class Reading:
     `columns` maps what kpig calls a field to what the file calls it. `train_on` "all" makes an example of
     every assistant turn of a conversation, "last" of the last one. `unanswered`: rows may only ask.
     `borrowed`: this is how other data are read, so that columns may be absent here. Tasks that are not
-    `learned` are only asked: rows of theirs without a split are all tested.
+    `learned` are only asked: rows of theirs without a split are all tested. `renewal`: key parts are to be
+    found anew.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -24,6 +26,7 @@ class Reading:
     unanswered: bool = False
     borrowed: bool = False
     learned: bool = True
+    renewal: Renewal | None = None
 
     @property
     def instructs_by_system(self) -> bool:

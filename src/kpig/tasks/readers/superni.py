@@ -21,6 +21,7 @@ from kpig.tasks.readers.files import (
     typed,
     within,
 )
+from kpig.tasks.readers.renewal import Renewal
 from kpig.tasks.readers.values import checked_metric, kept_rows, read_row, texts_of
 
 ENDINGS = (".json", ".json.gz")
@@ -53,10 +54,10 @@ class _Entry:
     step: int | None = None
 
 
-def read_superni(path: Path, problems: Problems) -> list[Draft]:
+def read_superni(path: Path, problems: Problems, renewal: Renewal | None = None) -> list[Draft]:
     """A stream folder, a stream file, a folder of task files or one task file; raises DataError if empty."""
     folder = path if path.is_dir() else path.parent
-    annotations = read_annotations(folder, problems)
+    annotations = read_annotations(folder, problems, renewal)
     stream_path = path / STREAM_FILE if path.is_dir() else path
     if stream_path.exists() and _is_stream_file(stream_path):
         entries = _stream_entries(

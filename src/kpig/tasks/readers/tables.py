@@ -135,7 +135,7 @@ def _drafts(
     if not records and not problems.found:
         problems.rows.check()
         raise DataError(f"{path}: has no examples; expected at least one")
-    annotations = Annotations() if reading.unanswered else read_annotations(folder, problems)
+    annotations = Annotations() if reading.unanswered else read_annotations(folder, problems, reading.renewal)
     drafts = []
     groups = by_name(records, problems, splits=not reading.unanswered)
     if path.is_dir() and folder == path:

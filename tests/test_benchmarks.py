@@ -22,7 +22,7 @@ NUM_RUNS = {
     "smollm2-full": 10,
     "smollm2-whole": 4,
     "smollm2-lighter": 12,
-    "smollm2-fresh": 18,
+    "smollm2-fresh": 24,
 }
 """Those that a spec's first lines state."""
 

@@ -27,7 +27,7 @@ from kpig.cli.app import (
     served_model,
 )
 from kpig.cli.chat_model import ChatModel, takes_chat_model
-from kpig.cli.screen import say, show
+from kpig.cli.screen import say
 from kpig.errors import UsageError, some
 from kpig.records import Instruction, Task
 
@@ -93,17 +93,7 @@ def annotate_tasks(
     from kpig.progress import Bars
     from kpig.tasks import coverage, system_prompts
 
-    if ranks.num_started() > 1 and not (model and by in (Way.GAIN, Way.BEST)):
-        raise UsageError(
-            "several processes share what gain measures, and nothing else of kpig annotate; give --by gain "
-            "with a --model, or start it in one process"
-        )
-    if by != Way.LLM:
-        chat.refuse(f"with --by {by.value}; give --by llm to ask a chat model")
-    if model and by not in (Way.GAIN, Way.BEST):
-        raise UsageError(
-            f"--model has no effect with --by {by.value}; leave it out, or give --by gain or best"
-        )
+    _check_options(by, model, chat)
     place, constraints_path = _places(tasks, out)
     kept = frozenset() if overwrite else ranks.by_main(lambda: keyparts.by_hand(place))
     every = _read(tasks, like, overwrite)
@@ -118,12 +108,7 @@ def annotate_tasks(
     texts = {task.name: task.instruction.text for task in chosen}
     entries = {name: Instruction(texts[name], one) for name, one in found.spans.items() if name not in kept}
     ranks.by_main(lambda: keyparts.write(place, entries, by.value, overwrite, found.own, job.texts(chosen)))
-    show(findings.table(found, texts))
-    findings.tell_rejected(found)
-    if found.cost.requests:
-        say(f"paid for {found.cost.requests} requests, {found.cost.llm_tokens} tokens")
-    if found.cost.forward_tokens:
-        say(f"gain read {found.cost.forward_tokens} tokens in {found.cost.seconds:.1f} s")
+    findings.tell(found, texts)
     say(
         f"key parts of {len(entries)} tasks: {place} ({len(kept)} made by hand were kept); "
         f"look: kpig show {tasks}" + (f" --like {like}" if like else "")
@@ -138,6 +123,21 @@ def annotate_tasks(
         backend.raise_if_spent()
         backend.raise_if_failed("What was found is kept.")
         findings.raise_if_useless(found)
+
+
+def _check_options(by: Way, model: str, chat: ChatModel) -> None:
+    """Refuse options that mean nothing to a way. UsageError."""
+    if ranks.num_started() > 1 and not (model and by in (Way.GAIN, Way.BEST)):
+        raise UsageError(
+            "several processes share what gain measures, and nothing else of kpig annotate; give --by gain "
+            "with a --model, or start it in one process"
+        )
+    if by != Way.LLM:
+        chat.refuse(f"with --by {by.value}; give --by llm to ask a chat model")
+    if model and by not in (Way.GAIN, Way.BEST):
+        raise UsageError(
+            f"--model has no effect with --by {by.value}; leave it out, or give --by gain or best"
+        )
 
 
 def _read(tasks: str, like: str, overwrite: bool) -> tuple[Task, ...]:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kpig.cli.app import print_counts
-from kpig.cli.screen import say
+from kpig.cli.screen import say, show
 from kpig.errors import some
 from kpig.records import Instruction, Task
 
@@ -20,6 +20,16 @@ MOST_SHOWN = 300
 
 OTHERS = {"llm": "by rules", "gain": "--by rules or --by llm"}
 """What else to try where a way finds nothing; the rules read English."""
+
+
+def tell(found: "Annotation", texts: Mapping[str, str]) -> None:
+    """The seed instructions `texts` by task with their key parts, what was rejected, and what it cost."""
+    show(table(found, texts))
+    tell_rejected(found)
+    if found.cost.requests:
+        say(f"paid for {found.cost.requests} requests, {found.cost.llm_tokens} tokens")
+    if found.cost.forward_tokens:
+        say(f"gain read {found.cost.forward_tokens} tokens in {found.cost.seconds:.1f} s")
 
 
 def table(found: "Annotation", texts: Mapping[str, str]) -> Table:

@@ -327,6 +327,18 @@ def test_of_several_rows_of_the_reference_the_one_with_the_most_runs_is_taken_an
     assert compare([tmp_path], "kpig learning_rate=0.0002").reference == "kpig learning_rate=0.0002"
 
 
+def test_of_rows_with_as_many_runs_the_one_nearest_to_the_defaults_is_the_reference(tmp_path):
+    for name, settings in {
+        "a": {"weighting": "none", "refresh": 10, "num_probes": 8},
+        "b": {"twin_weight": 5.0},
+        "c": {"twin_weight": 5.0, "refresh": 10},
+    }.items():
+        folder = write_run(tmp_path / name)
+        table = {"method": {"name": "kpig", "kpig": settings}}
+        (folder / "config.toml").write_text(config.dump(config.build(table)))
+    assert compare([tmp_path]).reference == "kpig twin_weight=5.0"
+
+
 def test_without_the_default_reference_a_note_says_what_stands_in_for_it(tmp_path):
     write_run(tmp_path / "a", "replay")
     write_run(tmp_path / "b", "sequential")

@@ -1,12 +1,15 @@
 """Laws of gains that are read off the training passes: those of a measurement, without a pass of its own."""
 
+from collections import Counter
 from dataclasses import asdict, replace
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpig import config
+from kpig.config import TrainSection
 from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Step
 from kpig.methods.chosen import create
@@ -69,6 +72,31 @@ def test_means_are_the_gains_measured_on_the_same_examples_at_the_same_weights(l
     found = {task: average(running_gain.examples(read)) for task, read in method.running.items()}
     assert found.keys() == expected.keys()
     assert all(close(found[task], expected[task]) for task in expected)
+
+
+@pytest.mark.parametrize(("twins_of", "share"), [("all", 0.25), ("current", 0.5), ("all", 1.0)])
+def test_examples_without_key_parts_count_as_often_as_those_with_a_twin(twins_of, share):
+    """Else a task of both kinds seems not to listen: its gain would fall with the share of twins."""
+    learner = LEARNERS["llama full"]
+    method = kpig(learner, twins_of=twins_of, twin_share=share, num_probes=10**6)
+    with_parts = some(*[(0, number) for number in range(8)])
+    examples = [*with_parts[:6], *map(bare, with_parts[:6]), *with_parts[6:], *map(bare, with_parts[6:])]
+    counts = Counter()
+    for number in range(40):
+        clock = replace(CLOCK, update=number, num_updates=40)
+        method.replay(clock, learner)
+        twinned = method.twinned(examples, 4, clock)
+        encoded = [
+            one if has else one.alone
+            for one, has in zip(learner.encoder.encode_all(examples), twinned, strict=True)
+        ]
+        for batch in learner.training_batches(encoded, TrainSection(), True):
+            num_targets = batch.num_tokens + len(batch.twin_of)
+            found = method._as_read(batch, torch.zeros(num_targets))
+            counts.update(bool(one.num_annotated) for _, one in found.values())
+    allowed = 8 if twins_of == "all" else 6
+    assert counts[True] == pytest.approx(40 * allowed * share, abs=40)
+    assert counts[False] == pytest.approx(counts[True], abs=40)
 
 
 @settings(max_examples=15, deadline=None)

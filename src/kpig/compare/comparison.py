@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kpig.compare.equality import differences, sentence
-from kpig.compare.labels import TUNED, label_runs
+from kpig.compare.labels import label_runs, num_changed
 from kpig.compare.lines import Line, estimates, values
 from kpig.compare.measures import MEASURES, RANKED
 from kpig.compare.notes import notes
 from kpig.compare.runs import Cell, Run, read_all
 from kpig.compare.statistics import average_ranks, contrasts
-from kpig.config import RunConfig, flat
 from kpig.errors import RunError, UsageError, nearest
 
 DEFAULT_REFERENCE = "kpig"
@@ -83,7 +82,7 @@ def _reference(lines: Sequence[Line], against: str) -> tuple[str, list[str]]:
         return wanted, []
     of_method = [line for line in lines if line.method == wanted]
     if of_method:
-        chosen = min(of_method, key=lambda line: (-len(line.runs), _num_changed(line)))
+        chosen = min(of_method, key=_distance)
         rest = len(of_method) - 1
         why = "the one with the most runs, then the one nearest to the default settings"
         note = f"tested against {chosen.label}, of {rest + 1} rows of {wanted} {why}; --against names another"
@@ -99,12 +98,9 @@ def _reference(lines: Sequence[Line], against: str) -> tuple[str, list[str]]:
     )
 
 
-def _num_changed(line: Line) -> int:
-    """In how many of its method's settings a line differs from the defaults."""
-    settings = next(iter(line.runs.values())).settings
-    defaults = flat(RunConfig().model_dump(mode="json"))
-    own = [key for key in settings if key == TUNED or key.startswith(f"method.{line.method}.")]
-    return sum(settings[key] != defaults.get(key) for key in own)
+def _distance(line: Line) -> tuple[int, int]:
+    """Lowest for the line that is to stand for its method: many runs, then few changed settings."""
+    return -len(line.runs), num_changed(next(iter(line.runs.values())))
 
 
 def _tested(lines: Sequence[Line], reference: str) -> list[Line]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kpig.compare.equality import Difference
 from kpig.compare.runs import Run
-from kpig.config import flat
+from kpig.config import TrainSection, flat
 from kpig.methods import METHODS, chosen
 
 TUNED = "train.learning_rate"
@@ -27,6 +27,12 @@ def label_runs(runs: Sequence[Run], differences: Sequence[Difference]) -> list[s
         for number, run in enumerate(runs)
     ]
     return _labelled(runs, texts)
+
+
+def num_changed(run: Run) -> int:
+    """In how many of its method's settings a run differs from their defaults, the learning rate included."""
+    defaults = _defaults(run) | {TUNED: _text(TrainSection().learning_rate)}
+    return sum(value != defaults.get(key) for key, value in _settings(run).items())
 
 
 def _settings(run: Run) -> dict[str, str]:

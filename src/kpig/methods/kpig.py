@@ -101,6 +101,7 @@ class Kpig(Method):
         self.running: dict[str, tuple[running_gain.Read, ...]] = {}
         self.kept: Kept = {}
         self._read: dict[int, tuple[str, Gain]] = {}
+        self._passed_over: frozenset[int] = frozenset()
         self._scale = 1.0
         self._current_probes: dict[str, tuple[Example, ...]] = {}
         self._previous: Weights | None = None
@@ -151,12 +152,20 @@ class Kpig(Method):
         return self.method.current(examples, clock, learner)
 
     def twinned(self, examples: Sequence[Example], num_replayed: int, clock: Clock) -> list[bool]:
-        """A share of those that may have a twin; and what λ is to be multiplied with in this update."""
+        """A share of those that may have a twin; and what λ is to be multiplied with in this update.
+
+        Examples without key parts have none. The same share of them is read for the gain of their task: else
+        they would count more in it than those that have some.
+        """
         asked = self.settings
         is_random = asked.twin_choice == "random"
         self._scale = scheduled(asked.twin_schedule, clock) / (asked.twin_share if is_random else 1.0)
         num_current = len(examples) - num_replayed
         allowed = [asked.twins_of != "replayed"] * num_current + [asked.twins_of != "current"] * num_replayed
+        bare, rng = twin_choice.bare(examples), clock.rng("bare")
+        self._passed_over = frozenset(
+            place for place in bare if not allowed[place] or rng.random() >= asked.twin_share
+        )
         urgency = None if is_random else [unheard(self.gains.get(one.task, UNREAD)) for one in examples]
         return twin_choice.chosen(examples, allowed, asked.twin_share, clock.rng("twins"), urgency)
 
@@ -300,7 +309,7 @@ class Kpig(Method):
         return scaled.to(batch.example.device)[batch.example[batch.twin_of]]
 
     def _as_read(self, batch: Batch, log_probs: Tensor) -> dict[int, tuple[str, Gain]]:
-        """The gains of a batch's examples by their places; of those whose twin was left out, none."""
+        """The gains of a batch's examples by their places; of those that are left out of them, none."""
         from kpig.model import gain
 
         with_twins = set(batch.with_twins)
@@ -308,7 +317,7 @@ class Kpig(Method):
         return {
             place: (example.task, one)
             for number, (place, example, one) in enumerate(gains)
-            if number in with_twins or not example.instruction.key_parts
+            if number in with_twins or not (example.instruction.key_parts or place in self._passed_over)
         }
 
     def _is_due(self, clock: Clock) -> bool:

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from kpig.records import Example
 
 
+def bare(examples: Sequence[Example]) -> list[int]:
+    """The places of those without key parts, which can have no twin."""
+    return [place for place, example in enumerate(examples) if not example.instruction.key_parts]
+
+
 def chosen(
     examples: Sequence[Example],
     allowed: Sequence[bool],

@@ -12,6 +12,7 @@ import math
 import re
 import subprocess
 import sys
+import tomllib
 from statistics import fmean
 
 import pytest
@@ -111,6 +112,15 @@ def write_run(
         scores = scores_of(method, seed, p_seen, p_held_out, method in ("mtl", "init"), scorer)
         (folder / "scores.json").write_text(json.dumps(scores))
     return folder
+
+
+def started(folder, **sections):
+    """Give a run an earlier start, whose config had other values."""
+    table = tomllib.loads((folder / "config.toml").read_text())
+    for name, values in sections.items():
+        table[name] = table.get(name, {}) | values
+    (folder / "starts").mkdir()
+    (folder / "starts/config.01.toml").write_text(config.dump(config.build(table)))
 
 
 ORDERS = ("given", (3, 1, 2))
@@ -690,8 +700,30 @@ def test_help_of_the_command_loads_nothing_heavy():
 
 def test_runs_that_went_on_with_another_train_are_named(tmp_path):
     for seed in range(2):
-        environment = {"from_step": 2} if seed else {}
-        write_run(tmp_path / f"runs/kpig{seed}", "kpig", seed, environment=environment)
+        folder = write_run(tmp_path / f"runs/kpig{seed}", "kpig", seed)
+        started(folder, train={"learning_rate": 1e-4} if seed else {"device": "cpu"})
         write_run(tmp_path / f"runs/replay{seed}", "replay", seed)
     (note,) = [note for note in compare([tmp_path / "runs"]).notes if "on the way" in note]
-    assert note.startswith("1 of 4 runs changed [train]") and note.endswith("runs/kpig1")
+    assert note.startswith("1 of 4 runs changed how they learn on the way") and note.endswith("runs/kpig1")
+
+
+@pytest.mark.parametrize("section", [{"replay": {"memory_per_task": 4}}, {"train": {"batch_size": 2}}])
+def test_what_must_be_equal_must_be_so_in_every_start_of_a_run(tmp_path, section):
+    """`kpig continue --set` changes budgets from a step on."""
+    write_run(tmp_path / "a")
+    started(write_run(tmp_path / "b", "replay"), **section)
+    ((name, values),) = section.items()
+    ((key, value),) = values.items()
+    with pytest.raises(RunError, match=rf"{name}\.{key}: \d+ in .*a; {value} then \d+ in .*b"):
+        compare([tmp_path])
+
+
+def test_a_setting_of_its_method_that_was_changed_on_the_way_names_a_row(tmp_path):
+    for number in range(3):
+        folder = write_run(tmp_path / str(number), seed=number)
+        for name, weight in (("starts/config.01.toml", 3.0 if number else 1.0), ("config.toml", 1.0)):
+            table = {"seed": number, "method": {"name": "kpig", "kpig": {"twin_weight": weight}}}
+            (folder / "starts").mkdir(exist_ok=True)
+            (folder / name).write_text(config.dump(config.build(table)))
+    found = {line.label: len(line.runs) for line in compare([tmp_path]).lines}
+    assert found == {"kpig": 1, "kpig twin_weight=3.0 then 1.0": 2}

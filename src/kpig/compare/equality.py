@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
 
 
 def _setting(key: str) -> Callable[[Run], str]:
-    return lambda run: json.dumps(run.settings.get(key), ensure_ascii=False)
+    return lambda run: run.text(key, partial(json.dumps, ensure_ascii=False))
 
 
 def sentence(difference: Difference, runs: Sequence[Run]) -> str:

@@ -3,13 +3,11 @@
 A method's own setting is left out where it has its default: "kpig" beside "kpig twin_weight=0.0".
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from kpig.compare.equality import Difference
-from kpig.compare.runs import Run
+from kpig.compare.runs import Run, as_text
 from kpig.config import TrainSection, flat
 from kpig.methods import METHODS, chosen
 
@@ -31,19 +29,14 @@ def label_runs(runs: Sequence[Run], differences: Sequence[Difference]) -> list[s
 
 def num_changed(run: Run) -> int:
     """In how many of its method's settings a run differs from their defaults, the learning rate included."""
-    defaults = _defaults(run) | {TUNED: _text(TrainSection().learning_rate)}
+    defaults = _defaults(run) | {TUNED: as_text(TrainSection().learning_rate)}
     return sum(value != defaults.get(key) for key, value in _settings(run).items())
 
 
 def _settings(run: Run) -> dict[str, str]:
     """What a method may set: its table and the learning rate, as text."""
-    chosen = {k: v for k, v in run.settings.items() if k.startswith("method.") and k != "method.name"}
-    chosen[TUNED] = run.settings[TUNED]
-    return {key: _text(value) for key, value in chosen.items()}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    chosen = [key for key in run.settings if key.startswith("method.") and key != "method.name"]
+    return {key: run.text(key) for key in (*chosen, TUNED)}
 
 
 def _defaults(run: Run) -> dict[str, str]:
@@ -53,11 +46,11 @@ def _defaults(run: Run) -> dict[str, str]:
     """
     recorded = run.record.environment.get("method_defaults")
     if isinstance(recorded, Mapping):
-        return {key: _text(value) for key, value in recorded.items()}
+        return {key: as_text(value) for key, value in recorded.items()}
     if run.method not in METHODS:
         return {}
     found = flat({"method": {run.method: chosen.defaults(run.method)}})
-    return {key: _text(value) for key, value in found.items()}
+    return {key: as_text(value) for key, value in found.items()}
 
 
 def _labelled(runs: Sequence[Run], texts: Sequence[Mapping[str, str]]) -> list[str]:

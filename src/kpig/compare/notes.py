@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from kpig.compare.equality import INDIFFERENT
 from kpig.compare.labels import TUNED
 from kpig.compare.lines import Line, measurements
 from kpig.compare.measures import MEASURES, RANKED
@@ -17,6 +18,9 @@ MAX_NAMED_CELLS = 5
 FLOOR = 3.0
 """A P-score below which all methods are when nothing can be told from it. Chosen: on the held-out tasks of
 the real stream every method was at 2.2 or below (docs/results.md)."""
+
+LEARNING = ("train.", "replay.", "method.")
+"""Sections of a config that may change on the way, and what is learned with them."""
 
 MIN_SEEDS, MIN_ORDERS = 3, 2
 """What a claim needs (docs/method.md, section 8)."""
@@ -93,12 +97,19 @@ def _shared_streams(runs: Sequence[Run]) -> list[str]:
 
 
 def _begun_anew(runs: Sequence[Run]) -> list[str]:
-    found = [str(run.path) for run in runs if "from_step" in run.record.environment]
+    """A sentence about runs that learned with other settings earlier on."""
+    found = [str(run.path) for run in runs if any(map(run.is_changed, _learned_by(run)))]
     if not found:
         return []
     return [
-        f"{len(found)} of {len(runs)} runs changed [train] on the way; their reports say how: {some(found)}"
+        f"{len(found)} of {len(runs)} runs changed how they learn on the way; their reports say how: "
+        f"{some(found)}"
     ]
+
+
+def _learned_by(run: Run) -> list[str]:
+    """The keys of its config that change what is learned of the same data."""
+    return [key for key in run.settings if key.startswith(LEARNING) and key not in INDIFFERENT - {TUNED}]
 
 
 def _unscored(runs: Sequence[Run]) -> list[str]:

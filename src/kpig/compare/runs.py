@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,36 @@ from kpig.files import true_path
 from kpig.report.record import RunRecord, read_run, why_unfinished
 from kpig.runs.folder import RunDir
 from kpig.runs.places import runs_at
+from kpig.runs.starts import configs
 
 Cell = tuple[int, str]
 """The seed and the stream order of a run: what two methods must share to be compared as a pair."""
 
 
+def as_text(value: object) -> str:
+    """A value of a config; text without its quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run. `settings` is its config with dotted keys and defaults filled in; `order` names the
-    order of its stream, the same name for the same order."""
+    order of its stream, the same name for the same order. `earlier` are the settings of the starts before
+    the last one, of a run that went on with others (`kpig continue`, or another [train])."""
 
     record: RunRecord
     settings: Mapping[str, Any]
     order: str = ""
+    earlier: tuple[Mapping[str, Any], ...] = ()
+
+    def is_changed(self, key: str) -> bool:
+        """Whether a key of the config had another value before."""
+        return any(start.get(key) != self.settings.get(key) for start in self.earlier)
+
+    def text(self, key: str, text_of: Callable[[Any], str] = as_text) -> str:
+        """The value of a key of the config as text; "a then b" where it was changed on the way."""
+        values = [text_of(start.get(key)) for start in (*self.earlier, self.settings)]
+        return " then ".join(one for one, _ in groupby(values))
 
     @property
     def path(self) -> Path:
@@ -106,12 +124,17 @@ def _folders(path: Path) -> list[Path]:
 
 def _read(folder: Path) -> Run:
     record = read_run(folder)
-    try:
-        config = load_resolved(folder / "config.toml")
-    except ConfigError as error:
-        raise RunError(f"{folder}: its config.toml cannot be used: {error}") from error
+    *earlier, last = (_settings(folder, path) for path in (*configs(folder), folder / "config.toml"))
     _check_stream(record)
-    return Run(record, settings_of(config))
+    return Run(record, last, earlier=tuple(earlier))
+
+
+def _settings(folder: Path, path: Path) -> dict[str, Any]:
+    try:
+        return settings_of(load_resolved(path))
+    except ConfigError as error:
+        name = path.relative_to(folder)
+        raise RunError(f"{folder}: its {name} cannot be used: {error}") from error
 
 
 def _check_stream(record: RunRecord) -> None:

@@ -540,6 +540,18 @@ def test_where_a_run_computes_and_in_what_portions_may_differ(tmp_path):
     assert "device differs: cpu (kpig); cuda (replay)" in comparison.notes
 
 
+@pytest.mark.parametrize("name", ["tokenizer", "chat template"])
+def test_the_same_weights_with_another_tokenizer_or_template_are_another_model(tmp_path, name):
+    key = f"{name.replace(' ', '_')}_digest"
+    for number, digest in enumerate(("1" * 64, "2" * 64)):
+        method = ("kpig", "replay")[number]
+        write_run(tmp_path / method, method, environment={"model_digest": "0" * 64, key: digest})
+    with pytest.raises(RunError, match=f"{name}: 111111111111 in .*kpig; 222222222222 in .*replay"):
+        compare([tmp_path])
+    write_run(tmp_path / "old", "sequential", environment={"model_digest": "0" * 64})
+    assert compare([tmp_path]).unequal == (), "where a run recorded none, nothing is known"
+
+
 def test_starting_weights_compare_by_digest_wherever_they_lie(tmp_path):
     for name, path, digest in (("a", "x/m", "1" * 64), ("b", "y/m", "1" * 64), ("c", "x/m", "2" * 64)):
         method = {"a": "kpig", "b": "replay", "c": "sequential"}[name]

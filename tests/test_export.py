@@ -372,6 +372,21 @@ def test_where_some_tasks_are_asked_one_way_and_some_the_other_the_card_says_bot
     assert "Tasks b: ask it with the instruction and, where there is an input" in card
 
 
+def test_the_card_of_a_method_that_puts_steps_together_names_all_tasks(tmp_path):
+    kept_in(tmp_path / "tasks", False, "a")
+    kept_in(tmp_path / "tasks", True, "b")
+    settings = {key: value for key, value in SETTINGS.items() if key != "suite"} | {
+        "stream": {"path": str(tmp_path / "tasks")},
+        "train": {"updates_per_step": 1},
+        "method": {"name": "mtl"},
+    }
+    run = tmp_path / "run"
+    job.run(config.build(settings), run)
+    assert asked.learned_by(step_of(run)) == [["a", "b"]]
+    found = export.export(step_of(run), tmp_path / "out")
+    assert "a, b" in (found.folder / "README.md").read_text()
+
+
 def test_a_run_that_keeps_no_tasks_is_exported_with_a_note(lora, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(lora, copy)

@@ -12,6 +12,7 @@ from kpig.config import PORTIONS
 from kpig.errors import some
 from kpig.files import true_path
 from kpig.model.folder import resolve
+from kpig.model.identity import NAMES
 
 SECTIONS = ("model.", "train.", "replay.", "evaluate.")
 """Sections of the config that must be equal: the budgets of docs/method.md, section 8."""
@@ -19,6 +20,9 @@ SECTIONS = ("model.", "train.", "replay.", "evaluate.")
 INDIFFERENT = {"model.path", "train.learning_rate", "train.held_out_loss_every"} | PORTIONS
 """Keys of those sections that may differ: where and in what portions a run computes, what it only records,
 and the learning rate, which is tuned for each method. The starting weights are compared by themselves."""
+
+TEXT_DIGESTS = ("tokenizer_digest", "chat_template_digest")
+"""Of `kpig.model.identity.NAMES`, those of what makes tokens of texts."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
     keys = dict.fromkeys(key for run in runs for key in run.settings if key.startswith(SECTIONS))
     by_key: dict[str, Callable[[Run], str]] = {key: _setting(key) for key in keys if key not in INDIFFERENT}
     data = {} if has_suite_per_seed(runs) else {"data": data_digest}
-    checks = _weights(runs) | data | {"scorer": lambda run: run.record.scores.scorer} | by_key
+    checks = _weights(runs) | _texts(runs) | data | {"scorer": lambda run: run.record.scores.scorer} | by_key
     found = [Difference(key, tuple(read(run) for run in runs)) for key, read in checks.items()]
     return [
         Difference(one.key, one.values, _changed_tasks(runs) if one.key == "data" else "")
@@ -66,8 +70,18 @@ def _weights(runs: Sequence[Run]) -> dict[str, Callable[[Run], str]]:
     return {"model.path": lambda run: _place(run.settings["model.path"])} | by_digest
 
 
-def _digest(run: Run) -> str:
-    return str(run.record.environment.get("model_digest") or "")
+def _texts(runs: Sequence[Run]) -> dict[str, Callable[[Run], str]]:
+    """What makes tokens of texts, as far as all runs recorded it: the same weights may have another."""
+    recorded = [key for key in TEXT_DIGESTS if all(_digest(run, key) for run in runs)]
+    return {NAMES[key]: _short_digest(key) for key in recorded}
+
+
+def _short_digest(key: str) -> Callable[[Run], str]:
+    return lambda run: _digest(run, key)[:12]
+
+
+def _digest(run: Run, key: str = "model_digest") -> str:
+    return str(run.record.environment.get(key) or "")
 
 
 def _place(path: str) -> str:

@@ -45,10 +45,18 @@ def forms(tuned: Tuned) -> list[Form]:
 
 
 def learned_by(tuned: Tuned) -> Sequence[Sequence[str]]:
-    """The names of the tasks of each step as far as this one. RunError where stream.json is damaged."""
+    """The names of the tasks of each step as far as this one, as its folder keeps them.
+
+    A method may have put the steps of the stream together (mtl). Where a run keeps no tasks they are those of
+    the stream's steps. RunError where stream.json is damaged.
+    """
     path = tuned.run.path / "stream.json"
     try:
-        steps = tuned.run.read("stream.json")["steps"][: tuned.number]
-        return [[task["task"] for task in step["tasks"]] for step in steps]
+        steps = tuned.run.read("stream.json")["steps"]
+        stated = [[task["task"] for task in step["tasks"]] for step in steps]
     except (KeyError, TypeError) as error:
         raise RunError(f"{path}: is damaged (it names no tasks for its steps); restore it") from error
+    folders = map(tuned.run.step, range(1, tuned.number + 1))
+    names = [name for step in stated for name in step]
+    found = [[name for name in names if kept.are_there(folder, [name])] for folder in folders]
+    return found if any(found) else stated[: tuned.number]

@@ -232,3 +232,17 @@ def test_p_is_the_same_to_the_bit_however_many_resamples_are_held_at_once(most, 
     expected = [test(a, b, 5, 999) for test in tests]
     monkeypatch.setattr(significance, "MOST_AT_ONCE", most)
     assert [test(a, b, 5, 999) for test in tests] == expected
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 6), (6, 1)])
+def test_a_group_of_one_value_has_the_p_of_all_ways_to_part_them(sizes):
+    """SciPy refuses such a group."""
+    chance = random.Random(sum(sizes))
+    a, b = ([chance.choice([0.0, 50.0, 100.0]) for _ in range(size)] for size in sizes)
+    every = [*a, *b]
+    apart = []
+    for chosen in itertools.combinations(range(len(every)), len(a)):
+        first = [every[place] for place in chosen]
+        second = [value for place, value in enumerate(every) if place not in chosen]
+        apart.append(fmean(first) - fmean(second))
+    assert lower_mean_test(a, b, 0) == fmean(one <= fmean(a) - fmean(b) + 1e-9 for one in apart)

@@ -43,8 +43,8 @@ def judge_run(
     blind = list(dict.fromkeys(one.task for one in found.changes if one.is_blind))
     if blind:
         say(
-            f"note: {len(blind)} tasks have too few test examples for any drop to be told from noise among "
-            f"{len(found.changes)} changes: {some(blind)}"
+            f"note: {len(blind)} tasks have too few test examples for any drop to be told from noise beside "
+            f"the other changes: {some(blind)}"
         )
     say(f"{'open' if found.is_open else 'shut'}: {found.sentence}")
     if not found.is_open:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from kpig.config import RunConfig
 from kpig.config.section import CountOrAll, cost
+from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Method, Settings
 from kpig.methods.parts.memory import Memory
 from kpig.methods.parts.upkeep import Matrices, Upkeep
@@ -44,6 +45,11 @@ class AGem(Method):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
+        if config.replay.ratio == 0 and self.settings.num_examples == 0:
+            raise ConfigError(
+                "a_gem needs examples from memory; raise replay.ratio (now 0), or say how many with "
+                "method.a_gem.num_examples"
+            )
         self.memory = Memory(config.replay.memory_per_task, config.seed)
 
     def upkeep(self, matrices: Matrices) -> Upkeep:

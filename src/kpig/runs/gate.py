@@ -292,12 +292,12 @@ def _corrected(changes: Sequence[_Measured]) -> list[Change]:
             num_examples=len(one.now),
             is_paired=one.is_paired,
             adjusted=adjusted.get(number, 1.0),
-            is_blind=one.is_paired and _is_blind(len(one.now), len(tested), num_resamples),
+            is_blind=one.is_paired and _is_blind(len(one.now), len({*tested, number}), num_resamples),
         )
         for number, one in enumerate(changes)
     ]
 
 
 def _is_blind(num_examples: int, num_tested: int, num_resamples: int) -> bool:
-    """Whether even a drop of every example would be within noise."""
-    return significance.smallest_p(num_examples, num_resamples) / 2 * max(1, num_tested) >= LEVEL
+    """Whether even a drop of every example would be within noise, as one of so many tests."""
+    return significance.smallest_p(num_examples, num_resamples) / 2 * num_tested >= LEVEL

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kpig import config
+from kpig.errors import ConfigError
 from kpig.methods.base import Clock, Step
 from kpig.methods.chosen import create
 from kpig.methods.ewc import merged

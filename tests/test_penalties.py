@@ -343,8 +343,9 @@ def test_a_gem_asks_memory_for_as_many_examples_as_replay_would_draw(make_learne
 
 def test_a_gem_without_examples_from_memory_is_refused_and_not_sequential_tuning_by_another_name():
     with pytest.raises(ConfigError, match=r"a_gem needs examples from memory; raise replay\.ratio"):
-        create(configured("a_gem", replay={"ratio": 0}))
-    create(configured("a_gem", replay={"ratio": 0}, a_gem={"num_examples": 3}))
+        create(config.build({"replay": {"ratio": 0}, "method": {"name": "a_gem"}}))
+    given = {"name": "a_gem", "a_gem": {"num_examples": 3}}
+    create(config.build({"replay": {"ratio": 0}, "method": given}))
 
 
 def test_a_gem_trains_on_current_examples_only(make_learner):

@@ -97,7 +97,7 @@ def test_a_missing_key_names_its_variable_and_a_dead_server_its_address(tasks, m
 
 @pytest.fixture
 def server(monkeypatch):
-    """A chat model that names one key part, or writes a variant that no check accepts."""
+    """A chat model that names one key part, where variants are asked for, too: nobody can read that."""
     part = {"key_parts": [{"text": "say the word", "kind": "operation"}]}
     with MisbehavingServer(then=says(json.dumps(part))) as running:
         monkeypatch.setenv("SOME_KEY", "secret")
@@ -130,7 +130,7 @@ def test_a_spent_budget_is_told_and_no_success_and_what_was_paid_for_is_kept(
         assert "--overwrite" in found.stderr and str(written) in found.stderr
         again = refused(*common, code=2)
         assert "--overwrite" in again and "not paid again" in again
-        assert kpig(*common, "--overwrite").returncode == 0
+        assert "no answer could be read" in refused(*common, "--overwrite")
     if command == "annotate":
         assert len(json.loads(written.read_text())) == (2 if limit[0] == "--max-requests" else 0)
         assert kpig(*common).returncode == 0

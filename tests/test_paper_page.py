@@ -121,6 +121,45 @@ def test_the_differences_are_those_of_the_answers(name, line, against, group):
     assert re.search("{:.1f}[^.\\[]*(?:\\.\\d+[^.\\[]*)*\\[{:.1f}, {:.1f}\\]".format(*turned), told), turned
 
 
+def test_the_table_of_fresh_tasks_is_that_of_its_rows():
+    script = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(RESULTS / "smollm2-fresh.jsonl")]
+    script += ["--against", "kpig"]
+    made = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    page = (RESULTS / "real-model.md").read_text()
+    of_page = page.partition("## Fresh tasks\n")[2].partition("\n## ")[0]
+    head, _, *measured = cells_of(made)
+    names, _, *told = cells_of(of_page)
+    scores = [line for line in measured if line[0] != "minus kpig"]
+    assert {line[0] for line in told} == {line[0] for line in scores}
+    by_name = {line[0]: line for line in scores}
+    for cells in told:
+        assert cells[1:] == [by_name[cells[0]][head.index(name)] for name in names[1:]]
+    minus = measured[[line[0] for line in measured].index("replay ratio=0.95") + 1]
+    words = " ".join(of_page.split())
+    for name in ("P seen", "P held-out"):
+        mean, low, high = re.findall(r"[+-]\d+\.\d+", minus[head.index(name)])[:3]
+        assert f"{mean.lstrip('+')} points" in words and f"[{low.lstrip('+')}, {high.lstrip('+')}]" in words
+
+
+def test_the_table_of_lighter_twins_is_that_of_its_rows():
+    script = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(RESULTS / "smollm2-lighter.jsonl")]
+    made = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    log = (ROOT / "docs/log/kpig.md").read_text()
+    of_log = log.partition("What came of the search, means over seeds")[2].partition("\n- ")[0]
+    head, _, *measured = cells_of(made)
+    names, _, *told = cells_of(of_log)
+    found = {tuple(cell.partition(" [")[0] for cell in line) for line in measured}
+    columns = [name for name in names[1:] if name in head]
+    places = [head.index(name) for name in columns]
+    expected = {tuple(line[place] for place in places) for line in found}
+    assert {tuple(line[names.index(name)] for name in columns) for line in told} == expected
+    assert all(
+        float(line[names.index("on both")])
+        == pytest.approx((float(line[1]) + float(line[2])) / 2, abs=0.1001)
+        for line in told
+    )
+
+
 def test_the_table_of_both_with_wordings_is_that_of_its_rows():
     script = [sys.executable, str(ROOT / "benchmarks/last_models.py"), str(RESULTS / "smollm2-diverse.jsonl")]
     made = subprocess.run(script, capture_output=True, text=True, check=True).stdout

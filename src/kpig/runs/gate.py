@@ -300,4 +300,4 @@ def _corrected(changes: Sequence[_Measured]) -> list[Change]:
 
 def _is_blind(num_examples: int, num_tested: int, num_resamples: int) -> bool:
     """Whether even a drop of every example would be within noise, as one of so many tests."""
-    return significance.smallest_p(num_examples, num_resamples) / 2 * num_tested >= LEVEL
+    return significance.smallest_p(num_examples, num_resamples) / 2 * max(1, num_tested) >= LEVEL

@@ -1,6 +1,7 @@
 """Examples that ask the same: they contradict or repeat each other, or are learned and tested."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from kpig.errors import some
 from kpig.records import Example, Task
@@ -45,15 +46,13 @@ def _taught_apart_cautions(tasks: Sequence[Task]) -> list[str]:
 
     That is so for metrics of right and wrong. Of a text there may be many good ones.
     """
-    apart = {
-        task.name: [group for group in _asking_the_same(task.train) if _share_no_reference(group)]
-        for task in tasks
-        if task.metric in RIGHT_OR_WRONG
-    }
-    counts = {name: sum(map(len, groups)) for name, groups in apart.items() if groups}
-    if not counts:
+    judged = [task for task in tasks if task.metric in RIGHT_OR_WRONG]
+    apart = [(task.name, group) for task in judged for group in _asking_the_same(task.train)]
+    apart = [(name, group) for name, group in apart if _share_no_reference(group)]
+    if not apart:
         return []
-    first = next(groups for groups in apart.values() if groups)[0]
+    counts = Counter(name for name, group in apart for _ in group)
+    _, first = apart[0]
     return [
         f"{sum(counts.values())} training examples ({some(list(counts))}) have the instruction and input of "
         f"another one of their task and another output, such as {_pair(first)}: each is learned, "
@@ -63,33 +62,26 @@ def _taught_apart_cautions(tasks: Sequence[Task]) -> list[str]:
 
 def _repetition_cautions(tasks: Sequence[Task]) -> list[str]:
     """A sentence where training examples are there more than once, output included."""
-    counts = {
-        task.name: len(task.train) - len({(*_asked(one), one.references) for one in task.train})
-        for task in tasks
-    }
-    repeated = [name for name, count in counts.items() if count]
-    if not repeated:
-        return []
+    counts = _counts(
+        tasks, lambda task: len(task.train) - len({(*_asked(one), one.references) for one in task.train})
+    )
     return [
         f"{sum(counts.values())} training examples repeat another one of their task word for word "
-        f"({some(repeated)}); each is trained on as often as it is there"
-    ]
+        f"({some(list(counts))}); each is trained on as often as it is there"
+    ] * bool(counts)
 
 
 def _repeated_test_cautions(tasks: Sequence[Task]) -> list[str]:
     """A sentence where test examples ask the same as another one of their task, without contradiction."""
-    counts = {
-        task.name: sum(len(one) - 1 for one in _asking_the_same(task.test) if not _share_no_reference(one))
-        for task in tasks
-    }
-    repeated = [name for name, count in counts.items() if count]
-    if not repeated:
-        return []
+    counts = _counts(
+        tasks,
+        lambda task: sum(len(one) - 1 for one in _asking_the_same(task.test) if not _share_no_reference(one)),
+    )
     return [
         f"{sum(counts.values())} test examples ask the same as another one of their task "
-        f"({some(repeated)}); each counts as one in the scores; make one example of them, with their "
+        f"({some(list(counts))}); each counts as one in the scores; make one example of them, with their "
         "outputs as a list"
-    ]
+    ] * bool(counts)
 
 
 def _leak_cautions(tasks: Sequence[Task]) -> list[str]:
@@ -97,16 +89,16 @@ def _leak_cautions(tasks: Sequence[Task]) -> list[str]:
     trained: dict[tuple[object, ...], str] = {}
     for task in tasks:
         trained.update({(*_asked(one), one.references): task.name for one in task.train})
-    counts = {
-        task.name: sum((*_asked(one), one.references) in trained for one in task.test) for task in tasks
-    }
-    leaked = [name for name, count in counts.items() if count]
-    if not leaked:
-        return []
+    counts = _counts(tasks, lambda task: sum((*_asked(one), one.references) in trained for one in task.test))
     return [
-        f"{sum(counts.values())} test examples ({some(leaked)}) are training examples of another task word "
-        "for word: their scores tell what was learned by heart; leave them out of one"
-    ]
+        f"{sum(counts.values())} test examples ({some(list(counts))}) are training examples of another task "
+        "word for word: their scores tell what was learned by heart; leave them out of one"
+    ] * bool(counts)
+
+
+def _counts(tasks: Sequence[Task], count: Callable[[Task], int]) -> dict[str, int]:
+    """How many examples of each task are such, by name; tasks without any are left out."""
+    return {task.name: number for task in tasks if (number := count(task))}
 
 
 def _asking_the_same(examples: Sequence[Example]) -> list[list[Example]]:
